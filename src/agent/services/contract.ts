@@ -1,0 +1,87 @@
+/**
+ * What the HTTP layer sees of the services: one method for each endpoint, in the words of the API. Every call takes a
+ * Principal. A mutation answers with its operation at once; `plan: true` answers with the plan and changes nothing.
+ */
+import type {Principal} from '../../core/access/principal.js'
+import type {
+  ApiAgent, ApiAuditEntry, ApiBreaker, ApiCheck, ApiCredentials, ApiEngine, ApiInstance, ApiOperation, ApiParameter,
+  ApiParameterReading, ApiPlan, ApiRequestLog, ApiSqlResult, ApiTemplate, BodyOf, CreateBody, QueryOf, ResponseOf,
+} from '../../core/api/schemas.js'
+
+/** Of a mutating request: the client's key, and a hash of what was asked, so that a repeated request is one change. */
+export interface Idempotency {
+  readonly key: string
+  readonly fingerprint: string
+}
+
+export type Planned = {readonly plan: ApiPlan}
+export type Started = {readonly operation: ApiOperation; readonly instance: ApiInstance}
+export type StartedBare = {readonly operation: ApiOperation}
+
+export interface InstancesApi {
+  list(principal: Principal, query: QueryOf<'instances.list'>): Promise<ApiInstance[]>
+  get(principal: Principal, ref: string): Promise<ApiInstance>
+  create(principal: Principal, body: CreateBody, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  update(principal: Principal, ref: string, body: BodyOf<'instances.update'>): Promise<{instance: ApiInstance} | Planned>
+  delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  start(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  stop(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  restart(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  credentials(principal: Principal, ref: string): Promise<ApiCredentials>
+  sql(principal: Principal, ref: string, body: BodyOf<'instances.sql'>, signal: AbortSignal): Promise<ApiSqlResult>
+  /** Whole lines without their line ends. */
+  logs(principal: Principal, ref: string, query: QueryOf<'instances.logs'>, signal: AbortSignal): Promise<AsyncIterable<string>>
+}
+
+export interface ConfigurationApi {
+  get(principal: Principal, ref: string, options: {all?: boolean}): Promise<Record<string, ApiParameterReading>>
+  update(principal: Principal, ref: string, body: BodyOf<'configuration.update'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  diff(principal: Principal, ref: string, other: string | undefined): Promise<ResponseOf<'configuration.diff'>['differences']>
+  parameters(principal: Principal, engine: string, version: string): Promise<ApiParameter[]>
+  parameter(principal: Principal, engine: string, version: string, name: string): Promise<ApiParameter>
+  templates(principal: Principal, engine: string): Promise<ApiTemplate[]>
+  template(principal: Principal, engine: string, name: string): Promise<ApiTemplate>
+  saveTemplate(principal: Principal, engine: string, name: string, body: BodyOf<'templates.save'>): Promise<ApiTemplate>
+  deleteTemplate(principal: Principal, engine: string, name: string): Promise<void>
+}
+
+export interface EnginesApi {
+  list(principal: Principal): Promise<ApiEngine[]>
+  install(principal: Principal, engine: string, body: BodyOf<'engines.install'>, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
+  remove(principal: Principal, engine: string, version: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
+}
+
+export interface OperationsApi {
+  list(principal: Principal, query: QueryOf<'operations.list'>): Promise<ApiOperation[]>
+  get(principal: Principal, id: string): Promise<ApiOperation>
+  /** The operation now, and each time it changes, until it has ended or the signal. */
+  follow(principal: Principal, id: string, signal: AbortSignal): Promise<AsyncIterable<ApiOperation>>
+  cancel(principal: Principal, id: string): Promise<ApiOperation>
+}
+
+export interface PlatformApi {
+  health(principal: Principal): Promise<{status: 'ok' | 'degraded'; checks: ApiCheck[]; circuit_breakers: ApiBreaker[]}>
+  agent(principal: Principal): Promise<ApiAgent>
+  /** Returns at once; the agent ends when the answer has been sent. */
+  stop(principal: Principal): Promise<void>
+  logs(principal: Principal, lines: number): Promise<string>
+  doctor(principal: Principal): Promise<ApiCheck[]>
+  audit(principal: Principal, query: QueryOf<'audit.list'>): Promise<ApiAuditEntry[]>
+  verifyAudit(principal: Principal): Promise<ResponseOf<'audit.verify'>['verification']>
+  requests(principal: Principal, limit: number): Promise<ApiRequestLog[]>
+}
+
+export interface Services {
+  readonly instances: InstancesApi
+  readonly configuration: ConfigurationApi
+  readonly engines: EnginesApi
+  readonly operations: OperationsApi
+  readonly platform: PlatformApi
+}
+
+/** Where the HTTP layer leaves what it saw. */
+export interface RequestSink {
+  request(record: {requestId: string; tenantId: string; clientId: string; method: string; path: string; statusCode: number; durationMs: number; at: number}): void
+  /** A denied request: audited with full detail (property 21). */
+  denied(principal: Principal, action: string, resource: string, because: string): void
+}

@@ -1,0 +1,207 @@
+/**
+ * What services see of the state: one transaction at a time, within the reach of one tenant or of the platform
+ * (DECISIONS.md 2). No I/O inside a transaction; it may run again.
+ */
+import type {ErrorDetail} from '../../core/errors.js'
+import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
+import type {Json} from '../../core/json.js'
+import type {OperationRecord, OperationStatus} from '../../core/workflow/operation.js'
+
+/** A tenant's name, or the whole platform (the agent's own loops, platform administrators). */
+export type Scope = {readonly tenant: string} | 'platform'
+
+export interface Store {
+  /** Serialised with every other writer; commits when `change` returns, rolls back when it throws. */
+  transact<T>(scope: Scope, change: (tx: Tx) => Promise<T>): Promise<T>
+  /** A consistent snapshot of what is committed; never waits for writers. */
+  read<T>(scope: Scope, look: (tx: ReadTx) => Promise<T>): Promise<T>
+  close(): Promise<void>
+}
+
+export interface ReadTx {
+  readonly instances: {
+    /** By id or by name; only what the scope may see. */
+    find(ref: string): Promise<InstanceRecord | undefined>
+    list(): Promise<InstanceRecord[]>
+  }
+  readonly nodes: {
+    ofInstance(instanceId: string): Promise<NodeRecord[]>
+    list(): Promise<NodeRecord[]>
+  }
+  readonly operations: {
+    get(id: string): Promise<OperationRecord | undefined>
+    list(filter: OperationFilter): Promise<OperationRecord[]>
+    /** Not ended, oldest first. */
+    open(): Promise<OperationRecord[]>
+    openOfInstance(instanceId: string): Promise<OperationRecord[]>
+  }
+  readonly templates: {
+    get(engine: string, name: string): Promise<TemplateRecord | undefined>
+    list(engine: string): Promise<TemplateRecord[]>
+  }
+  readonly secrets: {
+    /** Opened. Undefined when absent. Throws SECRET_UNREADABLE. */
+    get(ownerId: string, name: string): Promise<string | undefined>
+  }
+  readonly ports: {
+    list(): Promise<PortRecord[]>
+  }
+  readonly settings: {
+    get(name: string): Promise<string | undefined>
+  }
+  readonly measurements: {
+    /** The median of the last 20 of what `record` stored, or undefined. */
+    typical(name: string): Promise<number | undefined>
+  }
+  readonly requests: {
+    list(limit: number): Promise<RequestRecord[]>
+  }
+  readonly idempotency: {
+    get(principalId: string, key: string): Promise<IdempotencyRecord | undefined>
+  }
+}
+
+export interface Tx extends ReadTx {
+  readonly instances: ReadTx['instances'] & {
+    /** Throws NAME_IN_USE. */
+    insert(record: InstanceRecord): Promise<void>
+    update(id: string, patch: Partial<Omit<InstanceRecord, 'id' | 'tenantId' | 'createdAt'>>): Promise<void>
+    remove(id: string): Promise<void>
+  }
+  readonly nodes: ReadTx['nodes'] & {
+    insert(record: NodeRecord): Promise<void>
+    update(id: string, patch: Partial<Omit<NodeRecord, 'id' | 'tenantId' | 'instanceId' | 'createdAt'>>): Promise<void>
+    remove(id: string): Promise<void>
+  }
+  readonly operations: ReadTx['operations'] & {
+    insert(record: OperationRecord): Promise<void>
+    update(id: string, patch: Partial<Omit<OperationRecord, 'id' | 'tenantId' | 'kind' | 'createdAt'>>): Promise<void>
+  }
+  readonly templates: ReadTx['templates'] & {
+    put(record: TemplateRecord): Promise<void>
+    remove(engine: string, name: string): Promise<void>
+  }
+  readonly secrets: ReadTx['secrets'] & {
+    put(tenantId: string, ownerId: string, name: string, value: string): Promise<void>
+    removeAll(ownerId: string): Promise<void>
+  }
+  readonly ports: ReadTx['ports'] & {
+    /** Throws PORT_IN_USE when another owner has it. */
+    reserve(record: PortRecord): Promise<void>
+    release(ownerId: string): Promise<void>
+  }
+  readonly settings: ReadTx['settings'] & {
+    put(name: string, value: string): Promise<void>
+  }
+  readonly measurements: ReadTx['measurements'] & {
+    record(name: string, value: number, at: number): Promise<void>
+  }
+  readonly requests: ReadTx['requests'] & {
+    insert(records: readonly RequestRecord[]): Promise<void>
+    /** Removes what is older; returns how many. */
+    expire(before: number): Promise<number>
+  }
+  readonly idempotency: ReadTx['idempotency'] & {
+    put(record: IdempotencyRecord): Promise<void>
+    expire(before: number): Promise<number>
+  }
+  /** Into the outbox, drained into the audit database (DECISIONS.md 3). */
+  audit(entry: AuditRecord): Promise<void>
+  /** Into the outbox of events, read by loops and streams. */
+  event(event: EventRecord): Promise<void>
+  readonly outbox: {
+    audit(limit: number): Promise<{id: number; entry: AuditRecord}[]>
+    removeAudit(upToId: number): Promise<void>
+    expireEvents(before: number): Promise<number>
+  }
+}
+
+export interface OperationFilter {
+  readonly instanceId?: string
+  readonly status?: OperationStatus
+  readonly limit: number
+}
+
+export interface TemplateRecord {
+  readonly tenantId: string
+  readonly engine: string
+  readonly name: string
+  readonly description: string
+  readonly parameters: Readonly<Record<string, string>>
+  readonly updatedAt: number
+}
+
+export interface PortRecord {
+  readonly tenantId: string
+  readonly port: number
+  /** Instance id (its endpoint) or node id (its server). */
+  readonly ownerId: string
+}
+
+export interface RequestRecord {
+  readonly requestId: string
+  readonly tenantId: string
+  readonly clientId: string
+  readonly method: string
+  readonly path: string
+  readonly statusCode: number
+  readonly durationMs: number
+  readonly at: number
+}
+
+export interface IdempotencyRecord {
+  readonly tenantId: string
+  readonly principalId: string
+  readonly key: string
+  /** Hash of method, path and body: the same key with another request is a conflict. */
+  readonly fingerprint: string
+  readonly operationId: string
+  readonly at: number
+}
+
+export interface AuditRecord {
+  readonly id: string
+  readonly at: number
+  readonly tenantId: string
+  readonly actor: string
+  readonly source: string
+  readonly action: string
+  readonly resource: string
+  readonly result: 'allowed' | 'denied' | 'succeeded' | 'failed'
+  readonly requestId: string
+  readonly details: Readonly<Record<string, string>>
+}
+
+export interface ChainedAuditRecord extends AuditRecord {
+  readonly sequence: number
+  readonly previousHash: string
+  readonly hash: string
+}
+
+export interface AuditVerification {
+  readonly ok: boolean
+  readonly entries: number
+  readonly firstBrokenSequence: number | null
+  readonly because: string | null
+  readonly headHash: string | null
+}
+
+/** The audit database: append-only, hash-chained. */
+export interface AuditLog {
+  append(entries: readonly AuditRecord[]): Promise<void>
+  list(filter: {tenant?: string; limit: number; before?: number}): Promise<ChainedAuditRecord[]>
+  verify(): Promise<AuditVerification>
+  close(): Promise<void>
+}
+
+export interface EventRecord {
+  readonly id: string
+  readonly tenantId: string
+  /** `instance.status_changed`, `operation.ended`, … */
+  readonly type: string
+  readonly subject: string
+  readonly payload: Json
+  readonly at: number
+}
+
+export type {ErrorDetail}

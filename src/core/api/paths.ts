@@ -1,0 +1,67 @@
+/**
+ * Every endpoint of the API, in one table: the server registers its routes from it, the client makes its calls from
+ * it, the OpenAPI document and docs are generated from it. `core/api/schemas.ts` gives the shapes; this file has none,
+ * so that a command can import it for nothing.
+ *
+ * `mutates`: the call changes something, takes an `Idempotency-Key`, and is audited.
+ */
+export interface EndpointPath {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+  /** With `{name}` for path parameters. */
+  readonly path: `/v1/${string}`
+  readonly mutates: boolean
+  readonly summary: string
+  /** The CLI verb that makes this call. */
+  readonly verb: string
+}
+
+const get = (path: `/v1/${string}`, verb: string, summary: string): EndpointPath => ({method: 'GET', path, mutates: false, verb, summary})
+const change = (method: EndpointPath['method'], path: `/v1/${string}`, verb: string, summary: string): EndpointPath => ({method, path, mutates: true, verb, summary})
+
+export const endpointPaths = {
+  'health.get': get('/v1/health', 'doctor', 'Whether the agent and what it depends on work'),
+  'agent.get': get('/v1/agent', 'agent status', 'The agent that answers'),
+  'agent.stop': change('POST', '/v1/agent/stop', 'agent stop', 'Stop the agent; databases go on'),
+  'agent.logs': get('/v1/agent/logs', 'agent logs', 'The last lines of the agent\'s own log'),
+  'doctor.get': get('/v1/doctor', 'doctor', 'What the site can do, and how to get what it lacks'),
+  'sizes.list': get('/v1/sizes', 'create --help', 'The published sizes'),
+
+  'instances.list': get('/v1/instances', 'list', 'The instances of the tenant'),
+  'instances.create': change('POST', '/v1/instances', 'create', 'Create an instance, or plan to'),
+  'instances.get': get('/v1/instances/{instance}', 'status', 'One instance'),
+  'instances.update': change('PATCH', '/v1/instances/{instance}', 'protect', 'Change protection or expiry'),
+  'instances.delete': change('DELETE', '/v1/instances/{instance}', 'delete', 'Delete an instance with everything of it'),
+  'instances.start': change('POST', '/v1/instances/{instance}/start', 'start', 'Start a stopped instance'),
+  'instances.stop': change('POST', '/v1/instances/{instance}/stop', 'stop', 'Stop an instance'),
+  'instances.restart': change('POST', '/v1/instances/{instance}/restart', 'restart', 'Restart an instance; new connections are held meanwhile'),
+  'instances.credentials': get('/v1/instances/{instance}/credentials', 'url', 'How to connect, password included (audited)'),
+  'instances.sql': change('POST', '/v1/instances/{instance}/sql', 'sql', 'Run a statement as the application role'),
+  'instances.logs': get('/v1/instances/{instance}/logs', 'logs', 'The server\'s log, as text; `follow` keeps the stream open'),
+
+  'configuration.get': get('/v1/instances/{instance}/configuration', 'config show', 'Parameters as they are on the server'),
+  'configuration.update': change('PATCH', '/v1/instances/{instance}/configuration', 'config set', 'Change parameters by reload or restart, rolled back on failure'),
+  'configuration.diff': get('/v1/instances/{instance}/configuration/diff', 'config diff', 'Parameters that differ from another instance, a template, or the defaults'),
+
+  'engines.list': get('/v1/engines', 'engines list', 'Engines, their versions, and which are installed'),
+  'engines.install': change('POST', '/v1/engines/{engine}/versions', 'engines install', 'Install a version'),
+  'engines.remove': change('DELETE', '/v1/engines/{engine}/versions/{version}', 'engines remove', 'Remove an installed version that no instance uses'),
+  'parameters.list': get('/v1/engines/{engine}/versions/{version}/parameters', 'config explain', 'The parameter catalogue of a version'),
+  'parameters.get': get('/v1/engines/{engine}/versions/{version}/parameters/{parameter}', 'config explain', 'One parameter: range, unit, default, reload or restart'),
+  'templates.list': get('/v1/engines/{engine}/templates', 'config templates list', 'Configuration templates of an engine'),
+  'templates.get': get('/v1/engines/{engine}/templates/{template}', 'config templates show', 'One template'),
+  'templates.save': change('PUT', '/v1/engines/{engine}/templates/{template}', 'config templates save', 'Make or replace a template'),
+  'templates.delete': change('DELETE', '/v1/engines/{engine}/templates/{template}', 'config templates delete', 'Delete a user-made template'),
+
+  'operations.list': get('/v1/operations', 'operations list', 'Operations, newest first'),
+  'operations.get': get('/v1/operations/{operation}', 'operations show', 'One operation with its steps'),
+  'operations.events': get('/v1/operations/{operation}/events', 'operations follow', 'The operation each time it changes, as server-sent events, until it ends'),
+  'operations.cancel': change('POST', '/v1/operations/{operation}/cancel', 'operations cancel', 'Cancel and undo an operation'),
+
+  'audit.list': get('/v1/audit', 'audit list', 'Audit entries, newest first'),
+  'audit.verify': get('/v1/audit/verification', 'audit verify', 'Whether the hash chain of the audit log is whole'),
+  'requests.list': get('/v1/requests', 'requests list', 'The request log, newest first'),
+} as const satisfies Record<string, EndpointPath>
+
+export type EndpointId = keyof typeof endpointPaths
+export const endpointIds = Object.keys(endpointPaths) as EndpointId[]
+export const jsonBodyLimitBytes = 1024 * 1024

@@ -1,0 +1,452 @@
+/** The wire contract: one schema per shape, one entry per endpoint. OpenAPI 3.1 is generated from this. */
+import Type from 'typebox'
+import type {Static, TSchema} from 'typebox'
+import {errorTable} from '../errors.js'
+import {instanceStatuses, nodeStatuses} from '../instance/instance.js'
+import {operationStatuses} from '../workflow/operation.js'
+import type {EndpointId} from './paths.js'
+
+const closed = {additionalProperties: false}
+const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
+const Words = <const T extends readonly string[]>(words: T) => Type.Enum([...words] as unknown as [...T])
+const Time = Type.String({format: 'date-time', description: 'ISO 8601, UTC'})
+const Values = Type.Record(Type.String(), Type.String())
+
+export const ErrorDetailSchema = Type.Object({
+  code: Type.String({description: `A stable code, see docs/errors.md: ${Object.keys(errorTable).length} of them`}),
+  message: Type.String(),
+  details: Type.Optional(Values),
+  suggestions: Type.Optional(Type.Array(Type.String())),
+}, {$id: 'ErrorDetail', ...closed})
+
+export const ErrorResponseSchema = Type.Object({
+  error: ErrorDetailSchema,
+  request_id: Type.String(),
+  timestamp: Time,
+}, {$id: 'ErrorResponse', ...closed})
+
+export const AddressSchema = Type.Object({host: Type.String(), port: Type.Integer()}, {$id: 'Address', ...closed})
+
+export const SizeSchema = Type.Object({
+  name: Type.String(),
+  cpu: Type.Number(),
+  memory_bytes: Type.Integer(),
+  storage_bytes: Type.Integer(),
+}, {$id: 'Size', ...closed})
+
+const LimitSchema = Type.Object({
+  enforced: Type.Boolean(),
+  because: Nullable(Type.String({description: 'Why it is not enforced here, or how it is'})),
+}, closed)
+
+export const NodeSchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  role: Words(['primary', 'replica']),
+  sync_state: Words(['sync', 'async', 'dr', 'none']),
+  status: Words(nodeStatuses),
+  status_reason: Nullable(Type.String()),
+  wanted_status: Words(['running', 'stopped']),
+  endpoint: Nullable(AddressSchema),
+  timeline: Nullable(Type.Integer()),
+  lsn: Nullable(Type.String()),
+  lag_bytes: Nullable(Type.Integer()),
+  lag_seconds: Nullable(Type.Number()),
+  last_sync: Nullable(Time),
+  pid: Nullable(Type.Integer()),
+}, {$id: 'Node', ...closed})
+
+export const InstanceSchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  tenant_id: Type.String(),
+  engine: Type.String(),
+  version: Type.String(),
+  status: Words(instanceStatuses),
+  status_reason: Nullable(Type.String()),
+  wanted_status: Words(['running', 'stopped']),
+  runtime: Type.String(),
+  size: SizeSchema,
+  limits: Type.Object({cpu: LimitSchema, memory: LimitSchema, storage: LimitSchema}, closed),
+  endpoint: Nullable(AddressSchema),
+  read_only_endpoint: Nullable(AddressSchema),
+  database: Type.String(),
+  username: Type.String(),
+  high_availability: Type.Boolean(),
+  nodes: Type.Array(NodeSchema),
+  backup: Type.Object({enabled: Type.Boolean(), reason: Nullable(Type.String())}, closed),
+  configuration: Type.Object({
+    engine: Type.String(),
+    version: Type.String(),
+    parameters: Values,
+    template: Nullable(Type.String()),
+    security_config: Type.Object({
+      tls_enabled: Type.Literal(true),
+      encryption_at_rest: Type.Boolean(),
+      customer_managed_key: Nullable(Type.String()),
+      network_acl: Type.Array(Type.String()),
+    }, closed),
+  }, closed),
+  tls: Type.Object({min_version: Type.String(), ca_file: Type.String()}, closed),
+  protected: Type.Boolean(),
+  expires_at: Nullable(Time),
+  created_at: Time,
+  updated_at: Time,
+}, {$id: 'Instance', ...closed})
+
+export const StepSchema = Type.Object({
+  name: Type.String(),
+  status: Words(['running', 'waiting', 'succeeded', 'failed', 'undoing', 'undone']),
+  started_at: Time,
+  ended_at: Nullable(Time),
+  because: Nullable(Type.String()),
+}, {$id: 'Step', ...closed})
+
+export const OperationSchema = Type.Object({
+  id: Type.String(),
+  kind: Type.String(),
+  status: Words(operationStatuses),
+  tenant_id: Type.String(),
+  instance_id: Nullable(Type.String()),
+  steps: Type.Array(StepSchema),
+  result: Type.Unknown(),
+  error: Nullable(ErrorDetailSchema),
+  created_at: Time,
+  ended_at: Nullable(Time),
+}, {$id: 'Operation', ...closed})
+
+export const PlanSchema = Type.Object({
+  steps: Type.Array(Type.String()),
+  impact: Words(['none', 'reload', 'restart', 'failover']),
+  expected_downtime_ms: Nullable(Type.Integer({description: 'From what this site measured before; null when it never did'})),
+  cost_month_delta: Nullable(Type.Number({description: 'Null until the site has a price book'})),
+  reversible: Type.Boolean(),
+}, {$id: 'Plan', ...closed})
+
+export const ParameterSchema = Type.Object({
+  name: Type.String(),
+  type: Words(['bool', 'integer', 'real', 'enum', 'string']),
+  unit: Nullable(Type.String()),
+  min: Nullable(Type.String()),
+  max: Nullable(Type.String()),
+  values: Nullable(Type.Array(Type.String())),
+  default: Nullable(Type.String()),
+  category: Type.String(),
+  description: Type.String(),
+  requires: Words(['reload', 'restart', 'fixed']),
+  managed: Nullable(Type.String()),
+}, {$id: 'Parameter', ...closed})
+
+export const ParameterReadingSchema = Type.Object({
+  value: Type.String(),
+  unit: Nullable(Type.String()),
+  source: Type.String(),
+  default: Nullable(Type.String()),
+  requires: Words(['reload', 'restart', 'fixed']),
+  pending_restart: Type.Boolean(),
+}, {$id: 'ParameterReading', ...closed})
+
+export const TemplateSchema = Type.Object({
+  engine: Type.String(),
+  name: Type.String(),
+  built_in: Type.Boolean(),
+  description: Type.String(),
+  parameters: Values,
+  updated_at: Nullable(Time),
+}, {$id: 'Template', ...closed})
+
+export const EngineVersionSchema = Type.Object({
+  version: Type.String(),
+  source: Type.String({description: '`bundled` (came with dbaas), `npm` (installed on request), `system` (found on the machine)'}),
+  installed: Type.Boolean(),
+  path: Nullable(Type.String()),
+}, {$id: 'EngineVersion', ...closed})
+
+export const EngineSchema = Type.Object({
+  name: Type.String(),
+  versions: Type.Array(EngineVersionSchema),
+}, {$id: 'Engine', ...closed})
+
+export const AgentSchema = Type.Object({
+  pid: Type.Integer(),
+  version: Type.String(),
+  socket: Type.String(),
+  site: Type.String(),
+  region: Type.String(),
+  started_at: Time,
+  home: Type.String(),
+  data_dir: Type.String(),
+  instances: Type.Integer(),
+  memory_bytes: Type.Integer({description: 'Resident memory of the agent'}),
+}, {$id: 'Agent', ...closed})
+
+export const CheckSchema = Type.Object({
+  name: Type.String(),
+  ok: Type.Boolean(),
+  level: Words(['ok', 'note', 'warning', 'problem']),
+  message: Type.String(),
+  suggestion: Nullable(Type.String()),
+}, {$id: 'Check', ...closed})
+
+export const BreakerSchema = Type.Object({
+  name: Type.String(),
+  max_failures: Type.Integer(),
+  reset_timeout: Type.Number({description: 'Seconds'}),
+  failure_threshold: Type.Number(),
+  state: Words(['closed', 'open', 'half-open']),
+}, {$id: 'CircuitBreaker', ...closed})
+
+export const AuditEntrySchema = Type.Object({
+  id: Type.String(),
+  sequence: Type.Integer(),
+  at: Time,
+  tenant_id: Type.String(),
+  actor: Type.String(),
+  source: Type.String(),
+  action: Type.String(),
+  resource: Type.String(),
+  result: Words(['allowed', 'denied', 'succeeded', 'failed']),
+  request_id: Type.String(),
+  details: Values,
+  previous_hash: Type.String(),
+  hash: Type.String(),
+}, {$id: 'AuditEntry', ...closed})
+
+export const RequestLogSchema = Type.Object({
+  request_id: Type.String(),
+  client_id: Type.String(),
+  method: Type.String(),
+  path: Type.String(),
+  status_code: Type.Integer(),
+  duration_ms: Type.Number(),
+  timestamp: Time,
+}, {$id: 'RequestLog', ...closed})
+
+export const CreateBodySchema = Type.Object({
+  name: Type.String({maxLength: 200}),
+  engine: Type.Optional(Type.String()),
+  version: Type.Optional(Type.String()),
+  runtime: Type.Optional(Type.String()),
+  size: Type.Optional(Type.String()),
+  cpu: Type.Optional(Type.Number()),
+  memory_bytes: Type.Optional(Type.Integer()),
+  storage_bytes: Type.Optional(Type.Integer()),
+  template: Type.Optional(Type.String()),
+  parameters: Type.Optional(Values),
+  ttl_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0})),
+  protected: Type.Optional(Type.Boolean()),
+  port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
+  plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
+}, {$id: 'CreateInstance', ...closed})
+
+const PlanFlag = Type.Object({plan: Type.Optional(Type.Boolean())}, closed)
+const PlanQuery = Type.Object({plan: Type.Optional(Type.Boolean())}, closed)
+const Limit = Type.Optional(Type.Integer({minimum: 1, maximum: 1000, description: 'At most so many; 100 by default'}))
+const InstanceRef = Type.Object({instance: Type.String({description: 'Id (ins_…) or name'})}, closed)
+const OperationRef = Type.Object({operation: Type.String()}, closed)
+const EngineRef = Type.Object({engine: Type.String()}, closed)
+
+const Plan = Type.Object({plan: PlanSchema}, closed)
+const Accepted = Type.Object({operation: OperationSchema}, closed)
+const AcceptedInstance = Type.Object({operation: OperationSchema, instance: InstanceSchema}, closed)
+
+interface EndpointSchema {
+  readonly params?: TSchema
+  readonly query?: TSchema
+  readonly body?: TSchema
+  /** Status -> body. A string is a media type that is not JSON. */
+  readonly responses: Readonly<Record<number, TSchema | string>>
+}
+
+const mutation = (extra: Omit<EndpointSchema, 'responses'>) => ({...extra, responses: {200: Plan, 202: AcceptedInstance}})
+
+export const endpointSchemas = {
+  'health.get': {responses: {200: Type.Object({
+    status: Words(['ok', 'degraded']),
+    checks: Type.Array(CheckSchema),
+    circuit_breakers: Type.Array(BreakerSchema),
+  }, closed)}},
+  'agent.get': {responses: {200: Type.Object({agent: AgentSchema}, closed)}},
+  'agent.stop': {responses: {202: Type.Object({stopping: Type.Literal(true)}, closed)}},
+  'agent.logs': {query: Type.Object({lines: Type.Optional(Type.Integer({minimum: 1, maximum: 10_000}))}, closed), responses: {200: 'text/plain'}},
+  'doctor.get': {responses: {200: Type.Object({checks: Type.Array(CheckSchema)}, closed)}},
+  'sizes.list': {responses: {200: Type.Object({sizes: Type.Array(SizeSchema), default: Type.String()}, closed)}},
+
+  'instances.list': {
+    query: Type.Object({engine: Type.Optional(Type.String()), status: Type.Optional(Type.String())}, closed),
+    responses: {200: Type.Object({instances: Type.Array(InstanceSchema)}, closed)},
+  },
+  'instances.create': mutation({body: CreateBodySchema}),
+  'instances.get': {params: InstanceRef, responses: {200: Type.Object({instance: InstanceSchema}, closed)}},
+  'instances.update': {
+    params: InstanceRef,
+    body: Type.Object({
+      protected: Type.Optional(Type.Boolean()),
+      ttl_seconds: Type.Optional(Nullable(Type.Number({exclusiveMinimum: 0}))),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: Type.Union([Plan, Type.Object({instance: InstanceSchema}, closed)])},
+  },
+  'instances.delete': mutation({params: InstanceRef, query: PlanQuery}),
+  'instances.start': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.stop': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.restart': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
+    engine: Type.String(),
+    scheme: Type.String({description: '`postgresql`'}),
+    host: Type.String(),
+    port: Type.Integer(),
+    database: Type.String(),
+    username: Type.String(),
+    password: Type.String(),
+    direct: Type.Array(AddressSchema),
+    ca_file: Type.String(),
+    ca_certificate: Type.String(),
+    tls_server_name: Type.String(),
+  }, closed)}, closed)}},
+  'instances.sql': {
+    params: InstanceRef,
+    body: Type.Object({
+      statement: Type.String({minLength: 1}),
+      node: Type.Optional(Type.String()),
+      timeout_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0, maximum: 3600})),
+    }, closed),
+    responses: {200: Type.Object({
+      columns: Type.Array(Type.Object({name: Type.String(), type: Type.String()}, closed)),
+      rows: Type.Array(Type.Array(Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]))),
+      row_count: Type.Integer(),
+      command: Type.String(),
+      truncated: Type.Boolean({description: 'More rows existed than are returned'}),
+    }, closed)},
+  },
+  'instances.logs': {
+    params: InstanceRef,
+    query: Type.Object({
+      node: Type.Optional(Type.String()),
+      since: Type.Optional(Type.String({description: 'ISO 8601'})),
+      lines: Type.Optional(Type.Integer({minimum: 0, maximum: 100_000})),
+      follow: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: 'text/plain'},
+  },
+
+  'configuration.get': {
+    params: InstanceRef,
+    query: Type.Object({all: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Type.Object({parameters: Type.Record(Type.String(), ParameterReadingSchema)}, closed)},
+  },
+  'configuration.update': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      set: Type.Optional(Values),
+      unset: Type.Optional(Type.Array(Type.String())),
+      template: Type.Optional(Nullable(Type.String())),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
+  'configuration.diff': {
+    params: InstanceRef,
+    query: Type.Object({with: Type.Optional(Type.String({description: 'An instance, `template:NAME`, or `defaults` (the default)'}))}, closed),
+    responses: {200: Type.Object({differences: Type.Array(Type.Object({
+      name: Type.String(), left: Nullable(Type.String()), right: Nullable(Type.String()), unit: Nullable(Type.String()),
+    }, closed))}, closed)},
+  },
+
+  'engines.list': {responses: {200: Type.Object({engines: Type.Array(EngineSchema)}, closed)}},
+  'engines.install': {
+    params: EngineRef,
+    body: Type.Object({version: Type.String(), plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Plan, 202: Accepted},
+  },
+  'engines.remove': {
+    params: Type.Object({engine: Type.String(), version: Type.String()}, closed),
+    query: PlanQuery,
+    responses: {200: Plan, 202: Accepted},
+  },
+  'parameters.list': {
+    params: Type.Object({engine: Type.String(), version: Type.String()}, closed),
+    responses: {200: Type.Object({parameters: Type.Array(ParameterSchema)}, closed)},
+  },
+  'parameters.get': {
+    params: Type.Object({engine: Type.String(), version: Type.String(), parameter: Type.String()}, closed),
+    responses: {200: Type.Object({parameter: ParameterSchema}, closed)},
+  },
+  'templates.list': {params: EngineRef, responses: {200: Type.Object({templates: Type.Array(TemplateSchema)}, closed)}},
+  'templates.get': {
+    params: Type.Object({engine: Type.String(), template: Type.String()}, closed),
+    responses: {200: Type.Object({template: TemplateSchema}, closed)},
+  },
+  'templates.save': {
+    params: Type.Object({engine: Type.String(), template: Type.String()}, closed),
+    body: Type.Object({
+      parameters: Values,
+      description: Type.Optional(Type.String({maxLength: 500})),
+      version: Type.Optional(Type.String({description: 'Version the values are checked against; the newest installed by default'})),
+    }, closed),
+    responses: {200: Type.Object({template: TemplateSchema}, closed)},
+  },
+  'templates.delete': {
+    params: Type.Object({engine: Type.String(), template: Type.String()}, closed),
+    responses: {200: Type.Object({deleted: Type.Literal(true)}, closed)},
+  },
+
+  'operations.list': {
+    query: Type.Object({instance: Type.Optional(Type.String()), status: Type.Optional(Type.String()), limit: Limit}, closed),
+    responses: {200: Type.Object({operations: Type.Array(OperationSchema)}, closed)},
+  },
+  'operations.get': {params: OperationRef, responses: {200: Type.Object({operation: OperationSchema}, closed)}},
+  'operations.events': {params: OperationRef, responses: {200: 'text/event-stream'}},
+  'operations.cancel': {params: OperationRef, responses: {202: Accepted}},
+
+  'audit.list': {
+    query: Type.Object({limit: Limit, before: Type.Optional(Type.Integer({description: 'Only entries of a smaller sequence number'}))}, closed),
+    responses: {200: Type.Object({entries: Type.Array(AuditEntrySchema)}, closed)},
+  },
+  'audit.verify': {responses: {200: Type.Object({verification: Type.Object({
+    ok: Type.Boolean(),
+    entries: Type.Integer(),
+    first_broken_sequence: Nullable(Type.Integer()),
+    because: Nullable(Type.String()),
+    head_hash: Nullable(Type.String()),
+  }, closed)}, closed)}},
+  'requests.list': {
+    query: Type.Object({limit: Limit}, closed),
+    responses: {200: Type.Object({requests: Type.Array(RequestLogSchema)}, closed)},
+  },
+} as const satisfies Record<EndpointId, EndpointSchema>
+
+export type EndpointSchemas = typeof endpointSchemas
+type Of<T> = T extends TSchema ? Static<T> : undefined
+type Part<Id extends EndpointId, Key extends 'params' | 'query' | 'body'> = EndpointSchemas[Id] extends Record<Key, infer T> ? Of<T> : undefined
+export type ParamsOf<Id extends EndpointId> = Part<Id, 'params'>
+export type QueryOf<Id extends EndpointId> = Part<Id, 'query'>
+export type BodyOf<Id extends EndpointId> = Part<Id, 'body'>
+type Responses<Id extends EndpointId> = EndpointSchemas[Id]['responses']
+type OneResponse<T> = T extends TSchema ? Static<T> : T extends string ? string : never
+/** Any success body of the endpoint: a union where there is more than one status. */
+export type ResponseOf<Id extends EndpointId> = OneResponse<Responses<Id>[keyof Responses<Id>]>
+
+export type ApiError = Static<typeof ErrorResponseSchema>
+export type ApiInstance = Static<typeof InstanceSchema>
+export type ApiNode = Static<typeof NodeSchema>
+export type ApiOperation = Static<typeof OperationSchema>
+export type ApiPlan = Static<typeof PlanSchema>
+export type ApiParameter = Static<typeof ParameterSchema>
+export type ApiParameterReading = Static<typeof ParameterReadingSchema>
+export type ApiTemplate = Static<typeof TemplateSchema>
+export type ApiEngine = Static<typeof EngineSchema>
+export type ApiAgent = Static<typeof AgentSchema>
+export type ApiCheck = Static<typeof CheckSchema>
+export type ApiBreaker = Static<typeof BreakerSchema>
+export type ApiAuditEntry = Static<typeof AuditEntrySchema>
+export type ApiRequestLog = Static<typeof RequestLogSchema>
+export type ApiCredentials = ResponseOf<'instances.credentials'>['credentials']
+export type ApiSqlResult = ResponseOf<'instances.sql'>
+export type CreateBody = Static<typeof CreateBodySchema>
+
+/** Shapes that other shapes refer to by name; registered once in the OpenAPI document. */
+export const sharedSchemas: readonly TSchema[] = [
+  ErrorDetailSchema, ErrorResponseSchema, AddressSchema, SizeSchema, NodeSchema, InstanceSchema, StepSchema, OperationSchema,
+  PlanSchema, ParameterSchema, ParameterReadingSchema, TemplateSchema, EngineVersionSchema, EngineSchema, AgentSchema,
+  CheckSchema, BreakerSchema, AuditEntrySchema, RequestLogSchema, CreateBodySchema,
+]

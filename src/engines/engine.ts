@@ -1,0 +1,169 @@
+/**
+ * The promise of an engine, documented here and only here. An engine knows what to run for one database: its files,
+ * programs, SQL, versions and errors. It never knows where: all it does to the world goes through a Host, or over
+ * the database's own protocol to `host.address()`.
+ *
+ * Every method is idempotent unless it says otherwise. Foreign errors leave as DbaasError.
+ */
+import type {ParameterValues} from '../core/instance/instance.js'
+import type {InstanceSize} from '../core/instance/sizes.js'
+import type {Catalogue, ParameterDefinition, ParameterReading} from '../core/config/parameters.js'
+import type {Host} from './host.js'
+
+export interface Engine {
+  readonly name: string
+  /** Shown to people: `PostgreSQL`. */
+  readonly title: string
+  /** Scheme of its URLs. */
+  readonly scheme: string
+  readonly defaultDatabase: string
+  readonly defaultUsername: string
+  /** Sequence of the names of the database's own log lines' timestamps: how `logs --since` reads them. */
+  logTime(line: string): number | undefined
+  readonly versions: EngineVersions
+  readonly config: EngineConfig
+  readonly lifecycle: EngineLifecycle
+  readonly access: EngineAccess
+}
+
+// ---------------------------------------------------------------- versions
+
+export interface EngineVersions {
+  /** Newest first. Versions that dbaas knows how to install here, by platform (`linux-x64`). */
+  known(platform: string): readonly KnownVersion[]
+  /** Full version of the newest, where nobody asks for one. */
+  readonly default: string
+  /** Whether a found version (any `X.Y`) can be run at all: its major is in the capability table. */
+  supports(version: string): boolean
+  has(version: string, capability: string): boolean
+  /** Folders on a machine where its programs may be, with shell-like `*` for one path segment. */
+  readonly systemFolders: readonly string[]
+  /** The program that must be in such a folder; run with `--version` to learn the version. */
+  readonly serverProgram: string
+  parseVersion(output: string): string | undefined
+}
+
+export interface KnownVersion {
+  readonly version: string
+  /** True for the one that comes with dbaas. */
+  readonly bundled: boolean
+  /** The registry package that holds the programs, and its checksum (SRI, sha512). */
+  readonly package: {readonly name: string; readonly version: string; readonly integrity: string}
+  /** Where the programs are in it, e.g. `native/bin`. */
+  readonly binFolder: string
+  /** A JSON file in it that lists links to make: `[{source, target}]`, or null. */
+  readonly linksFile: string | null
+}
+
+// ---------------------------------------------------------------- configuration
+
+export interface EngineConfig {
+  /** Names of built-in templates -> what they are for and what they set, given the size. */
+  readonly templates: Readonly<Record<string, {description: string; parameters(size: InstanceSize): ParameterValues}>>
+  /** Values derived from memory and CPU by published formulas. */
+  fromSize(size: InstanceSize, version: string): ParameterValues
+  /** Reads the catalogue from a running scratch server of that version, over `host`. Slow (a server start): cache it. */
+  readCatalogue(host: Host, admin: AdminCredentials): Promise<Catalogue>
+  /**
+   * Why the server of that version would reject the value, or undefined. Pure: answers for numbers, booleans and
+   * listed words; returns `'ask'` where only the server's own binary can tell (strings, unlisted words).
+   */
+  whyNotValid(definition: ParameterDefinition, value: string): string | undefined | 'ask'
+  /** Asks the binary whether a server would start with these values. Undefined, or its own words and the parameter. */
+  preflight(host: Host, values: ParameterValues, version: string): Promise<{parameter: string | null; because: string} | undefined>
+  /** Memory the server takes when it starts with these values, in bytes; undefined where the binary cannot say. */
+  memoryNeeded(host: Host, values: ParameterValues, version: string): Promise<number | undefined>
+  /** Writes the configuration files, certificate and key into `host.paths.config`. Returns true if anything changed. */
+  write(host: Host, settings: ServerSettings): Promise<boolean>
+  /** Every parameter of the running server. `sources` says who asked for what. */
+  read(host: Host, admin: AdminCredentials, sources: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, ParameterReading>>
+  /** Whether a value as asked and a value as read back mean the same for that parameter (`64MB` and `65536` kB). */
+  sameValue(definition: ParameterDefinition, asked: string, read: string): boolean
+}
+
+export interface ServerSettings {
+  readonly version: string
+  readonly instanceName: string
+  readonly values: ParameterValues
+  readonly tls: TlsFiles
+}
+
+/** PEM texts. `clientCa` signs the agent's own client certificate. */
+export interface TlsFiles {
+  readonly certificate: string
+  readonly key: string
+  readonly clientCa: string
+}
+
+// ---------------------------------------------------------------- lifecycle
+
+export interface ServerCommand {
+  readonly argv: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+}
+
+export interface EngineLifecycle {
+  /** A key of everything that is frozen in a data directory; prepared directories are pooled by it. */
+  poolKey(version: string): string
+  /** Makes a data directory in the empty `host.paths.data`, with the application's role and database in it. Not idempotent. */
+  initialise(host: Host, version: string): Promise<void>
+  /** Whether `host.paths.data` holds a finished data directory (initialise ran to its end). */
+  isInitialised(host: Host): Promise<boolean>
+  command(host: Host, version: string): ServerCommand
+  /** Signals, gentlest first, with the seconds each is given before the next; after the last comes a kill of everything. */
+  readonly stopSignals: readonly {signal: NodeJS.Signals; seconds: number; because: string}[]
+  /** One attempt. Undefined when the server accepts a query; else why not yet. Throws SERVER_START_FAILED when it never will. */
+  whyNotReady(host: Host, admin: AdminCredentials): Promise<string | undefined>
+  /** What the end of the server's log says about a failed start, as an error with a suggestion. */
+  explainFailure(log: string): import('../core/errors.js').DbaasError
+  /** Makes the server read its configuration again, and waits until it has. */
+  reload(host: Host, admin: AdminCredentials): Promise<void>
+  /** Writes what is in memory to disk, so that a stop is short. */
+  checkpoint(host: Host, admin: AdminCredentials): Promise<void>
+  /** Removes what a killed server left that would stop its successor (a stale pid file). Only when no server runs. */
+  clearStale(host: Host): Promise<void>
+}
+
+// ---------------------------------------------------------------- access
+
+/** The agent's own way in: a client certificate of the site's CA. No password exists for it. PEM texts. */
+export interface AdminCredentials {
+  readonly username: string
+  readonly ca: string
+  readonly certificate: string
+  readonly key: string
+}
+
+export interface ClientCredentials {
+  readonly host: string
+  readonly port: number
+  readonly database: string
+  readonly username: string
+  readonly password: string
+  /** PEM of the CA that signed the server's certificate, and the name in it. */
+  readonly ca: string
+  readonly serverName: string
+}
+
+export interface EngineAccess {
+  /** Gives the application's role its password and its database; makes both where absent. The role is no superuser. */
+  grantApplication(host: Host, admin: AdminCredentials, app: {database: string; username: string; password: string}): Promise<void>
+  /** Connects as a client would, and asks one question. Throws DATABASE_UNAVAILABLE. Returns the TLS version. */
+  probe(client: ClientCredentials, timeoutMs: number): Promise<{tlsVersion: string}>
+  /** Runs one text (possibly several statements; the last result is returned). Throws SQL_ERROR, DATABASE_UNAVAILABLE. */
+  query(client: ClientCredentials, statement: string, options: QueryOptions): Promise<QueryResult>
+}
+
+export interface QueryOptions {
+  readonly timeoutMs: number
+  readonly maxRows: number
+  readonly signal?: AbortSignal
+}
+
+export interface QueryResult {
+  readonly columns: readonly {readonly name: string; readonly type: string}[]
+  readonly rows: readonly (readonly (string | number | boolean | null)[])[]
+  readonly rowCount: number
+  readonly command: string
+  readonly truncated: boolean
+}

@@ -77,6 +77,8 @@ export interface EngineConfig {
   write(host: Host, settings: ServerSettings): Promise<boolean>
   /** Every parameter of the running server. `sources` says who asked for what. */
   read(host: Host, admin: AdminCredentials, sources: ReadonlyMap<string, string>): Promise<ReadonlyMap<string, ParameterReading>>
+  /** Compares asked values with the running server's own. Throws INVALID_PARAMETER_VALUE naming the first that differs. */
+  verify(host: Host, admin: AdminCredentials, asked: ParameterValues): Promise<void>
   /** Whether a value as asked and a value as read back mean the same for that parameter (`64MB` and `65536` kB). */
   sameValue(definition: ParameterDefinition, asked: string, read: string): boolean
 }

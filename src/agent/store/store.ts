@@ -92,6 +92,7 @@ export interface Tx extends ReadTx {
   }
   readonly settings: ReadTx['settings'] & {
     put(name: string, value: string): Promise<void>
+    remove(name: string): Promise<void>
   }
   readonly measurements: ReadTx['measurements'] & {
     record(name: string, value: number, at: number): Promise<void>

@@ -1,0 +1,168 @@
+/**
+ * A new instance. Its rows (instance, node, ports, password) were written with the operation itself; every step looks
+ * for what it would make. Undone, nothing is left but the operation with its error.
+ */
+import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters} from '../../../core/instance/instance.js'
+import {done, next, workflow} from '../../../core/workflow/workflow.js'
+import type {Tx} from '../../store/store.js'
+import type {ServiceContext} from '../context.js'
+import {notProtected} from './views.js'
+import {freeEndpointPort, freeNodePort} from './ports.js'
+import type {Servers} from './servers.js'
+
+export interface CreateInput {
+  readonly instanceId: string
+  /** The user asked for this very port, so another will not do. */
+  readonly portIsFixed: boolean
+}
+
+export const createKind = 'instance.create'
+
+export function createWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  return workflow<CreateInput, Tx>()({
+    kind: createKind,
+    start: 'prepare-software',
+    order: ['prepare-software', 'place-node', 'initialise', 'configure', 'start-server', 'await-ready', 'create-access', 'verify', 'publish-endpoint'],
+    deadlineSeconds: 300,
+    steps: {
+      'prepare-software': {
+        async run({input}) {
+          const {instance, runtime} = await servers.load(input.instanceId)
+          const found = await runtime.software.locate(instance.engine, instance.version)
+          if (!found) {
+            throw new DbaasError('ENGINE_NOT_INSTALLED', `${instance.engine} ${instance.version} is not installed`, {
+              suggestions: [`dbaas engines install ${instance.engine}@${instance.version}`],
+            })
+          }
+          return next('place-node')
+        },
+      },
+      'place-node': {
+        async run({input}) {
+          const {runtime, placement} = await servers.load(input.instanceId)
+          await runtime.place(placement)
+          return next('initialise')
+        },
+        async undo({input}) {
+          const {runtime, placement} = await servers.load(input.instanceId)
+          await runtime.remove(placement)
+        },
+      },
+      initialise: {
+        async run({input, progress, signal}) {
+          const {engine, runtime, placement, host, instance} = await servers.load(input.instanceId)
+          if (await engine.lifecycle.isInitialised(host)) return next('configure')
+          if (await runtime.pool.claim(engine.lifecycle.poolKey(instance.version), placement)) return next('configure')
+          signal.throwIfAborted()
+          progress('making a data directory: none was prepared')
+          await host.remove(host.paths.data)
+          await runtime.place(placement)
+          await engine.lifecycle.initialise(host, instance.version)
+          return next('configure')
+        },
+      },
+      configure: {
+        async run({input}) {
+          const subject = await servers.load(input.instanceId)
+          await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
+          return next('start-server')
+        },
+      },
+      'start-server': {
+        async run({input, commit}) {
+          const subject = await servers.load(input.instanceId)
+          const {ref} = await servers.launch(subject)
+          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', updatedAt: context.clock.now()}))
+          return next('await-ready')
+        },
+        async undo({input}) {
+          const {runtime, placement, node} = await servers.load(input.instanceId)
+          await runtime.kill(placement, node.runtimeRef)
+        },
+      },
+      'await-ready': {
+        async run({input, signal, progress, commit}) {
+          const subject = await servers.load(input.instanceId)
+          try {
+            await servers.awaitReady(subject, signal, progress)
+          } catch (error) {
+            if (!(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
+            // somebody took the port between our look and the server's bind
+            const port = await freeNodePort(context, subject.runtime)
+            commit(async (tx) => {
+              await tx.ports.release(subject.node.id)
+              await tx.ports.reserve({tenantId: subject.instance.tenantId, port, ownerId: subject.node.id})
+              await tx.nodes.update(subject.node.id, {port, runtimeRef: null})
+            })
+            return next('configure')
+          }
+          return next('create-access')
+        },
+      },
+      'create-access': {
+        async run({input}) {
+          const {engine, host, instance} = await servers.load(input.instanceId)
+          const {database, username, password} = await servers.clientOf(instance)
+          await engine.access.grantApplication(host, await servers.admin(), {database, username, password})
+          return next('verify')
+        },
+      },
+      verify: {
+        async run({input}) {
+          const {engine, host, instance} = await servers.load(input.instanceId)
+          const asked = effectiveParameters(instance.layers)
+          await engine.config.verify(host, await servers.admin(), asked)
+          return next('publish-endpoint')
+        },
+      },
+      'publish-endpoint': {
+        async run({input, commit}) {
+          const subject = await servers.load(input.instanceId)
+          try {
+            await servers.route(subject, 'open')
+          } catch (error) {
+            if (input.portIsFixed || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
+            const port = await freeEndpointPort(context, subject.runtime)
+            commit(async (tx) => {
+              await tx.ports.release(subject.instance.id)
+              await tx.ports.reserve({tenantId: subject.instance.tenantId, port, ownerId: subject.instance.id})
+              await tx.instances.update(subject.instance.id, {endpointPort: port})
+            })
+            return next('publish-endpoint')
+          }
+          const {tlsVersion} = await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          started(subject.instance.id)
+          return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion})
+        },
+        async undo({input}) {
+          await context.endpoints.remove(input.instanceId)
+        },
+      },
+    },
+    async onDone(tx, {input, tenantId}) {
+      const now = context.clock.now()
+      const [node] = await tx.nodes.ofInstance(input.instanceId)
+      if (node) await tx.nodes.update(node.id, {status: 'running', statusReason: null, updatedAt: now})
+      await tx.instances.update(input.instanceId, {status: 'running', statusReason: notProtected, updatedAt: now})
+      await tx.event({
+        id: context.newId('event'), tenantId, type: 'instance.created', subject: input.instanceId, payload: {}, at: now,
+      })
+    },
+    async onUndone(tx, {input}) {
+      await forgetInstance(tx, input.instanceId)
+    },
+  })
+}
+
+/** Removes every row of an instance; its operations and audit entries stay. */
+export async function forgetInstance(tx: Tx, instanceId: string): Promise<void> {
+  for (const node of await tx.nodes.ofInstance(instanceId)) {
+    await tx.secrets.removeAll(node.id)
+    await tx.ports.release(node.id)
+    await tx.nodes.remove(node.id)
+  }
+  await tx.secrets.removeAll(instanceId)
+  await tx.ports.release(instanceId)
+  await tx.instances.remove(instanceId)
+}

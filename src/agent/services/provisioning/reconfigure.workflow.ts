@@ -1,0 +1,116 @@
+/**
+ * A change of parameters, by reload or by one restart with new connections held. The old files are put back, and the
+ * server with them, when the server does not take the new ones.
+ */
+import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters, type ParameterLayers} from '../../../core/instance/instance.js'
+import {done, next, workflow} from '../../../core/workflow/workflow.js'
+import type {Tx} from '../../store/store.js'
+import type {ServiceContext} from '../context.js'
+import {restartGap} from './lifecycle.workflows.js'
+import type {Servers} from './servers.js'
+
+export interface ReconfigureInput {
+  readonly instanceId: string
+  readonly layers: ParameterLayers
+  readonly template: string | null
+  readonly changed: readonly string[]
+  readonly requires: 'none' | 'reload' | 'restart'
+}
+
+export const reconfigureKind = 'configuration.update'
+
+export function reconfigureWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  const {clock} = context
+
+  return workflow<ReconfigureInput, Tx>()({
+    kind: reconfigureKind,
+    start: 'preflight',
+    order: ['preflight', 'write', 'reload', 'checkpoint', 'restart-server', 'verify'],
+    deadlineSeconds: 300,
+    steps: {
+      preflight: {
+        async run({input}) {
+          const {engine, host, instance} = await servers.load(input.instanceId)
+          const refusal = await engine.config.preflight(host, effectiveParameters(input.layers), instance.version)
+          if (refusal) {
+            throw new DbaasError('INVALID_PARAMETER_VALUE', `the server would not start: ${refusal.because}`, {
+              details: {...(refusal.parameter ? {parameter: refusal.parameter} : {}), because: refusal.because},
+            })
+          }
+          return next('write')
+        },
+      },
+      write: {
+        async run({input}) {
+          const subject = await servers.load(input.instanceId)
+          await subject.engine.config.write(subject.host, await servers.settingsOf(subject, effectiveParameters(input.layers)))
+          if (input.requires === 'none') return next('verify')
+          return next(input.requires === 'restart' ? 'checkpoint' : 'reload')
+        },
+        // the one undo of the whole change: the files as they were, and a server that runs with them
+        async undo({input, signal, progress, commit}) {
+          const subject = await servers.load(input.instanceId)
+          await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
+          if (subject.instance.wanted !== 'running') return
+          const observed = await servers.observe(subject)
+          if (observed.state === 'running' && input.requires !== 'restart') {
+            await subject.engine.lifecycle.reload(subject.host, await servers.admin())
+            return
+          }
+          await servers.route(subject, 'hold')
+          await servers.halt(subject, progress)
+          const {ref} = await servers.launch({...subject, node: {...subject.node, runtimeRef: null}})
+          await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
+          await servers.route(subject, 'open')
+          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: clock.now()}))
+          started(input.instanceId)
+        },
+      },
+      reload: {
+        async run({input}) {
+          const {engine, host} = await servers.load(input.instanceId)
+          await engine.lifecycle.reload(host, await servers.admin())
+          return next('verify')
+        },
+      },
+      checkpoint: {
+        async run({input}) {
+          const subject = await servers.load(input.instanceId)
+          if ((await servers.observe(subject)).state === 'running') {
+            await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
+          }
+          return next('restart-server')
+        },
+      },
+      'restart-server': {
+        async run({input, signal, progress, commit}) {
+          const subject = await servers.load(input.instanceId)
+          const since = clock.now()
+          await servers.route(subject, 'hold')
+          await servers.halt(subject, progress)
+          const {ref} = await servers.launch({...subject, node: {...subject.node, runtimeRef: null}})
+          await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
+          await servers.route(subject, 'open')
+          const gap = clock.now() - since
+          commit(async (tx) => {
+            await tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: clock.now()})
+            await tx.measurements.record(restartGap(subject.instance.engine), gap, clock.now())
+          })
+          started(input.instanceId)
+          return next('verify')
+        },
+      },
+      verify: {
+        async run({input, commit}) {
+          const {engine, host, instance} = await servers.load(input.instanceId)
+          if (instance.wanted === 'running') {
+            await engine.config.verify(host, await servers.admin(), effectiveParameters(input.layers))
+          }
+          commit((tx) => tx.instances.update(instance.id, {layers: input.layers, template: input.template, updatedAt: clock.now()}))
+          return done({changed: [...input.changed], applied_by: instance.wanted === 'running' ? input.requires : 'next start'})
+        },
+      },
+    },
+  })
+}

@@ -1,0 +1,162 @@
+/** What several workflows do to one node's server: its settings, its start until it answers, its stop. */
+import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
+import type {Host} from '../../../engines/host.js'
+import type {Observation, Placement, Runtime} from '../../runtimes/runtime.js'
+import type {ServiceContext} from '../context.js'
+
+/** A node with everything needed to act on it. */
+export interface Subject {
+  readonly instance: InstanceRecord
+  readonly node: NodeRecord
+  readonly engine: Engine
+  readonly runtime: Runtime
+  readonly placement: Placement
+  readonly host: Host
+}
+
+export const adminName = 'dbaas_admin'
+const readySeconds = 120
+/** Lines of the server's log that explain a failed start. */
+const explainLines = 60
+
+export type Servers = ReturnType<typeof createServers>
+
+export function createServers(context: ServiceContext) {
+  const {store, certificates} = context
+
+  function subjectOf(instance: InstanceRecord, node: NodeRecord): Subject {
+    const runtime = context.runtimes.get(instance.runtime)
+    const placement: Placement = {
+      nodeId: node.id, nodeName: node.name, instanceId: instance.id, instanceName: instance.name, tenantId: instance.tenantId,
+      engine: instance.engine, version: instance.version, port: node.port, size: instance.size,
+    }
+    return {instance, node, engine: context.engines.get(instance.engine), runtime, placement, host: runtime.host(placement)}
+  }
+
+  /** The instance's primary, as the store has it now. Throws INSTANCE_NOT_FOUND. */
+  async function load(instanceId: string): Promise<Subject> {
+    const found = await store.read('platform', async (tx) => {
+      const instance = await tx.instances.find(instanceId)
+      const nodes = instance ? await tx.nodes.ofInstance(instance.id) : []
+      return {instance, node: nodes.find((n) => n.role === 'primary')}
+    })
+    if (!found.instance || !found.node) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance ${instanceId}`)
+    return subjectOf(found.instance, found.node)
+  }
+
+  const admin = (): Promise<AdminCredentials> => certificates.admin(adminName)
+
+  /** The node's certificate: kept sealed, issued when there is none or it is about to expire. */
+  async function tlsOf({instance, node}: Subject): Promise<TlsFiles> {
+    const kept = await store.read('platform', async (tx) => ({
+      certificate: await tx.secrets.get(node.id, 'tls.certificate'), key: await tx.secrets.get(node.id, 'tls.key'),
+    }))
+    if (kept.certificate && kept.key && certificates.isFresh(kept.certificate)) {
+      return {certificate: kept.certificate, key: kept.key, clientCa: certificates.caCertificate}
+    }
+    const pair = await certificates.issueServer({
+      commonName: instance.name,
+      dns: ['localhost', instance.name, `${instance.name}.${instance.tenantId}.dbaas.internal`],
+      ip: ['127.0.0.1', '::1'],
+    })
+    await store.transact('platform', async (tx) => {
+      await tx.secrets.put(instance.tenantId, node.id, 'tls.certificate', pair.certificate)
+      await tx.secrets.put(instance.tenantId, node.id, 'tls.key', pair.key)
+    })
+    return {...pair, clientCa: certificates.caCertificate}
+  }
+
+  async function settingsOf(subject: Subject, values = effectiveParameters(subject.instance.layers)): Promise<ServerSettings> {
+    return {version: subject.instance.version, instanceName: subject.instance.name, values, tls: await tlsOf(subject)}
+  }
+
+  const observe = (subject: Subject): Promise<Observation> => subject.runtime.observe(subject.placement, subject.node.runtimeRef)
+
+  async function logTail({runtime, placement}: Subject): Promise<string> {
+    const lines: string[] = []
+    for await (const line of runtime.logs(placement, {lines: explainLines, follow: false, signal: new AbortController().signal})) lines.push(line)
+    return lines.join('\n')
+  }
+
+  /** Starts the server if it does not run. The ref finds it again. */
+  async function launch(subject: Subject): Promise<{ref: string; pid: number | null}> {
+    const {runtime, placement, engine, host} = subject
+    const now = await observe(subject)
+    if (now.state === 'running') return {ref: now.ref, pid: now.pid}
+    await runtime.kill(placement, subject.node.runtimeRef)
+    await engine.lifecycle.clearStale(host)
+    return runtime.start(placement, engine.lifecycle.command(host, subject.instance.version))
+  }
+
+  /**
+   * Waits until the server answers. Throws what the server's log says when it ended instead, DATABASE_UNAVAILABLE when
+   * it lives but does not answer in time, and the signal's reason when that is aborted.
+   */
+  async function awaitReady(subject: Subject, signal: AbortSignal, progress: (because: string) => void): Promise<void> {
+    const {engine, host} = subject
+    const credentials = await admin()
+    const until = context.clock.now() + readySeconds * 1000
+    let because = 'the server is starting'
+    for (let attempt = 0; context.clock.now() < until; attempt++) {
+      signal.throwIfAborted()
+      const not = await engine.lifecycle.whyNotReady(host, credentials)
+      if (not === undefined) return
+      if (not !== because) progress((because = not))
+      // looking costs more than trying, so a dead server is looked for less often
+      if (attempt % 8 === 7 && (await observe(subject)).state !== 'running') throw engine.lifecycle.explainFailure(await logTail(subject))
+      await pause(attempt < 100 ? 10 : 100)
+    }
+    throw new DbaasError('DATABASE_UNAVAILABLE', `${subject.instance.name} does not answer: ${because}`, {
+      details: {instance: subject.instance.name}, suggestions: [`dbaas logs ${subject.instance.name}`],
+    })
+  }
+
+  /** Asks gently, then firmly, then kills; returns when everything of the server is proven gone. */
+  async function halt(subject: Subject, progress: (because: string) => void): Promise<void> {
+    const {engine, runtime, placement} = subject
+    for (const {signal, seconds, because} of engine.lifecycle.stopSignals) {
+      const now = await observe(subject)
+      if (now.state !== 'running') break
+      progress(because)
+      await runtime.signal(placement, now.ref, signal)
+      await gone(subject, now.ref, seconds)
+    }
+    await runtime.kill(placement, subject.node.runtimeRef)
+  }
+
+  async function gone({runtime, placement}: Subject, ref: string, seconds: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(end, seconds * 1000)
+      const unwatch = runtime.watch(placement, ref, end)
+      function end(): void {
+        clearTimeout(timer)
+        unwatch()
+        resolve()
+      }
+    })
+  }
+
+  async function clientOf(instance: InstanceRecord, at?: {host: string; port: number}): Promise<ClientCredentials> {
+    const password = await store.read('platform', (tx) => tx.secrets.get(instance.id, 'password'))
+    if (password === undefined) throw new DbaasError('INVALID_STATE', `${instance.name} has no credentials: it is being made or deleted`)
+    return {
+      host: at?.host ?? instance.endpointHost, port: at?.port ?? instance.endpointPort, database: instance.database,
+      username: instance.username, password, ca: certificates.caCertificate, serverName: instance.name,
+    }
+  }
+
+  /** Points the endpoint at the server. `hold` lets new connections wait. */
+  async function route(subject: Subject, mode: 'open' | 'hold' | 'closed'): Promise<void> {
+    const {instance, host} = subject
+    await context.endpoints.put({
+      id: instance.id, listen: {host: instance.endpointHost, port: instance.endpointPort},
+      target: mode === 'closed' ? null : host.address(), mode, allow: [],
+    })
+  }
+
+  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, halt, clientOf, route, logTail}
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

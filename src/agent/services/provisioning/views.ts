@@ -1,0 +1,64 @@
+/** Records as the API shows them (CLI.md, JSON shapes). Pure. */
+import type {ApiInstance, ApiNode, ApiOperation, ApiPlan} from '../../../core/api/schemas.js'
+import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {isoTime} from '../../../core/time.js'
+import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {SiteFacts} from '../../runtimes/runtime.js'
+
+/** Backups come with a later release; until then nobody may read "healthy" into "running". */
+export const notProtected = 'not protected: no backups are taken yet'
+
+const isoOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
+
+function pidOf(node: NodeRecord): number | null {
+  if (node.runtimeRef === null || node.status !== 'running') return null
+  try {
+    const pid = (JSON.parse(node.runtimeRef) as {pid?: unknown}).pid
+    return typeof pid === 'number' ? pid : null
+  } catch {
+    return null
+  }
+}
+
+export function nodeView(instance: InstanceRecord, node: NodeRecord): ApiNode {
+  return {
+    id: node.id, name: node.name, role: node.role, sync_state: 'none', status: node.status, status_reason: node.statusReason,
+    wanted_status: node.wanted, endpoint: {host: instance.endpointHost, port: node.port}, timeline: null, lsn: null,
+    lag_bytes: null, lag_seconds: null, last_sync: null, pid: pidOf(node),
+  }
+}
+
+export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecord[], site: {facts: SiteFacts; caFile: string}): ApiInstance {
+  const reachable = instance.status !== 'provisioning'
+  return {
+    id: instance.id, name: instance.name, tenant_id: instance.tenantId, engine: instance.engine, version: instance.version,
+    status: instance.status, status_reason: instance.statusReason, wanted_status: instance.wanted, runtime: instance.runtime,
+    size: {...instance.size},
+    limits: {cpu: {...site.facts.limits.cpu}, memory: {...site.facts.limits.memory}, storage: {...site.facts.limits.storage}},
+    endpoint: reachable ? {host: instance.endpointHost, port: instance.endpointPort} : null,
+    read_only_endpoint: null, database: instance.database, username: instance.username, high_availability: false,
+    nodes: nodes.map((node) => nodeView(instance, node)),
+    backup: {enabled: false, reason: notProtected},
+    configuration: {
+      engine: instance.engine, version: instance.version, parameters: {...effectiveParameters(instance.layers)}, template: instance.template,
+      security_config: {tls_enabled: true, encryption_at_rest: false, customer_managed_key: null, network_acl: []},
+    },
+    tls: {min_version: 'TLSv1.3', ca_file: site.caFile},
+    protected: instance.protected, expires_at: isoOrNull(instance.expiresAt),
+    created_at: isoTime(instance.createdAt), updated_at: isoTime(instance.updatedAt),
+  }
+}
+
+export function operationView(operation: OperationRecord): ApiOperation {
+  return {
+    id: operation.id, kind: operation.kind, status: operation.status, tenant_id: operation.tenantId, instance_id: operation.instanceId,
+    steps: operation.steps.map((step) => ({
+      name: step.name, status: step.status, started_at: isoTime(step.startedAt), ended_at: isoOrNull(step.endedAt), because: step.because,
+    })),
+    result: operation.result, error: operation.error, created_at: isoTime(operation.createdAt), ended_at: isoOrNull(operation.endedAt),
+  }
+}
+
+export const planView = (plan: Partial<ApiPlan> & {steps: readonly string[]}): ApiPlan => ({
+  impact: 'none', expected_downtime_ms: 0, cost_month_delta: null, reversible: true, ...plan, steps: [...plan.steps],
+})

@@ -1,0 +1,82 @@
+/**
+ * The metadata schema, one entry a version; `PRAGMA user_version` counts them. An entry that has shipped is never
+ * edited: its hash is kept in the database and compared at every start.
+ */
+export interface Migration {
+  readonly name: string
+  readonly sql: string
+}
+
+export const metadataMigrations: readonly Migration[] = [
+  {
+    name: '0001-foundation',
+    sql: `
+CREATE TABLE instances (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, name TEXT NOT NULL, engine TEXT NOT NULL, version TEXT NOT NULL,
+  runtime TEXT NOT NULL, status TEXT NOT NULL, status_reason TEXT, wanted TEXT NOT NULL, size TEXT NOT NULL,
+  template TEXT, layers TEXT NOT NULL, endpoint_host TEXT NOT NULL, endpoint_port INTEGER NOT NULL,
+  database TEXT NOT NULL, username TEXT NOT NULL, incarnation TEXT NOT NULL, protected INTEGER NOT NULL,
+  expires_at INTEGER, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+  UNIQUE (tenant_id, name)
+) STRICT;
+CREATE TABLE nodes (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL REFERENCES instances (id), name TEXT NOT NULL,
+  role TEXT NOT NULL, wanted TEXT NOT NULL, status TEXT NOT NULL, status_reason TEXT, port INTEGER NOT NULL,
+  runtime_ref TEXT, created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+  UNIQUE (instance_id, name)
+) STRICT;
+CREATE TABLE operations (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, kind TEXT NOT NULL, instance_id TEXT, status TEXT NOT NULL,
+  input TEXT NOT NULL, step TEXT NOT NULL, direction TEXT NOT NULL, attempt INTEGER NOT NULL, step_started_at INTEGER,
+  steps TEXT NOT NULL, result TEXT NOT NULL, error TEXT, cancel_requested INTEGER NOT NULL, principal_id TEXT NOT NULL,
+  request_id TEXT NOT NULL, deadline_at INTEGER NOT NULL, run_at INTEGER NOT NULL, lease_owner TEXT, lease_until INTEGER,
+  created_at INTEGER NOT NULL, ended_at INTEGER
+) STRICT;
+CREATE INDEX operations_open ON operations (created_at) WHERE ended_at IS NULL;
+CREATE INDEX operations_of_instance ON operations (instance_id, created_at);
+CREATE TABLE templates (
+  tenant_id TEXT NOT NULL, engine TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL, parameters TEXT NOT NULL,
+  updated_at INTEGER NOT NULL, PRIMARY KEY (tenant_id, engine, name)
+) STRICT;
+CREATE TABLE secrets (
+  tenant_id TEXT NOT NULL, owner_id TEXT NOT NULL, name TEXT NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (owner_id, name)
+) STRICT;
+CREATE TABLE ports (port INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, owner_id TEXT NOT NULL) STRICT;
+CREATE TABLE settings (name TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, value TEXT NOT NULL) STRICT;
+CREATE TABLE measurements (
+  id INTEGER PRIMARY KEY, tenant_id TEXT NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX measurements_by_name ON measurements (name, id);
+CREATE TABLE requests (
+  id INTEGER PRIMARY KEY, request_id TEXT NOT NULL, tenant_id TEXT NOT NULL, client_id TEXT NOT NULL, method TEXT NOT NULL,
+  path TEXT NOT NULL, status_code INTEGER NOT NULL, duration_ms REAL NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX requests_by_time ON requests (at);
+CREATE TABLE idempotency (
+  tenant_id TEXT NOT NULL, principal_id TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL,
+  operation_id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (principal_id, key)
+) STRICT;
+CREATE TABLE audit_outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, tenant_id TEXT NOT NULL, entry TEXT NOT NULL) STRICT;
+CREATE TABLE events (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, tenant_id TEXT NOT NULL, type TEXT NOT NULL,
+  subject TEXT NOT NULL, payload TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX events_by_time ON events (at);
+`,
+  },
+]
+
+export const auditMigrations: readonly Migration[] = [
+  {
+    name: '0001-chain',
+    sql: `
+CREATE TABLE entries (
+  sequence INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, tenant_id TEXT NOT NULL, body TEXT NOT NULL,
+  previous_hash TEXT NOT NULL, hash TEXT NOT NULL
+) STRICT;
+CREATE INDEX entries_of_tenant ON entries (tenant_id, sequence);
+CREATE TRIGGER entries_are_not_updated BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+CREATE TRIGGER entries_are_not_deleted BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+`,
+  },
+]

@@ -258,7 +258,7 @@ interface EndpointSchema {
   readonly responses: Readonly<Record<number, TSchema | string>>
 }
 
-const mutation = (extra: Omit<EndpointSchema, 'responses'>) => ({...extra, responses: {200: Plan, 202: AcceptedInstance}})
+const mutation = <T extends Omit<EndpointSchema, 'responses'>>(extra: T) => ({...extra, responses: {200: Plan, 202: AcceptedInstance}})
 
 export const endpointSchemas = {
   'health.get': {responses: {200: Type.Object({

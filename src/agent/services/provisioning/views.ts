@@ -1,8 +1,7 @@
 /** Records as the API shows them (CLI.md, JSON shapes). Pure. */
-import type {ApiInstance, ApiNode, ApiOperation, ApiPlan} from '../../../core/api/schemas.js'
+import type {ApiInstance, ApiNode} from '../../../core/api/schemas.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
 import {isoTime} from '../../../core/time.js'
-import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {SiteFacts} from '../../runtimes/runtime.js'
 
 /** Backups come with a later release; until then nobody may read "healthy" into "running". */
@@ -48,17 +47,3 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
     created_at: isoTime(instance.createdAt), updated_at: isoTime(instance.updatedAt),
   }
 }
-
-export function operationView(operation: OperationRecord): ApiOperation {
-  return {
-    id: operation.id, kind: operation.kind, status: operation.status, tenant_id: operation.tenantId, instance_id: operation.instanceId,
-    steps: operation.steps.map((step) => ({
-      name: step.name, status: step.status, started_at: isoTime(step.startedAt), ended_at: isoOrNull(step.endedAt), because: step.because,
-    })),
-    result: operation.result, error: operation.error, created_at: isoTime(operation.createdAt), ended_at: isoOrNull(operation.endedAt),
-  }
-}
-
-export const planView = (plan: Partial<ApiPlan> & {steps: readonly string[]}): ApiPlan => ({
-  impact: 'none', expected_downtime_ms: 0, cost_month_delta: null, reversible: true, ...plan, steps: [...plan.steps],
-})

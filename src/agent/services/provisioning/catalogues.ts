@@ -1,0 +1,111 @@
+/** The parameter catalogue of each version, read once from a real server of it and kept in a file. */
+import type {Catalogue} from '../../../core/config/parameters.js'
+import {DbaasError} from '../../../core/errors.js'
+import {resolveSize} from '../../../core/instance/sizes.js'
+import {nearest} from '../../../core/nearest.js'
+import type {Engine} from '../../../engines/engine.js'
+import type {Host} from '../../../engines/host.js'
+import type {Runtime} from '../../runtimes/runtime.js'
+import type {ServiceContext} from '../context.js'
+import {adminName, pause} from './servers.js'
+
+/** Where catalogues are kept; the composition root gives files. */
+export interface CatalogueFiles {
+  load(key: string): Promise<Catalogue | undefined>
+  save(key: string, catalogue: Catalogue): Promise<void>
+}
+
+export type Catalogues = ReturnType<typeof createCatalogues>
+
+const readySeconds = 60
+
+export function createCatalogues(context: ServiceContext, files: CatalogueFiles) {
+  const kept = new Map<string, Promise<Catalogue>>()
+
+  async function of(engine: Engine, runtime: Runtime, version: string): Promise<Catalogue> {
+    const key = `${engine.name}-${version}`
+    let catalogue = kept.get(key)
+    if (!catalogue) {
+      catalogue = files.load(key).then((found) => found ?? fromServer(engine, runtime, version, key))
+      kept.set(key, catalogue)
+      catalogue.catch(() => kept.delete(key))
+    }
+    return catalogue
+  }
+
+  async function fromServer(engine: Engine, runtime: Runtime, version: string, key: string): Promise<Catalogue> {
+    const catalogue = await runtime.pool.scratch({engine: engine.name, version}, async ({host, start}) => {
+      const credentials = await context.certificates.admin(adminName)
+      await engine.lifecycle.initialise(host, version)
+      await engine.config.write(host, {
+        version, instanceName: 'scratch', values: engine.config.fromSize(resolveSize({size: 'micro'}), version),
+        tls: {
+          ...(await context.certificates.issueServer({commonName: 'scratch', dns: ['localhost', 'scratch'], ip: ['127.0.0.1', '::1']})),
+          clientCa: context.certificates.caCertificate,
+        },
+      })
+      await start(engine.lifecycle.command(host, version))
+      for (const until = context.clock.now() + readySeconds * 1000; ; ) {
+        const not = await engine.lifecycle.whyNotReady(host, credentials)
+        if (not === undefined) break
+        if (context.clock.now() > until) throw new DbaasError('DATABASE_UNAVAILABLE', `the scratch server of ${engine.title} ${version} does not answer: ${not}`)
+        await pause(20)
+      }
+      return engine.config.readCatalogue(host, credentials)
+    })
+    await files.save(key, catalogue)
+    return catalogue
+  }
+
+  /**
+   * Checks values against the catalogue, and what only the binary knows against the binary. Throws UNKNOWN_PARAMETER,
+   * PARAMETER_MANAGED, INVALID_PARAMETER_VALUE.
+   */
+  async function check(engine: Engine, runtime: Runtime, version: string, values: Readonly<Record<string, string>>, all: Readonly<Record<string, string>>): Promise<void> {
+    if (Object.keys(values).length === 0) return
+    const catalogue = await of(engine, runtime, version)
+    for (const [name, value] of Object.entries(values)) {
+      const definition = definitionOf(engine, catalogue, version, name)
+      if (definition.managed !== null) {
+        throw new DbaasError('PARAMETER_MANAGED', `${name} is set by dbaas: ${definition.managed}`, {
+          details: {parameter: name, because: definition.managed},
+        })
+      }
+      if (definition.requires === 'fixed') {
+        throw new DbaasError('PARAMETER_MANAGED', `${name} cannot be changed after the server was built`, {details: {parameter: name}})
+      }
+      const because = engine.config.whyNotValid(definition, value)
+      if (because !== undefined && because !== 'ask') throw invalid(name, value, because, definition)
+    }
+    // combinations (and strings) are judged by the server's own program, with everything that will be in the file
+    await runtime.pool.scratch({engine: engine.name, version}, async ({host}: {host: Host}) => {
+      const refusal = await engine.config.preflight(host, all, version)
+      if (!refusal) return
+      const name = refusal.parameter ?? Object.keys(values)[0] ?? 'a parameter'
+      throw invalid(name, all[name] ?? '', refusal.because, catalogue.get(name))
+    })
+  }
+
+  function definitionOf(engine: Engine, catalogue: Catalogue, version: string, name: string) {
+    const definition = catalogue.get(name)
+    if (definition) return definition
+    const near = nearest(name, catalogue.keys())
+    throw new DbaasError('UNKNOWN_PARAMETER', `${engine.title} ${version} has no parameter "${name}"`, {
+      details: {parameter: name, engine: engine.name, version, ...(near ? {nearest: near} : {})},
+      suggestions: near ? [`did you mean ${near}?`] : ['dbaas config show NAME --all'],
+    })
+  }
+
+  return {of, check, definitionOf}
+}
+
+function invalid(name: string, value: string, because: string, definition: {min: string | null; max: string | null; unit: string | null; values: readonly string[] | null} | undefined): DbaasError {
+  return new DbaasError('INVALID_PARAMETER_VALUE', `"${value}" is not a value of ${name}: ${because}`, {
+    details: {
+      parameter: name, value, because,
+      ...(definition?.min != null ? {min: definition.min} : {}), ...(definition?.max != null ? {max: definition.max} : {}),
+      ...(definition?.unit != null ? {unit: definition.unit} : {}), ...(definition?.values ? {values: definition.values.join(', ')} : {}),
+    },
+    suggestions: ['dbaas config explain NAME ' + name],
+  })
+}

@@ -1,0 +1,327 @@
+/** The door of provisioning: instances and their lives. One method for each endpoint; all work is in the workflows. */
+import {authorize, type Principal} from '../../../core/access/principal.js'
+import type {ApiInstance, BodyOf, CreateBody, QueryOf} from '../../../core/api/schemas.js'
+import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {checkName} from '../../../core/instance/names.js'
+import {resolveSize} from '../../../core/instance/sizes.js'
+import {nearest} from '../../../core/nearest.js'
+import {parseTime} from '../../../core/time.js'
+import type {Workflow} from '../../../core/workflow/workflow.js'
+import type {Tx} from '../../store/store.js'
+import type {ServiceContext} from '../context.js'
+import type {Idempotency, InstancesApi, Planned, Started} from '../contract.js'
+import {admit} from './admission.js'
+import type {Catalogues} from './catalogues.js'
+import {createKind, type CreateInput} from './create.workflow.js'
+import {deleteKind, type DeleteInput} from './delete.workflow.js'
+import {restartGap, restartKind, startKind, stopKind} from './lifecycle.workflows.js'
+import {freeEndpointPort, freeNodePort} from './ports.js'
+import type {Servers} from './servers.js'
+import {operationView, planView} from '../operation-view.js'
+import {repeated, submit} from '../submit.js'
+import {layersFor, type Templates} from './templates.js'
+import {resolveVersion} from '../versions.js'
+import {instanceView} from './views.js'
+
+export interface InstancesOptions {
+  readonly context: ServiceContext
+  readonly servers: Servers
+  readonly catalogues: Catalogues
+  readonly templates: Templates
+  readonly platform: string
+  /** Steps of a kind, for its plan. */
+  readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
+}
+
+const maxSqlRows = 10_000
+const defaultSqlSeconds = 60
+
+export type InstancesService = InstancesApi & {
+  view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance>
+  /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
+  find(principal: Principal, ref: string): Promise<InstanceRecord>
+}
+
+export function createInstancesService(options: InstancesOptions): InstancesService {
+  const {context, servers, catalogues, templates} = options
+  const {store, clock} = context
+  const scopeOf = (principal: Principal) => ({tenant: principal.tenantId})
+
+  async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
+    const facts = await context.runtimes.get(instance.runtime).facts()
+    return instanceView(instance, nodes, {facts, caFile: context.certificates.caFile})
+  }
+
+  async function find(principal: Principal, ref: string): Promise<InstanceRecord> {
+    const {found, names} = await store.read(scopeOf(principal), async (tx) => {
+      const instance = await tx.instances.find(ref)
+      return {found: instance, names: instance ? [] : (await tx.instances.list()).map((i) => i.name)}
+    })
+    if (found) return found
+    const near = nearest(ref, names)
+    throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance "${ref}"`, {
+      details: {instance: ref, ...(near ? {nearest: near} : {})},
+      suggestions: near ? [`did you mean ${near}?`, 'dbaas list'] : ['dbaas list', `dbaas create ${ref}`],
+    })
+  }
+
+  async function withNodes(instance: InstanceRecord): Promise<ApiInstance> {
+    return view(instance, await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id)))
+  }
+
+  /** A lifecycle verb: refuse what the state does not allow, or plan, or store the operation. */
+  async function lifecycle(
+    principal: Principal, ref: string, kind: string, plan: boolean | undefined, idempotency: Idempotency | undefined,
+    rule: {action: string; impact: 'none' | 'restart'; whyNot(instance: InstanceRecord): DbaasError | undefined; downtime?(instance: InstanceRecord): Promise<number | null>
+      patch(instance: InstanceRecord): Partial<InstanceRecord>; input?(instance: InstanceRecord): object; reversible?: boolean},
+  ): Promise<Started | Planned> {
+    authorize(principal, rule.action, `instance/${ref}`)
+    const before = await repeated(context, principal, idempotency)
+    if (before) return {operation: operationView(before), instance: await withNodes(await find(principal, before.instanceId ?? ref))}
+    const instance = await find(principal, ref)
+    const refusal = rule.whyNot(instance)
+    if (refusal) throw refusal
+    if (plan) {
+      return {plan: planView({
+        steps: options.workflow(kind).order, impact: rule.impact,
+        expected_downtime_ms: rule.downtime ? await rule.downtime(instance) : 0, reversible: rule.reversible ?? true,
+      })}
+    }
+    const operation = await store.transact(scopeOf(principal), async (tx) => {
+      const fresh = await tx.instances.find(instance.id)
+      if (!fresh) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance "${ref}"`)
+      const changed = rule.whyNot(fresh)
+      if (changed) throw changed
+      await tx.instances.update(instance.id, {...rule.patch(fresh), updatedAt: clock.now()})
+      return submit(context, tx, principal, {
+        kind, instanceId: instance.id, resource: `instance/${instance.name}`, input: {instanceId: instance.id, ...rule.input?.(fresh)},
+        start: options.workflow(kind).order[0] as string, deadlineSeconds: options.workflow(kind).deadlineSeconds,
+      }, idempotency)
+    })
+    context.poke()
+    return {operation: operationView(operation), instance: await withNodes(await find(principal, instance.id))}
+  }
+
+  const wrongState = (instance: InstanceRecord, what: string, suggestion: string): DbaasError =>
+    new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so it cannot be ${what}`, {
+      details: {instance: instance.name, status: instance.status}, suggestions: [suggestion],
+    })
+
+  async function create(principal: Principal, body: CreateBody, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+    authorize(principal, 'create', 'instance')
+    const before = await repeated(context, principal, idempotency)
+    if (before) return {operation: operationView(before), instance: await withNodes(await find(principal, before.instanceId ?? body.name))}
+    context.mayChange()
+    checkName(body.name)
+    const engine = context.engines.get(body.engine ?? context.engines.names[0] ?? '')
+    const runtime = context.runtimes.get(body.runtime ?? context.runtimes.default)
+    const size = resolveSize(body)
+    if (body.protected && body.ttl_seconds !== undefined) {
+      throw new DbaasError('INVALID_REQUEST', 'a protected instance cannot expire: give --protect or --ttl, not both')
+    }
+    if (await store.read(scopeOf(principal), (tx) => tx.instances.find(body.name))) {
+      throw new DbaasError('NAME_IN_USE', `there already is an instance "${body.name}"`, {
+        details: {name: body.name}, suggestions: [`dbaas status ${body.name}`, 'choose another name'],
+      })
+    }
+    const version = await resolveVersion(engine, runtime, body.version, options.platform)
+    const layers = await layersFor({engine, size, version, template: body.template, user: body.parameters ?? {}, templates, principal})
+    const asked = {...layers.template, ...layers.user}
+    const facts = await runtime.facts()
+    // the quick refusal first: reading a catalogue may take a server start
+    admit(size, 0, facts)
+    if (Object.keys(asked).length > 0) {
+      await catalogues.check(engine, runtime, version, asked, effectiveParameters(layers))
+      const needed = await runtime.pool.scratch({engine: engine.name, version}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
+      admit(size, needed ?? size.memory_bytes / 4, facts)
+    } else {
+      admit(size, size.memory_bytes / 4, facts)
+    }
+    if (body.port !== undefined && !(await runtime.isPortFree(body.port))) {
+      throw new DbaasError('PORT_IN_USE', `port ${body.port} is taken`, {
+        details: {port: String(body.port)}, suggestions: ['leave --port away to get a free one', 'choose another --port'],
+      })
+    }
+    const flow = options.workflow(createKind)
+    if (body.plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: true})}
+
+    const now = clock.now()
+    const instanceId = context.newId('instance')
+    const nodeId = context.newId('node')
+    for (let attempt = 0; ; attempt++) {
+      const endpointPort = body.port ?? (await freeEndpointPort(context, runtime))
+      const nodePort = await freeNodePort(context, runtime)
+      const instance: InstanceRecord = {
+        id: instanceId, tenantId: principal.tenantId, name: body.name, engine: engine.name, version, runtime: runtime.name,
+        status: 'provisioning', statusReason: null, wanted: 'running', size, template: body.template ?? null, layers,
+        endpointHost: '127.0.0.1', endpointPort, database: engine.defaultDatabase, username: engine.defaultUsername,
+        incarnation: context.newId('event').slice(4), protected: body.protected ?? false,
+        expiresAt: body.ttl_seconds === undefined ? null : now + body.ttl_seconds * 1000, createdAt: now, updatedAt: now,
+      }
+      const node: NodeRecord = {
+        id: nodeId, tenantId: principal.tenantId, instanceId, name: `${body.name}-1`, role: 'primary', wanted: 'running', status: 'absent',
+        statusReason: null, port: nodePort, runtimeRef: null, createdAt: now, updatedAt: now,
+      }
+      try {
+        const operation = await store.transact(scopeOf(principal), async (tx) => {
+          await tx.instances.insert(instance)
+          await tx.nodes.insert(node)
+          await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
+          await tx.ports.reserve({tenantId: principal.tenantId, port: nodePort, ownerId: nodeId})
+          await tx.secrets.put(principal.tenantId, instanceId, 'password', context.randomSecret())
+          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined}
+          return submit(context, tx, principal, {
+            kind: createKind, instanceId, resource: `instance/${body.name}`, input: {...input}, start: flow.order[0] as string,
+            deadlineSeconds: flow.deadlineSeconds,
+          }, idempotency)
+        })
+        context.poke()
+        return {operation: operationView(operation), instance: await view(instance, [node])}
+      } catch (error) {
+        // two creates may have seen the same port free
+        if (body.port !== undefined || attempt >= 20 || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
+      }
+    }
+  }
+
+  return {
+    view,
+    find,
+    create,
+    async list(principal, query: QueryOf<'instances.list'>) {
+      authorize(principal, 'list', 'instance')
+      const {instances, nodes} = await store.read(scopeOf(principal), async (tx) => ({instances: await tx.instances.list(), nodes: await tx.nodes.list()}))
+      const ofInstance = new Map<string, NodeRecord[]>()
+      for (const node of nodes) ofInstance.set(node.instanceId, [...(ofInstance.get(node.instanceId) ?? []), node])
+      const wanted = instances.filter((i) => (query?.engine === undefined || i.engine === query.engine) && (query?.status === undefined || i.status === query.status))
+      return Promise.all(wanted.map((i) => view(i, ofInstance.get(i.id) ?? [])))
+    },
+    async get(principal, ref) {
+      authorize(principal, 'read', `instance/${ref}`)
+      return withNodes(await find(principal, ref))
+    },
+    async update(principal, ref, body: BodyOf<'instances.update'>) {
+      authorize(principal, 'update', `instance/${ref}`)
+      context.mayChange()
+      const instance = await find(principal, ref)
+      const isProtected = body.protected ?? instance.protected
+      const expiresAt = body.ttl_seconds === undefined ? instance.expiresAt : body.ttl_seconds === null ? null : clock.now() + body.ttl_seconds * 1000
+      if (isProtected && expiresAt !== null) {
+        throw new DbaasError('INVALID_REQUEST', `${instance.name} cannot both be protected and expire`, {
+          suggestions: [`dbaas protect ${instance.name} --no-ttl`, `dbaas unprotect ${instance.name}`],
+        })
+      }
+      if (body.plan) return {plan: planView({steps: ['update'], impact: 'none'})}
+      await store.transact(scopeOf(principal), async (tx) => {
+        await tx.instances.update(instance.id, {protected: isProtected, expiresAt, updatedAt: clock.now()})
+        await tx.audit({
+          id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source,
+          action: 'instances.update', resource: `instance/${instance.name}`, result: 'succeeded', requestId: principal.requestId,
+          details: {protected: String(isProtected), expires_at: expiresAt === null ? 'never' : String(expiresAt)},
+        })
+      })
+      return {instance: await withNodes(await find(principal, instance.id))}
+    },
+    delete: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, deleteKind, plan, idempotency, {
+      action: 'delete', impact: 'restart', reversible: false,
+      whyNot: (i) => i.protected
+        ? new DbaasError('INSTANCE_PROTECTED', `${i.name} is protected against deletion`, {details: {instance: i.name}, suggestions: [`dbaas unprotect ${i.name}`]})
+        : i.status === 'deleting' ? wrongState(i, 'deleted again', `dbaas operations list --instance ${i.name}`) : undefined,
+      downtime: async () => null,
+      patch: () => ({status: 'deleting'}),
+      input: (i): Omit<DeleteInput, 'instanceId'> => ({before: i.status === 'running' || i.status === 'degraded' || i.status === 'failed' ? i.status : i.wanted}),
+    }),
+    start: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, startKind, plan, idempotency, {
+      action: 'start', impact: 'none',
+      whyNot: (i) => (i.status === 'deleting' || i.status === 'provisioning' ? wrongState(i, 'started', `dbaas status ${i.name}`) : undefined),
+      patch: () => ({wanted: 'running'}),
+    }),
+    stop: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, stopKind, plan, idempotency, {
+      action: 'stop', impact: 'restart',
+      whyNot: (i) => (i.status === 'deleting' || i.status === 'provisioning' ? wrongState(i, 'stopped', `dbaas status ${i.name}`) : undefined),
+      downtime: async () => null,
+      patch: () => ({wanted: 'stopped'}),
+    }),
+    restart: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, restartKind, plan, idempotency, {
+      action: 'restart', impact: 'restart',
+      whyNot: (i) => (['deleting', 'provisioning'].includes(i.status) ? wrongState(i, 'restarted', `dbaas status ${i.name}`)
+        : i.wanted === 'stopped' ? wrongState(i, 'restarted', `dbaas start ${i.name}`) : undefined),
+      downtime: async (i) => roundOrNull(await store.read('platform', (tx) => tx.measurements.typical(restartGap(i.engine)))),
+      patch: () => ({wanted: 'running'}),
+    }),
+    async credentials(principal, ref) {
+      authorize(principal, 'connect', `instance/${ref}`)
+      const instance = await find(principal, ref)
+      const client = await servers.clientOf(instance)
+      const engine = context.engines.get(instance.engine)
+      const nodes = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
+      await store.transact(scopeOf(principal), (tx) => tx.audit({
+        id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source,
+        action: 'instances.credentials', resource: `instance/${instance.name}`, result: 'succeeded', requestId: principal.requestId, details: {},
+      }))
+      return {
+        engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
+        username: instance.username, password: client.password, direct: nodes.map((n) => ({host: instance.endpointHost, port: n.port})),
+        ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
+      }
+    },
+    async sql(principal, ref, body: BodyOf<'instances.sql'>, signal) {
+      authorize(principal, 'query', `instance/${ref}`)
+      context.mayChange()
+      const instance = await find(principal, ref)
+      if (instance.wanted !== 'running' || instance.status === 'provisioning') throw wrongState(instance, 'queried', `dbaas start ${instance.name}`)
+      let at: {host: string; port: number} | undefined
+      if (body.node !== undefined) {
+        const nodes = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
+        const node = nodes.find((n) => n.name === body.node || n.id === body.node)
+        if (!node) {
+          throw new DbaasError('NODE_NOT_FOUND', `${instance.name} has no node "${body.node}"`, {
+            details: {node: body.node, nodes: nodes.map((n) => n.name).join(', ')}, suggestions: nodes.map((n) => `--node ${n.name}`),
+          })
+        }
+        at = servers.subjectOf(instance, node).host.address()
+      }
+      await store.transact(scopeOf(principal), (tx) => tx.audit({
+        id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source,
+        action: 'instances.sql', resource: `instance/${instance.name}`, result: 'allowed', requestId: principal.requestId,
+        details: body.node ? {node: body.node} : {},
+      }))
+      const engine = context.engines.get(instance.engine)
+      const result = await engine.access.query(await servers.clientOf(instance, at), body.statement, {
+        timeoutMs: (body.timeout_seconds ?? defaultSqlSeconds) * 1000, maxRows: maxSqlRows, signal,
+      })
+      return {
+        columns: result.columns.map((c) => ({...c})), rows: result.rows.map((r) => [...r]), row_count: result.rowCount,
+        command: result.command, truncated: result.truncated,
+      }
+    },
+    async logs(principal, ref, query: QueryOf<'instances.logs'>, signal) {
+      authorize(principal, 'read', `instance/${ref}`)
+      const instance = await find(principal, ref)
+      const nodes = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
+      const node = query?.node === undefined ? nodes[0] : nodes.find((n) => n.name === query.node || n.id === query.node)
+      if (!node) {
+        throw new DbaasError('NODE_NOT_FOUND', `${instance.name} has no node "${query?.node ?? ''}"`, {suggestions: nodes.map((n) => `--node ${n.name}`)})
+      }
+      const {engine, runtime, placement} = servers.subjectOf(instance, node)
+      const since = query?.since === undefined ? undefined : parseTime(query.since, clock.now())
+      const lines = runtime.logs(placement, {
+        follow: query?.follow ?? false, signal, ...(query?.lines === undefined ? {} : {lines: query.lines}),
+      })
+      return since === undefined ? lines : newerThan(lines, since, engine.logTime)
+    },
+  }
+}
+
+const roundOrNull = (value: number | undefined): number | null => (value === undefined ? null : Math.round(value))
+
+/** Lines without a time of their own (continuations) belong to the line before. */
+async function* newerThan(lines: AsyncIterable<string>, since: number, timeOf: (line: string) => number | undefined): AsyncIterable<string> {
+  let within = false
+  for await (const line of lines) {
+    const at = timeOf(line)
+    if (at !== undefined) within = at >= since
+    if (within) yield line
+  }
+}

@@ -1,0 +1,23 @@
+import type {Engine} from '../engine.js'
+import {access} from './access.js'
+import {config} from './config.js'
+import {applicationDatabase, applicationRole} from './initialise.js'
+import {lifecycle} from './lifecycle.js'
+import {versions} from './versions.js'
+
+export const postgresql = {
+  name: 'postgresql',
+  title: 'PostgreSQL',
+  scheme: 'postgresql',
+  defaultDatabase: applicationDatabase,
+  defaultUsername: applicationRole,
+  /** `2026-11-23 19:41:14.211 UTC [4728] …`, as log_line_prefix has it. */
+  logTime(line) {
+    const match = /^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}:\d{2}\.\d{3}) (?:UTC|GMT) /.exec(line)
+    return match ? Date.parse(`${match[1]}T${match[2]}Z`) : undefined
+  },
+  versions,
+  config,
+  lifecycle,
+  access,
+} as const satisfies Engine

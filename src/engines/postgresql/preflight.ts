@@ -1,0 +1,147 @@
+/**
+ * Asks the server's own binary about a configuration, without a server and without touching the instance's data:
+ * `postgres -C` runs every check hook, loads the libraries, checks combinations and computes the shared memory, given a data
+ * directory with a readable pg_control that no server has locked. Such a directory is made here, of one file that matters.
+ */
+import {randomUUID} from 'node:crypto'
+import type {ParameterValues} from '../../core/instance/instance.js'
+import type {ExecResult, Host} from '../host.js'
+import {DbaasError} from '../../core/errors.js'
+import {managedValues, ownDefaults} from './managed.js'
+import {can, majorOf} from './versions.js'
+import {renderParameters} from './files.js'
+
+export interface Problem {
+  readonly parameter: string | null
+  readonly because: string
+}
+
+/** Programs write English, and look for no time zone of the machine. */
+export const programEnv = {LC_ALL: 'C', TZ: 'UTC'} as const
+
+/** pg_control by folder of programs: it is written once by the binary itself, and only its format matters. */
+const controls = new Map<string, Buffer>()
+
+const folders = [
+  'global', 'pg_wal/archive_status', 'pg_wal/summaries', 'pg_xact', 'pg_multixact/members', 'pg_multixact/offsets',
+  'pg_commit_ts', 'pg_subtrans', 'base/1',
+]
+
+async function inScratch<T>(host: Host, version: string, use: (data: string) => Promise<T>): Promise<T> {
+  const data = `${host.paths.tmp}/preflight-${randomUUID()}`
+  try {
+    const known = controls.get(host.paths.bin)
+    const made = await host.exec(['mkdir', '-p', '-m', '700', data, ...(known ? ['global'] : folders).map((folder) => `${data}/${folder}`)])
+    if (made.code !== 0) throw new DbaasError('COMMAND_FAILED', `the folder ${data} cannot be made: ${made.stderr.trim()}`)
+    await host.write({path: `${data}/PG_VERSION`, content: `${majorOf(version)}\n`})
+    await host.write({path: `${data}/postgresql.auto.conf`, content: ''})
+    if (known) await host.write({path: `${data}/global/pg_control`, content: known})
+    else controls.set(host.paths.bin, await makeControl(host, version, data))
+    return await use(data)
+  } finally {
+    await host.remove(data)
+  }
+}
+
+/**
+ * The bootstrap backend writes pg_control before it reads its first command; that it then ends, for want of the rest of
+ * a data directory, is expected.
+ */
+async function makeControl(host: Host, version: string, data: string): Promise<Buffer> {
+  await host.write({path: `${data}/postgresql.conf`, content: ''})
+  const result = await host.exec(
+    [`${host.paths.bin}/postgres`, '--boot', ...(majorOf(version) === 14 ? ['-x1'] : []), '-F', '-X', '1048576', '-D', data],
+    {env: programEnv, stdin: '', timeoutSeconds: 30},
+  )
+  const control = await host.read(`${data}/global/pg_control`)
+  if (control === undefined) {
+    throw new DbaasError('COMMAND_FAILED', `postgres ${version} cannot judge a configuration here: ${lastLine(result.stderr)}`, {
+      suggestions: ['dbaas doctor'],
+    })
+  }
+  return control
+}
+
+const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? ''
+
+async function ask(host: Host, values: ParameterValues, version: string): Promise<ExecResult> {
+  return inScratch(host, version, async (data) => {
+    const conf = `${data}/asked.conf`
+    await host.write({path: conf, content: renderParameters({
+      ...ownDefaults,
+      ...values,
+      ...managedValues(version),
+      // no certificate is at hand, and none is judged here; without an address nothing can be served by mistake
+      ssl: 'off', listen_addresses: '', log_line_prefix: '', log_min_messages: 'warning',
+    })})
+    return host.exec([
+      `${host.paths.bin}/postgres`, '-D', data, '-c', `config_file=${conf}`,
+      // 14 cannot compute the memory: its postmaster is started to where it finds that it has nothing to listen on
+      ...(can(version, 'shared-memory-size') ? ['-C', 'shared_memory_size'] : []),
+    ], {env: programEnv, timeoutSeconds: 30})
+  })
+}
+
+const accepted = (result: ExecResult, version: string): boolean =>
+  result.code === 0 || (!can(version, 'shared-memory-size') && /no socket created for listening/.test(result.stderr))
+
+/** Every complaint of the binary about `values`; empty when a server would start with them. */
+export async function problems(host: Host, values: ParameterValues, version: string): Promise<Problem[]> {
+  const result = await ask(host, values, version)
+  const found = complaints(result.stderr, Object.keys(values))
+  if (found.length > 0 || accepted(result, version)) return found
+  return [{parameter: null, because: lastLine(result.stderr) || `postgres ended with code ${result.code}`}]
+}
+
+const line = /^(?:.*?\b(LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL):\s{1,2}|(?:\S*\/)?postgres: )(.*)$/
+
+/** Complaints by what they are about; the hints that follow one belong to it. */
+function complaints(stderr: string, names: readonly string[]): Problem[] {
+  const found: {parameter: string | null; because: string}[] = []
+  let open = false
+  for (const text of stderr.split('\n')) {
+    const match = line.exec(text)
+    if (!match) continue
+    const [, severity, words] = match as unknown as [string, string | undefined, string]
+    if (severity === 'HINT' || severity === 'DETAIL') {
+      const last = found.at(-1)
+      if (open && last) last.because += `. ${words}`
+      continue
+    }
+    open = isComplaint(severity, words)
+    if (open) found.push({parameter: subject(words, names), because: words.replace(/[.\s]+$/, '')})
+  }
+  // the sum of the above says nothing of its own
+  const telling = found.filter(({because}) => !/^configuration file ".*" contains errors/.test(because))
+  return telling.length > 0 ? telling : found
+}
+
+/** A warning is a complaint where a library found its own parameter's value wrong: it would start, with another value. */
+function isComplaint(severity: string | undefined, words: string): boolean {
+  if (/^no socket created for listening/.test(words)) return false
+  if (severity === undefined || severity === 'FATAL' || severity === 'PANIC' || severity === 'ERROR') return true
+  return / parameter "|^parameter "|^syntax error in file|^could not access file/.test(words)
+}
+
+/** The parameter a complaint is about: the first of ours that it names. */
+function subject(words: string, names: readonly string[]): string | null {
+  const named = [...words.matchAll(/[A-Za-z_][A-Za-z0-9_.$]*/g)].map(([word]) => (word as string).toLowerCase())
+  const asked = new Map(names.map((name) => [name.toLowerCase(), name]))
+  const quoted = /parameter "([^"]+)"/.exec(words)?.[1]?.toLowerCase()
+  if (quoted !== undefined && asked.has(quoted)) return asked.get(quoted) as string
+  for (const word of named) if (asked.has(word)) return asked.get(word) as string
+  return null
+}
+
+/** As EngineConfig.preflight promises. */
+export async function preflight(host: Host, values: ParameterValues, version: string): Promise<Problem | undefined> {
+  return (await problems(host, values, version))[0]
+}
+
+/** As EngineConfig.memoryNeeded promises: shared memory, which is what is taken at the start. */
+export async function memoryNeeded(host: Host, values: ParameterValues, version: string): Promise<number | undefined> {
+  if (!can(version, 'shared-memory-size')) return undefined
+  const result = await ask(host, values, version)
+  const megabytes = /^(\d+)\s*$/.exec(result.stdout)?.[1]
+  return result.code === 0 && megabytes !== undefined ? Number(megabytes) * 1024 ** 2 : undefined
+}

@@ -59,6 +59,9 @@ export interface ReadTx {
   readonly idempotency: {
     get(principalId: string, key: string): Promise<IdempotencyRecord | undefined>
   }
+  readonly outbox: {
+    audit(limit: number): Promise<{id: number; entry: AuditRecord}[]>
+  }
 }
 
 export interface Tx extends ReadTx {
@@ -110,8 +113,7 @@ export interface Tx extends ReadTx {
   audit(entry: AuditRecord): Promise<void>
   /** Into the outbox of events, read by loops and streams. */
   event(event: EventRecord): Promise<void>
-  readonly outbox: {
-    audit(limit: number): Promise<{id: number; entry: AuditRecord}[]>
+  readonly outbox: ReadTx['outbox'] & {
     removeAudit(upToId: number): Promise<void>
     expireEvents(before: number): Promise<number>
   }

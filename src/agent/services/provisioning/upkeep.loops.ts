@@ -1,0 +1,137 @@
+/** What happens by itself: expiry, prepared data directories, catalogues, logs within bounds, old rows removed. */
+import type {Principal} from '../../../core/access/principal.js'
+import type {ServiceContext} from '../context.js'
+import type {InstancesApi} from '../contract.js'
+import type {Catalogues} from './catalogues.js'
+import type {Servers} from './servers.js'
+
+const day = 86_400_000
+const expiryEveryMs = 1000
+const poolEveryMs = 1000
+const logsEveryMs = 60_000
+const rowsEveryMs = 3_600_000
+const keepRequestsMs = 7 * day
+const keepEventsMs = 7 * day
+const keepKeysMs = day
+/** The pool is filled only when nobody has asked for anything for so long. */
+const quietMs = 1500
+/** Left free when the pool is filled: it must never be what fills a disk. */
+const poolHeadroomBytes = 2 * 1024 ** 3
+
+export interface UpkeepOptions {
+  readonly context: ServiceContext
+  readonly instances: InstancesApi
+  readonly servers: Servers
+  readonly catalogues: Catalogues
+  readonly platform: string
+  readonly poolSize: number
+  /** Operations that run now. */
+  readonly busy: () => number
+  readonly lastRequestAt: () => number
+}
+
+export interface Upkeep {
+  start(): void
+  stop(): Promise<void>
+}
+
+export function createUpkeep(options: UpkeepOptions): Upkeep {
+  const {context} = options
+  const {store, clock} = context
+  let stopped = false
+  const timers = new Set<NodeJS.Timeout>()
+  const active = new Set<Promise<void>>()
+
+  /** Never overlapping, jittered, and a failure is logged once until it changes. */
+  function every(name: string, ms: number, work: () => Promise<void>): void {
+    let lastFailure = ''
+    const again = (): void => {
+      if (stopped) return
+      const timer = setTimeout(() => {
+        timers.delete(timer)
+        const run = work().then(
+          () => void (lastFailure = ''),
+          (error: unknown) => {
+            const message = error instanceof Error ? error.message : String(error)
+            if (message !== lastFailure) context.log(`${name} failed`, {error: message})
+            lastFailure = message
+          },
+        ).finally(() => {
+          active.delete(run)
+          again()
+        })
+        active.add(run)
+      }, ms * (0.9 + 0.2 * Math.random()))
+      timer.unref()
+      timers.add(timer)
+    }
+    again()
+  }
+
+  async function expire(): Promise<void> {
+    const now = clock.now()
+    const due = (await store.read('platform', (tx) => tx.instances.list()))
+      .filter((i) => i.expiresAt !== null && i.expiresAt <= now && !i.protected && i.status !== 'deleting' && i.status !== 'provisioning')
+    for (const instance of due) {
+      const principal: Principal = {...context.principalOfAgent(), tenantId: instance.tenantId}
+      await options.instances.delete(principal, instance.id, {}, {key: `expire:${instance.id}:${instance.expiresAt}`, fingerprint: 'expire'})
+    }
+  }
+
+  const quiet = (): boolean => options.busy() === 0 && clock.now() - options.lastRequestAt() > quietMs
+
+  async function fillPool(): Promise<void> {
+    for (const runtimeName of context.runtimes.names) {
+      const runtime = context.runtimes.get(runtimeName)
+      for (const engineName of context.engines.names) {
+        const engine = context.engines.get(engineName)
+        const version = await poolVersion(engineName)
+        if (version === undefined) continue
+        const key = engine.lifecycle.poolKey(version)
+        while (!stopped && quiet() && (await runtime.pool.count(key)) < options.poolSize) {
+          if ((await runtime.facts()).diskFreeBytes < poolHeadroomBytes) break
+          await runtime.pool.prepare(key, {engine: engineName, version}, (host) => engine.lifecycle.initialise(host, version))
+        }
+        if (!stopped && quiet()) await options.catalogues.of(engine, runtime, version)
+      }
+    }
+  }
+
+  /** Directories are prepared for the version that the next create will most likely ask for. */
+  async function poolVersion(engineName: string): Promise<string | undefined> {
+    const engine = context.engines.get(engineName)
+    const newest = (await store.read('platform', (tx) => tx.instances.list()))
+      .filter((i) => i.engine === engineName).sort((a, b) => b.createdAt - a.createdAt)[0]
+    return newest?.version ?? engine.versions.known(options.platform).find((v) => v.bundled)?.version
+  }
+
+  async function trimLogs(): Promise<void> {
+    for (const instance of await store.read('platform', (tx) => tx.instances.list())) {
+      const subject = await options.servers.load(instance.id)
+      await subject.runtime.trimLogs(subject.placement)
+    }
+  }
+
+  async function expireRows(): Promise<void> {
+    const now = clock.now()
+    await store.transact('platform', async (tx) => {
+      await tx.requests.expire(now - keepRequestsMs)
+      await tx.idempotency.expire(now - keepKeysMs)
+      await tx.outbox.expireEvents(now - keepEventsMs)
+    })
+  }
+
+  return {
+    start() {
+      every('expiry', expiryEveryMs, expire)
+      every('preparing data directories', poolEveryMs, fillPool)
+      every('trimming logs', logsEveryMs, trimLogs)
+      every('removing old rows', rowsEveryMs, expireRows)
+    },
+    async stop() {
+      stopped = true
+      for (const timer of timers) clearTimeout(timer)
+      await Promise.allSettled(active)
+    },
+  }
+}

@@ -1,0 +1,3 @@
+#!/usr/bin/env node
+// The daemon.
+import '../dist/agent/main.js'

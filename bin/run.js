@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+// The CLI. As little as possible: each import here is paid by every command.
+import {existsSync, readFileSync} from 'node:fs'
+import {fileURLToPath} from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const argv = process.argv.slice(2)
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+
+if (major < 20 || (major === 20 && minor < 19)) {
+  process.stderr.write(`✗ dbaas needs Node.js 20.19 or newer, and this is ${process.versions.node}\n`)
+  process.exitCode = 1
+} else if (argv.length === 1 && argv[0] === '--version') {
+  const {name, version} = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
+  process.stdout.write(`${name}/${version} ${process.platform}-${process.arch} node-${process.version}\n`)
+} else if (!existsSync(new URL('../dist/main.js', import.meta.url))) {
+  process.stderr.write('✗ dbaas is not built here\n  → npm ci\n  → npm run build\n')
+  process.exitCode = 1
+} else {
+  const {main} = await import('../dist/main.js')
+  await main(argv, {root})
+}

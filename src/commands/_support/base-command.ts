@@ -1,0 +1,76 @@
+/**
+ * What every command shares: the global flags, the agent's client, one JSON document or a screen of text, and errors
+ * that leave as one form with one exit code. Light on purpose: everything heavy is imported where it is used.
+ */
+import {Command, Flags} from '@oclif/core'
+import type {Interfaces} from '@oclif/core'
+import type {Client} from '../../agent/client/client.js'
+import type {Location} from '../../agent/client/locate.js'
+import {asksForJson, report, toDbaasError} from './failure.js'
+import type {CommandShape} from './failure.js'
+import type {Paint} from './render/paint.js'
+
+export abstract class BaseCommand extends Command {
+  static override enableJsonFlag = true
+  static override baseFlags = {
+    context: Flags.string({helpGroup: 'GLOBAL', helpValue: '<name>', description: 'the agent to talk to (DBAAS_CONTEXT)'}),
+    tenant: Flags.string({helpGroup: 'GLOBAL', helpValue: '<name>', description: 'the tenant to act in (DBAAS_TENANT)'}),
+  }
+
+  #where: {context?: string | undefined; tenant?: string | undefined} = {}
+
+  protected override async parse<F extends Interfaces.OutputFlags<never>, B extends Interfaces.OutputFlags<never>, A extends Interfaces.OutputArgs<never>>(
+    options?: Interfaces.Input<F, B, A>,
+    argv?: string[],
+  ): Promise<Interfaces.ParserOutput<F, B, A>> {
+    const parsed = await super.parse<F, B, A>(options, argv)
+    this.#where = parsed.flags as {context?: string; tenant?: string}
+    return parsed
+  }
+
+  protected async location(): Promise<Location> {
+    const {locate} = await import('../../agent/client/locate.js')
+    return locate({context: this.#where.context, tenant: this.#where.tenant})
+  }
+
+  /** The client of the context's agent. A local agent that does not run is started, unless told not to. */
+  protected async client({start = true}: {start?: boolean} = {}): Promise<Client> {
+    const location = await this.location()
+    const {createClient} = await import('../../agent/client/client.js')
+    const client = createClient({target: location.target, tenant: location.tenant})
+    if (start) {
+      const {ensureAgent} = await import('../../agent/client/launch.js')
+      await ensureAgent(location)
+    }
+    return client
+  }
+
+  /** The data is the JSON document; `render` makes the text, and is only called where text is wanted. */
+  protected async answer<T>(data: T, render: (paint: Paint) => string | Promise<string>): Promise<T> {
+    if (!this.jsonEnabled()) {
+      const {paintFor} = await import('./render/paint.js')
+      process.stdout.write(await render(await paintFor(process.stdout)))
+    }
+    return data
+  }
+
+  override jsonEnabled(): boolean {
+    return (this.constructor as typeof BaseCommand).enableJsonFlag && asksForJson(this.argv)
+  }
+
+  protected override logJson(json: unknown): void {
+    process.stdout.write(`${JSON.stringify(json, null, 2)}\n`)
+  }
+
+  protected override async catch(error: unknown): Promise<void> {
+    const {flags = {}, baseFlags = {}, args = {}} = this.constructor as typeof Command
+    const shape: CommandShape = {
+      id: (this.id ?? '').replaceAll(':', ' '),
+      flags: ['json', ...Object.keys(flags), ...Object.keys(baseFlags)],
+      args: Object.keys(args).map((name) => (args[name]?.required ? name : `[${name}]`)),
+    }
+    // Else oclif warns that a command which failed to parse did not parse.
+    this.parsed = true
+    await report(toDbaasError(error, shape), this.jsonEnabled())
+  }
+}

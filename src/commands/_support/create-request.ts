@@ -1,0 +1,113 @@
+/** What `create` sends: a file's keys, then the flags, which win. The keys of the file are the flags' names. */
+import type {CreateBody} from '../../core/api/schemas.js'
+import {DbaasError} from '../../core/errors.js'
+import {nearest} from '../../core/nearest.js'
+import {parseDuration} from '../../core/time.js'
+import {parseBytes} from '../../core/units.js'
+import {parseAssignments, parseNumber} from './flags.js'
+
+/** The flags of `create` that describe the instance, as the parser gives them. */
+export interface CreateFlags {
+  readonly name?: string | undefined
+  readonly engine?: string | undefined
+  readonly version?: string | undefined
+  readonly runtime?: string | undefined
+  readonly size?: string | undefined
+  readonly cpu?: string | undefined
+  readonly memory?: string | undefined
+  readonly storage?: string | undefined
+  readonly template?: string | undefined
+  readonly set?: readonly string[] | undefined
+  readonly ttl?: string | undefined
+  readonly protect?: boolean | undefined
+  readonly port?: string | undefined
+}
+
+const fileKeys = ['name', 'engine', 'version', 'runtime', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'protect', 'port'] as const
+
+/** A YAML text (JSON is YAML) as flags. Throws USAGE with the nearest key. */
+export async function parseCreateFile(text: string, path: string): Promise<CreateFlags> {
+  const {parse, YAMLParseError} = await import('yaml')
+  const wrong = (because: string, details: Record<string, string> = {}, suggestions: string[] = []) =>
+    new DbaasError('USAGE', `${path}: ${because}`, {details: {file: path, ...details}, suggestions})
+  let content: unknown
+  try {
+    // Numbers such as `version: 17.10` must stay what was typed, so every scalar is read as text.
+    content = parse(text, {schema: 'failsafe'})
+  } catch (error) {
+    if (error instanceof YAMLParseError) throw wrong(error.message.split('\n')[0] as string)
+    throw error
+  }
+  if (typeof content !== 'object' || content === null || Array.isArray(content)) {
+    throw wrong('is not a mapping of keys to values', {}, [`the keys are ${fileKeys.join(', ')}`])
+  }
+  const flags: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(content)) {
+    if (!(fileKeys as readonly string[]).includes(key)) {
+      const near = nearest(key, fileKeys)
+      throw wrong(`has no key "${key}"`, {key}, [...(near ? [`did you mean ${near}?`] : []), `the keys are ${fileKeys.join(', ')}`])
+    }
+    if (key === 'set') flags.set = assignments(value, wrong)
+    else if (typeof value !== 'string') throw wrong(`"${key}" takes one value`, {key})
+    else if (key === 'protect') flags.protect = truth(value, wrong)
+    else flags[key] = value
+  }
+  return flags as CreateFlags
+}
+
+type Wrong = (because: string, details?: Record<string, string>) => DbaasError
+
+function assignments(value: unknown, wrong: Wrong): string[] {
+  if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
+  if (typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every((entry) => typeof entry === 'string')) {
+    return Object.entries(value).map(([name, entry]) => `${name}=${entry as string}`)
+  }
+  throw wrong('"set" takes a mapping of parameters to values', {key: 'set'})
+}
+
+function truth(value: string, wrong: Wrong): boolean {
+  if (value === 'true' || value === 'false') return value === 'true'
+  throw wrong(`"protect" is true or false, not "${value}"`, {key: 'protect'})
+}
+
+/** Throws USAGE, INVALID_SIZE, INVALID_REQUEST for what is malformed; what is possible, the agent judges. */
+export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean): CreateBody {
+  const given = Object.fromEntries(Object.entries(flags).filter(([, value]) => value !== undefined))
+  const all: CreateFlags = {...file, ...given}
+  const parameters = {...parseAssignments(file.set ?? []), ...parseAssignments(flags.set ?? [])}
+  if (all.name === undefined) throw new DbaasError('USAGE', 'missing NAME', {suggestions: ['dbaas create demo', 'dbaas create --help']})
+  if (file.name !== undefined && flags.name !== undefined && file.name !== flags.name) {
+    throw new DbaasError('USAGE', `the file names the instance "${file.name}", the command line "${flags.name}"`, {
+      suggestions: ['leave one of the two out'],
+    })
+  }
+  return {
+    name: all.name,
+    ...(all.engine === undefined ? {} : {engine: all.engine}),
+    ...(all.version === undefined ? {} : {version: all.version}),
+    ...(all.runtime === undefined ? {} : {runtime: all.runtime}),
+    ...(all.size === undefined ? {} : {size: all.size}),
+    ...(all.cpu === undefined ? {} : {cpu: parseNumber('cpu', all.cpu)}),
+    ...(all.memory === undefined ? {} : {memory_bytes: parseBytes(all.memory)}),
+    ...(all.storage === undefined ? {} : {storage_bytes: parseBytes(all.storage)}),
+    ...(all.template === undefined ? {} : {template: all.template}),
+    ...(Object.keys(parameters).length === 0 ? {} : {parameters}),
+    ...(all.ttl === undefined ? {} : {ttl_seconds: parseTtl(all.ttl)}),
+    ...(all.protect === undefined ? {} : {protected: all.protect}),
+    ...(all.port === undefined ? {} : {port: parsePort(all.port)}),
+    ...(plan ? {plan} : {}),
+  }
+}
+
+/** Seconds. */
+function parseTtl(text: string): number {
+  const ms = parseDuration(text)
+  if (ms <= 0) throw new DbaasError('USAGE', `--ttl must be longer than "${text}"`, {suggestions: ['--ttl 1h']})
+  return ms / 1000
+}
+
+function parsePort(text: string): number {
+  const port = parseNumber('port', text, {integer: true, min: 1})
+  if (port > 65_535) throw new DbaasError('USAGE', `--port is at most 65535, not ${text}`, {details: {flag: '--port', value: text}})
+  return port
+}

@@ -1,0 +1,52 @@
+/** Flags and arguments that several commands share. */
+import {Args, Flags} from '@oclif/core'
+import {DbaasError} from '../../core/errors.js'
+
+/** Arguments never read stdin by themselves: a script without one must fail, not wait. */
+export const argument = (description: string) => Args.string({description, required: true, ignoreStdin: true})
+export const optionalArgument = (description: string) => Args.string({description, ignoreStdin: true})
+export const argumentList = (description: string) => Args.string({description, required: true, multiple: true, ignoreStdin: true})
+
+export const instanceArgument = {name: argument('name or id of the instance')}
+
+export const planFlag = {plan: Flags.boolean({description: 'print what would happen, and change nothing'})}
+
+/** Every verb whose change is an operation. */
+export const operationFlags = {
+  ...planFlag,
+  wait: Flags.boolean({allowNo: true, default: true, description: 'wait until it is done (--no-wait: return the operation at once)'}),
+  timeout: Flags.string({helpValue: '<duration>', description: 'wait no longer than this; the operation goes on'}),
+}
+
+export const yesFlag = {yes: Flags.boolean({char: 'y', description: 'do not ask (for scripts)'})}
+
+export const engineFlag = {engine: Flags.string({default: 'postgresql', description: 'engine'})}
+
+/** `--set work_mem=64MB`, once for each parameter. */
+export const setFlag = {
+  set: Flags.string({multiple: true, multipleNonGreedy: true, helpValue: '<name>=<value>', description: 'a server parameter; may be repeated'}),
+}
+
+/** `['work_mem=64MB']` -> `{work_mem: '64MB'}`. Throws USAGE. */
+export function parseAssignments(pairs: readonly string[]): Record<string, string> {
+  const values: Record<string, string> = {}
+  for (const pair of pairs) {
+    const at = pair.indexOf('=')
+    if (at < 1) {
+      throw new DbaasError('USAGE', `"${pair}" is not NAME=VALUE`, {details: {value: pair}, suggestions: ['write work_mem=64MB']})
+    }
+    values[pair.slice(0, at).trim()] = pair.slice(at + 1).trim()
+  }
+  return values
+}
+
+/** The number in a flag's text. Throws USAGE, naming the flag. */
+export function parseNumber(flag: string, text: string, {integer = false, min = 0}: {integer?: boolean; min?: number} = {}): number {
+  const value = Number(text)
+  if (text.trim() === '' || !Number.isFinite(value) || value < min || (integer && !Number.isInteger(value))) {
+    throw new DbaasError('USAGE', `--${flag} takes ${integer ? 'a whole number' : 'a number'} of at least ${min}, not "${text}"`, {
+      details: {flag: `--${flag}`, value: text},
+    })
+  }
+  return value
+}

@@ -1,0 +1,112 @@
+/** Instances as text: one line each, one screen, and what follows a change. */
+import type {ApiInstance, ApiOperation} from '../../../core/api/schemas.js'
+import {formatDuration} from '../../../core/time.js'
+import {formatBytes} from '../../../core/units.js'
+import {renderDetails} from './details.js'
+import type {Paint} from './paint.js'
+import {renderTable} from './table.js'
+
+export function paintStatus(status: string, paint: Paint): string {
+  if (status === 'running') return paint.green(status)
+  if (status === 'failed' || status === 'absent') return paint.red(status)
+  return status === 'stopped' ? paint.dim(status) : paint.yellow(status)
+}
+
+export const address = (endpoint: {host: string; port: number} | null): string | undefined =>
+  endpoint === null ? undefined : `${endpoint.host.includes(':') ? `[${endpoint.host}]` : endpoint.host}:${endpoint.port}`
+
+/** `small (1 CPU, 1 GiB memory, 10 GiB storage)` */
+export const sizeText = ({name, cpu, memory_bytes, storage_bytes}: ApiInstance['size']): string =>
+  `${name} (${cpu} CPU, ${formatBytes(memory_bytes)} memory, ${formatBytes(storage_bytes)} storage)`
+
+/** `in 3 h 5 m`, `2 d 1 h ago` */
+export function fromNow(iso: string, now: number): string {
+  const ms = Date.parse(iso) - now
+  return ms >= 0 ? `in ${formatDuration(ms)}` : `${formatDuration(-ms)} ago`
+}
+
+/** `primary`, `primary + 2 replicas` */
+function topology({nodes}: ApiInstance): string {
+  const replicas = nodes.filter((node) => node.role === 'replica').length
+  if (replicas === 0) return nodes.some((node) => node.role === 'primary') ? 'primary' : '-'
+  return `primary + ${replicas} replica${replicas === 1 ? '' : 's'}`
+}
+
+export function renderList(instances: readonly ApiInstance[], now: number, paint: Paint): string {
+  if (instances.length === 0) return `No instances yet.\n  ${paint.cyan('→')} dbaas create demo\n`
+  const columns = ['NAME', 'STATUS', 'ENGINE', 'SIZE', 'TOPOLOGY', 'ENDPOINT', 'BACKUP', 'AGE'].map((title) => ({title}))
+  return renderTable(columns, instances.map((instance) => [
+    paint.bold(instance.name),
+    paintStatus(instance.status, paint),
+    `${instance.engine} ${instance.version}`,
+    instance.size.name,
+    topology(instance),
+    address(instance.endpoint) ?? '-',
+    instance.backup.enabled ? 'on' : paint.yellow('none'),
+    formatDuration(Math.max(0, now - Date.parse(instance.created_at))),
+  ]), paint)
+}
+
+function limitLines({limits}: ApiInstance): string {
+  return (['cpu', 'memory', 'storage'] as const).map((name) => {
+    const {enforced, because} = limits[name]
+    return `${name} ${enforced ? 'enforced' : 'not enforced'}${because === null ? '' : `: ${because}`}`
+  }).join('\n')
+}
+
+/** The words of DECISIONS.md 13: an unprotected database never looks healthy. */
+const protectionText = ({backup}: ApiInstance, paint: Paint): string =>
+  backup.enabled ? 'backups on' : paint.yellow(`not protected: ${backup.reason ?? 'no backups yet'}`)
+
+export function renderInstance(instance: ApiInstance, now: number, paint: Paint): string {
+  const reason = instance.status_reason === null ? '' : `  ${paint.dim(instance.status_reason)}`
+  const wanted = instance.wanted_status === instance.status ? '' : paint.dim(`  (wanted: ${instance.wanted_status})`)
+  const parameters = Object.entries(instance.configuration.parameters)
+  const head = `${paint.bold(instance.name)}  ${paintStatus(instance.status, paint)}${wanted}${reason}\n`
+  const details = renderDetails([
+    ['engine', `${instance.engine} ${instance.version} on ${instance.runtime}`],
+    ['endpoint', address(instance.endpoint)],
+    ['read-only', address(instance.read_only_endpoint)],
+    ['database', `${instance.database}, as ${instance.username}`],
+    ['encryption', `TLS ${instance.tls.min_version} or newer in transit; data on disk ${instance.configuration.security_config.encryption_at_rest ? 'encrypted' : paint.yellow('not encrypted')}`],
+    ['backups', protectionText(instance, paint)],
+    ['size', sizeText(instance.size)],
+    ['limits', limitLines(instance)],
+    ['template', instance.configuration.template ?? undefined],
+    ['parameters', parameters.length === 0 ? undefined : parameters.map(([name, value]) => `${name} = ${value}`).join('\n')],
+    ['deletion', instance.protected ? 'protected' : undefined],
+    ['expires', instance.expires_at === null ? undefined : `${fromNow(instance.expires_at, now)} (${instance.expires_at})`],
+    ['created', `${fromNow(instance.created_at, now)} (${instance.created_at})`],
+    ['id', paint.dim(instance.id)],
+  ], paint)
+  return `${head}${details}${renderNodes(instance, paint)}`
+}
+
+function renderNodes({nodes}: ApiInstance, paint: Paint): string {
+  if (nodes.length === 0) return ''
+  const columns = ['NODE', 'ROLE', 'STATUS', 'WANTED', 'ADDRESS', 'PID', 'WHY'].map((title) => ({title}))
+  const table = renderTable(columns, nodes.map((node) => [
+    node.name,
+    node.sync_state === 'none' ? node.role : `${node.role} (${node.sync_state})`,
+    paintStatus(node.status, paint),
+    node.wanted_status,
+    address(node.endpoint) ?? '-',
+    node.pid === null ? '-' : String(node.pid),
+    node.status_reason ?? '',
+  ]), paint)
+  return `\n${table.replace(/^(?=.)/gm, '  ')}`
+}
+
+/** After a create: what there is now, how to get in, and what it lacks. */
+export function renderCreated(instance: ApiInstance, operation: ApiOperation, paint: Paint): string {
+  const took = operation.ended_at === null ? '' : `  ${paint.dim(formatDuration(Date.parse(operation.ended_at) - Date.parse(operation.created_at)))}`
+  const head = `${paint.green('✓')} ${paint.bold(instance.name)} is ${instance.status}: ${instance.engine} ${instance.version}, TLS ${instance.tls.min_version}${took}\n`
+  return head + renderDetails([
+    ['endpoint', address(instance.endpoint)],
+    ['connect', paint.cyan(`dbaas connect ${instance.name}`)],
+    ['url', paint.cyan(`dbaas url ${instance.name}`)],
+    ['size', sizeText(instance.size)],
+    ['backups', protectionText(instance, paint)],
+    ['expires', instance.expires_at === null ? undefined : instance.expires_at],
+  ], paint)
+}

@@ -1,0 +1,61 @@
+/** Operations and plans as text. */
+import type {ApiInstance, ApiOperation, ApiPlan} from '../../../core/api/schemas.js'
+import {formatDuration} from '../../../core/time.js'
+import type {MutationResult} from '../follow.js'
+import {renderDetails} from './details.js'
+import type {Paint} from './paint.js'
+import {stepLine} from './steps.js'
+import {renderTable} from './table.js'
+
+export function renderPlan(plan: ApiPlan, paint: Paint): string {
+  const downtime = plan.expected_downtime_ms === null ? 'not measured here yet' : formatDuration(plan.expected_downtime_ms)
+  return `${paint.bold('Plan')} ${paint.dim('(nothing was changed)')}\n${renderDetails([
+    ['steps', plan.steps.length === 0 ? 'none: nothing to do' : plan.steps.map((step, i) => `${i + 1}. ${step}`).join('\n')],
+    ['impact', plan.impact],
+    ['downtime', plan.impact === 'none' || plan.impact === 'reload' ? 'none' : downtime],
+    ['cost', plan.cost_month_delta === null ? undefined : `${plan.cost_month_delta >= 0 ? '+' : ''}${plan.cost_month_delta.toFixed(2)} a month`],
+    ['reversible', plan.reversible ? 'yes' : paint.yellow('no')],
+  ], paint)}`
+}
+
+/** What a mutating verb prints: its plan, the operation it left running, or `done` where it waited. */
+export function renderMutation(result: MutationResult, paint: Paint, done: (instance: ApiInstance | undefined, operation: ApiOperation) => string): string {
+  if ('plan' in result) return renderPlan(result.plan, paint)
+  if (result.operation.ended_at !== null) return done(result.instance, result.operation)
+  return `${paint.cyan('…')} ${result.operation.kind} goes on as ${result.operation.id}\n  ${paint.cyan('→')} dbaas operations wait ${result.operation.id}\n`
+}
+
+export const doneLine = (text: string, operation: ApiOperation, paint: Paint): string =>
+  `${paint.green('✓')} ${text}${operation.ended_at === null ? '' : `  ${paint.dim(tookText(operation, 0))}`}\n`
+
+const tookText = (operation: ApiOperation, now: number): string =>
+  formatDuration(Math.max(0, (operation.ended_at === null ? now : Date.parse(operation.ended_at)) - Date.parse(operation.created_at)))
+
+const paintOutcome = (status: ApiOperation['status'], paint: Paint): string =>
+  status === 'succeeded' ? paint.green(status) : status === 'failed' ? paint.red(status) : paint.yellow(status)
+
+export function renderOperations(operations: readonly ApiOperation[], now: number, paint: Paint): string {
+  if (operations.length === 0) return 'No operations.\n'
+  const columns = ['ID', 'KIND', 'STATUS', 'INSTANCE', 'STARTED', 'TOOK', 'STEP'].map((title) => ({title}))
+  return renderTable(columns, operations.map((operation) => [
+    operation.id,
+    operation.kind,
+    paintOutcome(operation.status, paint),
+    operation.instance_id ?? '-',
+    operation.created_at,
+    tookText(operation, now),
+    operation.error?.code ?? operation.steps.at(-1)?.name ?? '-',
+  ]), paint)
+}
+
+export function renderOperation(operation: ApiOperation, now: number, paint: Paint): string {
+  const head = `${paint.bold(operation.kind)}  ${paintOutcome(operation.status, paint)}  ${paint.dim(tookText(operation, now))}\n`
+  const steps = operation.steps.map((step) => `  ${stepLine(step, now, paint)}\n`).join('')
+  const error = operation.error === null ? '' : `  ${paint.red('✗')} ${operation.error.message} ${paint.dim(`(${operation.error.code})`)}\n${
+    (operation.error.suggestions ?? []).map((suggestion) => `    ${paint.cyan('→')} ${suggestion}\n`).join('')}`
+  return head + steps + error + renderDetails([
+    ['instance', operation.instance_id ?? undefined],
+    ['started', operation.created_at],
+    ['id', paint.dim(operation.id)],
+  ], paint)
+}

@@ -24,7 +24,8 @@ const controls = new Map<string, Buffer>()
 
 const folders = [
   'global', 'pg_wal/archive_status', 'pg_wal/summaries', 'pg_xact', 'pg_multixact/members', 'pg_multixact/offsets',
-  'pg_commit_ts', 'pg_subtrans', 'base/1',
+  'pg_commit_ts', 'pg_subtrans', 'pg_notify', 'pg_serial', 'pg_snapshots', 'pg_twophase', 'pg_tblspc', 'pg_dynshmem', 'pg_stat',
+  'pg_stat_tmp', 'pg_replslot', 'pg_logical/snapshots', 'pg_logical/mappings', 'base/1',
 ]
 
 async function inScratch<T>(host: Host, version: string, use: (data: string) => Promise<T>): Promise<T> {

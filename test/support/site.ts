@@ -1,0 +1,126 @@
+/** A site of its own for a test: a home, the built CLI on it, and the certainty that nothing of it is left. */
+import {spawn} from 'node:child_process'
+import {existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync} from 'node:fs'
+import {join} from 'node:path'
+import {fileURLToPath} from 'node:url'
+import {setTimeout as pause} from 'node:timers/promises'
+import {temporaryFolder} from './temporary.js'
+
+export const projectRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
+
+export interface Ran {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface Site {
+  readonly home: string
+  readonly env: NodeJS.ProcessEnv
+  /** Runs bin/run.js; never throws for an exit code. */
+  run(...args: string[]): Promise<Ran>
+  /** Runs with --json; the one document on stdout. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests read what the contract names
+  json(...args: string[]): Promise<any>
+  dispose(): Promise<void>
+}
+
+export function run(argv: readonly string[], options: {env?: NodeJS.ProcessEnv; cwd?: string; input?: string; uid?: number; gid?: number} = {}): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(argv[0] as string, argv.slice(1), {
+      env: options.env ?? process.env, cwd: options.cwd ?? projectRoot, stdio: ['pipe', 'pipe', 'pipe'],
+      ...(options.uid === undefined ? {} : {uid: options.uid}), ...(options.gid === undefined ? {} : {gid: options.gid}),
+    })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (data: Buffer) => (stdout += data.toString()))
+    child.stderr.on('data', (data: Buffer) => (stderr += data.toString()))
+    child.stdin.on('error', () => undefined)
+    child.stdin.end(options.input ?? '')
+    child.on('error', reject)
+    child.on('close', (code, signal) => resolve({code: code ?? (signal ? 128 : 1), stdout, stderr}))
+  })
+}
+
+/** `home`: a name below the temporary folder, by default `home`. */
+export function temporarySite(name: string, options: {home?: string; folder?: string; env?: NodeJS.ProcessEnv} = {}): Site {
+  const folder = temporaryFolder(name)
+  const home = options.folder ?? join(folder.path, options.home ?? 'home')
+  mkdirSync(home, {recursive: true, mode: 0o711})
+  const env: NodeJS.ProcessEnv = {
+    PATH: process.env.PATH, HOME: folder.path, DBAAS_HOME: home, NO_COLOR: '1', LANG: 'C.UTF-8',
+    ...(process.env.npm_config_registry ? {npm_config_registry: process.env.npm_config_registry} : {}), ...options.env,
+  }
+  const cli = (...args: string[]) => run([process.execPath, join(projectRoot, 'bin', 'run.js'), ...args], {env})
+  return {
+    home,
+    env,
+    run: cli,
+    async json(...args) {
+      const {stdout, stderr, code} = await cli(...args, '--json')
+      try {
+        return JSON.parse(stdout)
+      } catch {
+        throw new Error(`dbaas ${args.join(' ')} --json printed no JSON (exit ${code}): ${stdout} ${stderr}`)
+      }
+    },
+    async dispose() {
+      await disposeHome(home, cli)
+      folder.dispose()
+    },
+  }
+}
+
+async function disposeHome(home: string, cli: (...args: string[]) => Promise<Ran>): Promise<void> {
+  if (existsSync(join(home, 'metadata.db'))) {
+    await cli('agent', 'stop')
+  }
+  const dataRoot = dataRootOf(home)
+  for (let i = 0; i < 40; i++) {
+    const left = processesOf([home, dataRoot])
+    if (left.length === 0) break
+    for (const {pid} of left) {
+      try {
+        process.kill(pid, 'SIGKILL')
+      } catch {
+        // gone meanwhile
+      }
+    }
+    await pause(50)
+  }
+  if (dataRoot !== home) rmSync(dataRoot, {recursive: true, force: true})
+}
+
+/** The folder of a home that the server user cannot reach (root's), found by the label in it. */
+export function dataRootOf(home: string): string {
+  const shared = '/var/lib/dbaas'
+  if (!existsSync(shared)) return home
+  for (const name of readdirSync(shared)) {
+    const label = join(shared, name, 'home')
+    if (existsSync(label) && readFileSync(label, 'utf8').trim() === home) return join(shared, name)
+  }
+  return home
+}
+
+/** Live processes whose working folder, environment or arguments name one of the folders. Linux only; else none. */
+export function processesOf(folders: readonly string[]): {pid: number; what: string}[] {
+  if (!existsSync('/proc/self')) return []
+  const found: {pid: number; what: string}[] = []
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name)
+    if (!Number.isInteger(pid) || pid === process.pid) continue
+    try {
+      if (/^State:\s+Z/m.test(readFileSync(`/proc/${name}/status`, 'utf8'))) continue
+      const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
+      const environment = readFileSync(`/proc/${name}/environ`, 'utf8')
+      const cwd = readlinkSync(`/proc/${name}/cwd`)
+      if (folders.some((f) => cwd === f || cwd.startsWith(`${f}/`) || command.includes(f) || environment.split('\0').includes(`DBAAS_HOME=${f}`))) {
+        // the test's own children that only inherit the variable are the CLI's, and have ended by now
+        found.push({pid, what: command})
+      }
+    } catch {
+      // ended while we looked, or not ours to look at
+    }
+  }
+  return found
+}

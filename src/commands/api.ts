@@ -1,4 +1,4 @@
-import {Flags} from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from './_support/base-command.js'
 import {argument} from './_support/flags.js'
 
@@ -18,9 +18,11 @@ export default class Api extends BaseCommand {
     const body = flags.body === undefined ? undefined
       : flags.body === '-' ? await readInput('-')
         : flags.body.startsWith('@') ? await readInput(flags.body.slice(1)) : flags.body
-    await this.client()
-    const {rawCall} = await import('./_support/raw-call.js')
+    const [location, {ensureAgent}, {rawCall}] = await Promise.all([
+      this.location(), import('../agent/client/launch.js'), import('./_support/raw-call.js'),
+    ])
+    await ensureAgent(location)
     const request = {method: args.method.toUpperCase(), path: args.path, body, idempotencyKey: flags['idempotency-key']}
-    process.exitCode = await rawCall(await this.location(), request, process.stdout)
+    process.exitCode = await rawCall(location, request, process.stdout)
   }
 }

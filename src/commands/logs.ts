@@ -1,4 +1,4 @@
-import {Flags} from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from './_support/base-command.js'
 import {instanceArgument, parseNumber} from './_support/flags.js'
 
@@ -25,7 +25,9 @@ export default class Logs extends BaseCommand {
       ...(flags.follow ? {follow: true} : {}),
     }
     const client = await this.client()
-    const {printStream} = await import('./_support/text-stream.js')
-    return printStream(client.stream('instances.logs', {params: {instance: args.name}, query}), {json: this.jsonEnabled(), follow: flags.follow})
+    const [{printStream}, {instance}] = await Promise.all([
+      import('./_support/text-stream.js'), client.call('instances.get', {params: {instance: args.name}}),
+    ])
+    return printStream(client.stream('instances.logs', {params: {instance: instance.id}, query}), {json: this.jsonEnabled(), follow: flags.follow})
   }
 }

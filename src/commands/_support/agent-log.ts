@@ -1,6 +1,6 @@
 import {open} from 'node:fs/promises'
-import {join} from 'node:path'
 import type {Client} from '../../agent/client/client.js'
+import {agentLogFile} from '../../agent/client/home.js'
 import type {Location} from '../../agent/client/locate.js'
 import {DbaasError} from '../../core/errors.js'
 
@@ -12,8 +12,8 @@ export async function* agentLog(client: Client, location: Location, lines: numbe
   try {
     yield* client.stream('agent.logs', {query: {lines}})
   } catch (error) {
-    if (!(error instanceof DbaasError) || error.code !== 'AGENT_UNREACHABLE' || !('socketPath' in location.target)) throw error
-    const file = await open(join(location.home, 'logs/agent.log')).catch(() => undefined)
+    if (!(error instanceof DbaasError) || error.code !== 'AGENT_UNREACHABLE' || !location.local) throw error
+    const file = await open(agentLogFile(location.home)).catch(() => undefined)
     if (file === undefined) throw error
     try {
       const {size} = await file.stat()

@@ -2,13 +2,17 @@
  * What every command shares: the global flags, the agent's client, one JSON document or a screen of text, and errors
  * that leave as one form with one exit code. Light on purpose: everything heavy is imported where it is used.
  */
-import {Command, Flags} from '@oclif/core'
-import type {Interfaces} from '@oclif/core'
+import {Command} from '@oclif/core/command'
+import * as Flags from '@oclif/core/flags'
+import type * as Interfaces from '@oclif/core/interfaces'
 import type {Client} from '../../agent/client/client.js'
 import type {Location} from '../../agent/client/locate.js'
 import {asksForJson, report, toDbaasError} from './failure.js'
 import type {CommandShape} from './failure.js'
 import type {Paint} from './render/paint.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: oclif's own bound for what a parser yields
+type Values = Record<string, any>
 
 export abstract class BaseCommand extends Command {
   static override enableJsonFlag = true
@@ -19,7 +23,7 @@ export abstract class BaseCommand extends Command {
 
   #where: {context?: string | undefined; tenant?: string | undefined} = {}
 
-  protected override async parse<F extends Interfaces.OutputFlags<never>, B extends Interfaces.OutputFlags<never>, A extends Interfaces.OutputArgs<never>>(
+  protected override async parse<F extends Values, B extends Values, A extends Values>(
     options?: Interfaces.Input<F, B, A>,
     argv?: string[],
   ): Promise<Interfaces.ParserOutput<F, B, A>> {
@@ -30,19 +34,14 @@ export abstract class BaseCommand extends Command {
 
   protected async location(): Promise<Location> {
     const {locate} = await import('../../agent/client/locate.js')
-    return locate({context: this.#where.context, tenant: this.#where.tenant})
+    return locate(this.#where)
   }
 
-  /** The client of the context's agent. A local agent that does not run is started, unless told not to. */
+  /** The client of the context's agent. A local agent that does not run is started by the first call, unless told not to. */
   protected async client({start = true}: {start?: boolean} = {}): Promise<Client> {
-    const location = await this.location()
-    const {createClient} = await import('../../agent/client/client.js')
-    const client = createClient({target: location.target, tenant: location.tenant})
-    if (start) {
-      const {ensureAgent} = await import('../../agent/client/launch.js')
-      await ensureAgent(location)
-    }
-    return client
+    const [location, {createClient}] = await Promise.all([this.location(), import('../../agent/client/client.js')])
+    const client = createClient({target: location.target, ...(location.tenant === undefined ? {} : {tenant: location.tenant})})
+    return start && location.local ? startingAgent(client, location) : client
   }
 
   /** The data is the JSON document; `render` makes the text, and is only called where text is wanted. */
@@ -73,4 +72,21 @@ export abstract class BaseCommand extends Command {
     this.parsed = true
     await report(toDbaasError(error, shape), this.jsonEnabled())
   }
+}
+
+/** Asking first whether somebody listens would cost every command a connection; only a refused one starts the agent. */
+function startingAgent(client: Client, location: Location): Client {
+  const call: Client['call'] = async (id, ...request) => {
+    try {
+      return await client.call(id, ...request)
+    } catch (error) {
+      // Of these two it is certain that the request was never sent.
+      const {code} = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
+      if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error
+      const {ensureAgent} = await import('../../agent/client/launch.js')
+      await ensureAgent(location)
+      return client.call(id, ...request)
+    }
+  }
+  return {...client, call}
 }

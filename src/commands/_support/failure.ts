@@ -6,10 +6,11 @@ import {nearest} from '../../core/nearest.js'
 
 /** What the parser threw, as far as it says more than its message. */
 interface ParseFailure {
-  readonly name?: string
   readonly message?: string
+  /** Of unknown flags: as they were typed. */
   readonly flags?: readonly string[]
-  readonly args?: readonly unknown[]
+  /** Of missing arguments: their definitions; of unexpected ones: what was typed. */
+  readonly args?: readonly (string | {readonly name: string})[]
   readonly parse?: unknown
   readonly oclif?: {readonly exit?: number}
 }
@@ -29,25 +30,22 @@ const oneLine = (text: string): string =>
 /** The parser's own errors, which know nothing of our codes; undefined for anything else. */
 function usageError(error: ParseFailure, command: CommandShape | undefined): DbaasError | undefined {
   const help = command ? `dbaas ${command.id} --help` : 'dbaas help'
-  if (error.name === 'NonExistentFlagsError' && error.flags) {
-    const [flag = ''] = error.flags
+  if (error.parse !== undefined && error.flags?.[0] !== undefined) {
+    const [flag] = error.flags
     const near = nearest(flag.replace(/^-+/, ''), command?.flags ?? [])
-    return new DbaasError('USAGE', `dbaas ${command?.id ?? ''} has no flag ${flag}`.replace('  ', ' '), {
+    return new DbaasError('USAGE', `${command ? `dbaas ${command.id}` : 'dbaas'} has no flag ${flag}`, {
       details: {flag},
       suggestions: [...(near ? [`did you mean --${near}?`] : []), help],
     })
   }
-  if (error.name === 'RequiredArgsError') {
-    const missing = (error.args as readonly {name: string}[]).map((arg) => arg.name.toUpperCase())
+  if (error.parse !== undefined && error.args !== undefined && error.args.length > 0) {
+    const [unexpected] = error.args
+    if (typeof unexpected === 'string') {
+      return new DbaasError('USAGE', `${command ? `dbaas ${command.id}` : 'dbaas'} does not expect "${unexpected}"`, {details: {unexpected}, suggestions: [help]})
+    }
+    const missing = (error.args as readonly {name: string}[]).map((arg) => arg.name.toUpperCase()).join(' and ')
     const usage = command?.args.map((arg) => ` ${arg.toUpperCase()}`).join('') ?? ''
-    return new DbaasError('USAGE', `missing ${missing.join(' and ')}`, {
-      details: {missing: missing.join(', ')},
-      suggestions: command ? [`dbaas ${command.id}${usage}`, help] : [help],
-    })
-  }
-  if (error.name === 'UnexpectedArgsError') {
-    const extra = (error.args as readonly string[]).join(' ')
-    return new DbaasError('USAGE', `dbaas ${command?.id ?? ''} does not expect "${extra}"`, {details: {unexpected: extra}, suggestions: [help]})
+    return new DbaasError('USAGE', `missing ${missing}`, {details: {missing}, suggestions: [...(command ? [`dbaas ${command.id}${usage}`] : []), help]})
   }
   if (error.parse !== undefined || error.oclif?.exit !== undefined) {
     return new DbaasError('USAGE', oneLine(error.message ?? 'the command line is not valid'), {suggestions: [help]})

@@ -1,5 +1,6 @@
 /** Flags and arguments that several commands share. */
-import {Args, Flags} from '@oclif/core'
+import * as Args from '@oclif/core/args'
+import * as Flags from '@oclif/core/flags'
 import {DbaasError} from '../../core/errors.js'
 
 /** Arguments never read stdin by themselves: a script without one must fail, not wait. */

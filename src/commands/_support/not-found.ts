@@ -12,8 +12,9 @@ const hook: Hook<'command_not_found'> = async ({id, argv, config}) => {
   const topic = ids.filter((name) => name.startsWith(`${words[0]} `))
   const near = tries.map((attempt) => nearest(attempt, ids)).find((found) => found !== undefined)
     ?? nearest(words[0] ?? '', new Set(ids.map((name) => name.split(' ')[0] as string)))
-  throw new DbaasError('USAGE', `dbaas has no command "${typed}"`, {
-    details: {command: typed},
+  const command = words.slice(0, topic.length > 0 ? 2 : 1).join(' ')
+  throw new DbaasError('USAGE', `dbaas has no command "${command}"`, {
+    details: {command},
     suggestions: [
       ...(near ? [`did you mean: dbaas ${near}`] : []),
       ...(topic.length > 0 ? [`dbaas ${words[0]} has: ${topic.map((name) => name.slice((words[0] as string).length + 1)).join(', ')}`] : []),

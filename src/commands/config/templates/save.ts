@@ -1,4 +1,4 @@
-import {Flags} from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from '../../_support/base-command.js'
 import {argument, engineFlag, parseAssignments, setFlag} from '../../_support/flags.js'
 

@@ -65,3 +65,12 @@ export const endpointPaths = {
 export type EndpointId = keyof typeof endpointPaths
 export const endpointIds = Object.keys(endpointPaths) as EndpointId[]
 export const jsonBodyLimitBytes = 1024 * 1024
+
+/** Where the OpenAPI document of all of the above is. */
+export const openapiPath = '/v1/openapi.json'
+
+/** Request headers that are ours. An idempotency key is 1 to 255 visible ASCII characters. */
+export const tenantHeader = 'x-dbaas-tenant'
+export const idempotencyHeader = 'idempotency-key'
+/** Of a request (honoured when it is 1 to 128 of `A-Z a-z 0-9 . _ : -`) and of every response. */
+export const requestIdHeader = 'x-request-id'

@@ -8,9 +8,11 @@ import type {EndpointId} from './paths.js'
 
 const closed = {additionalProperties: false}
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
-const Words = <const T extends readonly string[]>(words: T) => Type.Enum([...words] as unknown as [...T])
+const Words = <const T extends readonly string[]>(words: T) => Type.Unsafe<T[number]>({type: 'string', enum: [...words]})
 const Time = Type.String({format: 'date-time', description: 'ISO 8601, UTC'})
-const Values = Type.Record(Type.String(), Type.String())
+/** Not Type.Record: its pattern `^.*$` does not match a name with a line break, whose value would go unchecked. */
+const MapOf = <T extends TSchema>(values: T) => Type.Unsafe<Record<string, Static<T>>>({type: 'object', additionalProperties: values})
+const Values = MapOf(Type.String())
 
 export const ErrorDetailSchema = Type.Object({
   code: Type.String({description: `A stable code, see docs/errors.md: ${Object.keys(errorTable).length} of them`}),
@@ -333,7 +335,7 @@ export const endpointSchemas = {
   'configuration.get': {
     params: InstanceRef,
     query: Type.Object({all: Type.Optional(Type.Boolean())}, closed),
-    responses: {200: Type.Object({parameters: Type.Record(Type.String(), ParameterReadingSchema)}, closed)},
+    responses: {200: Type.Object({parameters: MapOf(ParameterReadingSchema)}, closed)},
   },
   'configuration.update': mutation({
     params: InstanceRef,
@@ -422,7 +424,7 @@ export type ParamsOf<Id extends EndpointId> = Part<Id, 'params'>
 export type QueryOf<Id extends EndpointId> = Part<Id, 'query'>
 export type BodyOf<Id extends EndpointId> = Part<Id, 'body'>
 type Responses<Id extends EndpointId> = EndpointSchemas[Id]['responses']
-type OneResponse<T> = T extends TSchema ? Static<T> : T extends string ? string : never
+type OneResponse<T> = T extends string ? string : T extends TSchema ? Static<T> : never
 /** Any success body of the endpoint: a union where there is more than one status. */
 export type ResponseOf<Id extends EndpointId> = OneResponse<Responses<Id>[keyof Responses<Id>]>
 

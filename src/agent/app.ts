@@ -1,0 +1,298 @@
+/** The composition root: everything concrete meets here, wired by hand. Nothing else in the agent knows it all. */
+import {randomBytes} from 'node:crypto'
+import {chmodSync, mkdirSync, readFileSync, rmSync, statSync} from 'node:fs'
+import {open} from 'node:fs/promises'
+import {availableParallelism} from 'node:os'
+import {join} from 'node:path'
+import {agentPrincipal, defaultTenant, platformAdministrator, type Principal} from '../core/access/principal.js'
+import {DbaasError} from '../core/errors.js'
+import {makeId, type IdKind} from '../core/ids.js'
+import {nearest} from '../core/nearest.js'
+import type {Clock} from '../core/time.js'
+import type {Engine} from '../engines/engine.js'
+import {engines as builtInEngines, findEngine} from '../engines/index.js'
+import {openAuthority} from './certificates/authority.js'
+import {agentSocketPath} from './client/socket-path.js'
+import type {AgentConfig} from './config.js'
+import {createEndpoints} from './endpoints/control.js'
+import {createHttpServer} from './http/server.js'
+import {runtimes} from './runtimes/index.js'
+import {runtimeNames} from './runtimes/names.js'
+import {resolveDataRoot} from './runtimes/process/locations.js'
+import type {Runtime} from './runtimes/runtime.js'
+import type {ServiceContext} from './services/context.js'
+import {createOperationsService} from './services/operations/service.js'
+import {createRecorder} from './services/platform/audit-drain.js'
+import {createPlatformService} from './services/platform/service.js'
+import {createCatalogues} from './services/provisioning/catalogues.js'
+import {createConfigurationService} from './services/provisioning/configuration.js'
+import {createWorkflow} from './services/provisioning/create.workflow.js'
+import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
+import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
+import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
+import {createServers} from './services/provisioning/servers.js'
+import {createInstancesService} from './services/provisioning/service.js'
+import {createSupervisor} from './services/provisioning/supervise.loop.js'
+import {createTemplates} from './services/provisioning/templates.js'
+import {createUpkeep} from './services/provisioning/upkeep.loops.js'
+import {createSoftwareService, softwareWorkflows} from './services/software/service.js'
+import {catalogueFiles} from './store/catalogue-files.js'
+import {createVault, loadMasterKey} from './store/secrets.js'
+import {openSqliteAuditLog} from './store/sqlite/audit-log.js'
+import {takeLock} from './store/sqlite/lock.js'
+import {openSqliteStore} from './store/sqlite/store.js'
+import {createWorkflowEngine, type AnyWorkflow, type ProbePoint} from './workflow/engine.js'
+
+export interface AppOptions extends AgentConfig {
+  /** The installed package: `bin/agent.js`, `dist/endpoint/endpoint.js` and `node_modules` are found from it. */
+  readonly packageRoot: string
+  readonly version: string
+  readonly log: (message: string, facts?: Record<string, unknown>) => void
+  /** For tests: stop the world at a step, use another clock or other engines. */
+  readonly probe?: (point: ProbePoint) => Promise<void>
+  readonly clock?: Clock
+  readonly engines?: Readonly<Record<string, Engine>>
+}
+
+export interface App {
+  readonly socket: string
+  /** Ends the agent; databases and the endpoint process go on. */
+  stop(): Promise<void>
+  /** Settles when the agent has ended, whoever asked for it. */
+  readonly ended: Promise<void>
+}
+
+const logLimitBytes = 16 * 1024 ** 2
+
+/** Undefined when another agent has the home: the loser of the lock has nothing to do. Throws DbaasError. */
+export async function startApp(options: AppOptions): Promise<App | undefined> {
+  const {home, log} = options
+  const clock: Clock = options.clock ?? {now: () => Date.now()}
+  const newId = (kind: IdKind): string => makeId(kind, Date.now(), randomBytes(16))
+  const engineTable: Readonly<Record<string, Engine>> = options.engines ?? builtInEngines
+
+  prepareHome(home)
+  const lock = takeLock(join(home, 'agent.lock'))
+  if (!lock) return undefined
+  const closers: (() => Promise<void> | void)[] = [() => lock.release()]
+  const closeAll = async (): Promise<void> => {
+    for (const close of closers.reverse()) {
+      try {
+        await close()
+      } catch (error) {
+        log('closing failed', {error: String(error)})
+      }
+    }
+  }
+
+  try {
+    const dataRoot = await resolveDataRoot(home)
+    const store = openSqliteStore(join(home, 'metadata.db'), (hasSecrets) => createVault(loadMasterKey(join(home, 'keys', 'master.key'), hasSecrets)))
+    closers.push(() => store.close())
+    const auditLog = openSqliteAuditLog(join(home, 'audit.db'))
+    closers.push(() => auditLog.close())
+    const recorder = createRecorder({store, auditLog, clock, log})
+    closers.push(() => recorder.close())
+
+    const siteId = await store.transact('platform', async (tx) => {
+      const kept = await tx.settings.get('site.id')
+      if (kept) return kept
+      const made = newId('site')
+      await tx.settings.put('site.id', made)
+      return made
+    })
+
+    const endpoints = createEndpoints({
+      stateDir: join(home, 'endpoint'), bundlePath: join(options.packageRoot, 'dist', 'endpoint', 'endpoint.js'), siteId,
+      agentCommand: [process.execPath, join(options.packageRoot, 'bin', 'agent.js')],
+      env: {...process.env, DBAAS_HOME: home},
+      log: {info: (facts, message) => log(message, {...facts}), warn: (facts, message) => log(message, {...facts})},
+      onRestart: () => void supervisor.restoreRoutes().catch((error: unknown) => log('restoring routes failed', {error: String(error)})),
+    })
+    // the endpoint process, the first certificates and the programs take time of their own: all at once
+    const endpointReady = endpoints.ensure()
+    endpointReady.catch(() => undefined)
+    const authority = openAuthority({store, clock, site: siteId, caFile: join(home, 'ca.pem')})
+    authority.catch(() => undefined)
+    const processRuntime = await runtimes.process({
+      dataRoot, siteId, packagesFolder: options.packageRoot, log,
+      // a view, not a copy: an engine added to the table is there for the runtime as well
+      engines: new Proxy<Record<string, Engine['versions']>>({}, {get: (_, name) => engineTable[String(name)]?.versions}),
+    })
+    closers.push(() => processRuntime.close())
+    const runtimeTable: Readonly<Record<string, Runtime>> = {process: processRuntime}
+
+    const context: ServiceContext = {
+      store, clock, newId, log,
+      randomSecret: () => randomBytes(24).toString('base64url'),
+      engines: {get names() { return Object.keys(engineTable) }, get: (name) => findEngine(name, engineTable)},
+      runtimes: {
+        names: runtimeNames, default: 'process',
+        get(name) {
+          const found = Object.hasOwn(runtimeTable, name) ? runtimeTable[name] : undefined
+          if (found) return found
+          const near = nearest(name, Object.keys(runtimeTable))
+          throw new DbaasError('UNKNOWN_RUNTIME', `there is no runtime "${name}"`, {
+            details: {runtime: name, runtimes: Object.keys(runtimeTable).join(', ')}, suggestions: [`--runtime ${near ?? 'process'}`],
+          })
+        },
+      },
+      endpoints,
+      certificates: await authority,
+      mayChange: () => recorder.mayChange(),
+      poke: () => {
+        workflowEngine.poke()
+        recorder.poke()
+      },
+      principalOfAgent: () => agentPrincipal(newId('request')),
+    }
+
+    const servers = createServers(context)
+    const platform = `${process.platform}-${process.arch}`
+    const started = (instanceId: string): void => supervisor.started(instanceId)
+    const workflows = [
+      createWorkflow(context, servers, started), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
+      reconfigureWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
+    ] as unknown as AnyWorkflow[]
+    const workflowEngine = createWorkflowEngine({
+      store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
+      changed: (operation) => operations.changed(operation),
+      ...(options.probe ? {probe: options.probe} : {}),
+    })
+    const workflow = (kind: string) => workflowEngine.workflow(kind)
+    const operations = createOperationsService(context, (operation) => workflowEngine.cancel(operation))
+    const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
+    const templates = createTemplates(context, catalogues, platform)
+    const instances = createInstancesService({context, servers, catalogues, templates, platform, workflow})
+    const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
+    const software = createSoftwareService({context, platform, workflow})
+    const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
+    closers.push(() => supervisor.stop())
+
+    let lastRequestAt = 0
+    const upkeep = createUpkeep({
+      context, instances, servers, catalogues, platform, poolSize: options.poolSize,
+      busy: () => workflowEngine.running(), lastRequestAt: () => lastRequestAt,
+    })
+    const logFile = join(home, 'logs', 'agent.log')
+    const socket = agentSocketPath(home)
+    const startedAt = clock.now()
+    let stopping: Promise<void> | undefined
+    let end!: () => void
+    const ended = new Promise<void>((resolve) => (end = resolve))
+
+    const stop = (): Promise<void> => {
+      stopping ??= (async () => {
+        await http.close()
+        supervisor.stop()
+        await upkeep.stop()
+        await workflowEngine.stop()
+        await leaveEndpoint()
+        await closeAll()
+        end()
+      })()
+      return stopping
+    }
+
+    /** With nothing to serve the endpoint process has no reason to stay. */
+    async function leaveEndpoint(): Promise<void> {
+      const serving = (await store.read('platform', (tx) => tx.instances.list())).some((i) => i.wanted === 'running')
+      await (serving ? endpoints.detach() : endpoints.stop()).catch((error: unknown) => log('leaving the endpoint process failed', {error: String(error)}))
+    }
+
+    const platformService = createPlatformService({
+      context, auditLog, drainAudit: recorder.drain, flushRequests: recorder.flushRequests,
+      agent: {version: options.version, socket, site: options.siteName, region: options.region, startedAt, home, dataRoot},
+      strangers: () => supervisor.strangers(), auditProblem: recorder.problem, readLog: (lines) => lastLines(logFile, lines),
+      breakers: () => [], stop: () => void setImmediate(() => void stop()),
+    })
+
+    const uid = process.getuid?.() ?? 0
+    const http = await createHttpServer({
+      services: {instances, configuration, engines: software, operations, platform: platformService},
+      clock, version: options.version, newRequestId: () => newId('request'), log,
+      // only the owner of the home can open the socket, so whoever speaks is the owner
+      principalFor: (requestId: string): Principal => ({
+        id: `local:${uid}`, tenantId: defaultTenant, roles: [platformAdministrator], source: 'socket', requestId,
+      }),
+      sink: {
+        request(record) {
+          lastRequestAt = clock.now()
+          recorder.request(record, {
+            id: newId('audit'), at: record.at, tenantId: record.tenantId, actor: record.clientId, source: 'socket',
+            action: `api.${record.method.toLowerCase()}`, resource: record.path, requestId: record.requestId,
+            result: record.statusCode < 400 ? 'succeeded' : record.statusCode === 401 || record.statusCode === 403 ? 'denied' : 'failed',
+            details: {status: String(record.statusCode)},
+          })
+        },
+        denied(principal, action, resource, because) {
+          void store.transact('platform', (tx) => tx.audit({
+            id: newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source, action,
+            resource, result: 'denied', requestId: principal.requestId, details: {because},
+          })).then(recorder.poke, (error: unknown) => log('a denial could not be audited', {error: String(error)}))
+        },
+      },
+    })
+
+    await endpointReady
+    await processRuntime.pool.prune(new Set(Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version)))))
+    await supervisor.reconcile()
+    await workflowEngine.start()
+    await http.listenUnix(socket)
+    upkeep.start()
+    const logTrim = setInterval(() => trimAgentLog(logFile), 60_000)
+    logTrim.unref()
+    closers.push(() => clearInterval(logTrim))
+    recorder.poke()
+    log('the agent is ready', {home, dataRoot, socket, site: siteId})
+    return {socket, stop, ended}
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+function prepareHome(home: string): void {
+  try {
+    mkdirSync(home, {recursive: true, mode: 0o700})
+    if (!statSync(home).isDirectory()) throw new Error('it is not a folder')
+    for (const folder of ['logs', 'keys', 'catalogues']) mkdirSync(join(home, folder), {recursive: true, mode: 0o700})
+    chmodSync(join(home, 'keys'), 0o700)
+    rmSync(join(home, 'agent.error.json'), {force: true})
+  } catch (cause) {
+    const error = DbaasError.from(cause)
+    if (error.code === 'DISK_FULL') throw error
+    throw new DbaasError('HOME_UNUSABLE', `the home folder ${home} cannot be used: ${error.message}`, {
+      cause, details: {home}, suggestions: ['set DBAAS_HOME to a folder that you may write'],
+    })
+  }
+}
+
+async function lastLines(file: string, lines: number): Promise<string> {
+  const handle = await open(file, 'r').catch(() => undefined)
+  if (!handle) return ''
+  try {
+    const {size} = await handle.stat()
+    const length = Math.min(size, 4 * 1024 ** 2)
+    const buffer = Buffer.alloc(length)
+    await handle.read(buffer, 0, length, size - length)
+    return `${buffer.toString('utf8').split('\n').filter((l) => l !== '').slice(-lines).join('\n')}\n`
+  } finally {
+    await handle.close()
+  }
+}
+
+/** The agent's own log is opened for appending, so it can be shortened under its writer. */
+function trimAgentLog(file: string): void {
+  try {
+    if (statSync(file).size < logLimitBytes) return
+    const tail = readFileSync(file).subarray(-logLimitBytes / 4)
+    void open(file, 'r+').then(async (handle) => {
+      await handle.truncate(0)
+      await handle.write(tail, 0, tail.length, 0)
+      await handle.close()
+    })
+  } catch {
+    // no log file: the agent runs in the foreground
+  }
+}

@@ -143,13 +143,9 @@ class EndpointControl implements Endpoints {
     return this.#attached?.connection.isOpen ? this.#attached : null
   }
 
-  get #socketPath(): string {
-    return shortSocketPath(join(this.#options.stateDir, 'control.sock'))
-  }
-
   /** Undefined when no endpoint process answers. */
   async #greet(): Promise<Attached | undefined> {
-    const connection = await Connection.open(this.#socketPath)
+    const connection = await Connection.open(shortSocketPath(join(this.#options.stateDir, 'control.sock'), {make: false}))
     if (!connection) return undefined
     try {
       return {connection, welcome: await connection.request('hello', {protocol: protocolVersion, agent: this.#agent})}
@@ -169,7 +165,7 @@ class EndpointControl implements Endpoints {
     for (let attempt = 1; this.#wanted; attempt++) {
       const found = await this.#greet()
       if (!found) {
-        const boot = {type: 'boot', siteId, stateDir, socketPath: this.#socketPath, build: build.hash, agent: this.#agent, succeeds: false} as const
+        const boot = {type: 'boot', siteId, stateDir, build: build.hash, agent: this.#agent, succeeds: false} as const
         // Not served means that another one holds the lock: one that a dead agent has just started, or that is ending.
         if (await launch(build, boot)) continue
       } else if (found.welcome.build === build.hash || !mayUpgrade) {

@@ -51,7 +51,6 @@ export interface Boot {
   readonly type: 'boot'
   readonly siteId: string
   readonly stateDir: string
-  readonly socketPath: string
   readonly build: string
   readonly agent: AgentLaunch
   /** True for the successor of a running process: it inherits the lock (descriptor `lockDescriptor`) and the listeners. */

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import {execFileSync} from 'node:child_process'
 import {readFile, readdir, rm, stat, writeFile} from 'node:fs/promises'
 import {connect} from 'node:net'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Endpoints} from '../../../src/agent/endpoints/endpoint.js'
+import {shortSocketPath} from '../../../src/agent/endpoints/socket-path.js'
 import {Bed, Client, freePort, isAlive, openFiles, routeTo, until} from './support.js'
 
 describe('the endpoint process and its agent', () => {
@@ -252,7 +253,16 @@ describe('the endpoint process and its agent', () => {
     await endpoints.put(routeTo(port, echo))
     ;(await talks(port, 'x')).socket.end()
     assert.ok(!(await readdir(stateDir)).includes('control.sock'))
+    const folder = dirname(shortSocketPath(join(stateDir, 'control.sock'), {make: false}))
+    assert.ok((await stat(folder)).isDirectory())
     await endpoints.stop()
+    await assert.rejects(stat(folder), {code: 'ENOENT'}, 'nothing is left in /tmp')
+    await endpoints.ensure()
+    const {pid} = await endpoints.status()
+    await endpoints.detach()
+    await rm(stateDir, {recursive: true})
+    await until('ended with its folder', () => !isAlive(pid))
+    await assert.rejects(stat(folder), {code: 'ENOENT'}, 'nothing is left in /tmp')
   })
 
   it('names the reason when the process cannot start', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import {chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync} from 'node:fs'
+import {chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {dirname, join} from 'node:path'
 import fc from 'fast-check'
@@ -21,6 +21,12 @@ describe('the path of a socket', () => {
       assert.ok((seen.get(path) ?? preferred) === preferred)
       seen.set(path, preferred)
     }), {numRuns: 200})
+  })
+
+  it('is told without making anything to who only connects', () => {
+    const path = shortSocketPath(long('absent'), {root, make: false})
+    assert.equal(existsSync(dirname(path)), false)
+    assert.equal(shortSocketPath(long('absent'), {root}), path)
   })
 
   it('lies in a folder of ours that nobody else may enter', () => {

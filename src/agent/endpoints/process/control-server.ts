@@ -1,7 +1,9 @@
-import {chmodSync, existsSync, unlinkSync} from 'node:fs'
+import {chmodSync, existsSync, rmdirSync, unlinkSync} from 'node:fs'
 import {type Server, type Socket, createServer} from 'node:net'
+import {dirname} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import {type Gives, LineDecoder, type Operation, type Reply, type Request, encode} from '../protocol.js'
+import {shortSocketPath} from '../socket-path.js'
 
 export type Handle = (request: Request, from: Socket) => Promise<Gives<Operation>>
 
@@ -12,18 +14,20 @@ export type Handle = (request: Request, from: Socket) => Promise<Gives<Operation
 export class ControlServer {
   #server: Server | null = null
   readonly #connections = new Set<Socket>()
-  readonly #path: string
+  readonly #preferredPath: string
+  #path = ''
   readonly #handle: Handle
   readonly #onLost: (connection: Socket) => void
 
-  constructor(path: string, handle: Handle, onLost: (connection: Socket) => void) {
-    this.#path = path
+  constructor(preferredPath: string, handle: Handle, onLost: (connection: Socket) => void) {
+    this.#preferredPath = preferredPath
     this.#handle = handle
     this.#onLost = onLost
   }
 
   async open(): Promise<void> {
     const server = createServer((connection) => this.#serve(connection))
+    this.#path = shortSocketPath(this.#preferredPath)
     try {
       unlinkSync(this.#path)
     } catch (error) {
@@ -47,6 +51,17 @@ export class ControlServer {
   close(): void {
     this.closeToNew()
     for (const connection of this.#connections) connection.destroySoon()
+  }
+
+  /** For good: a folder in /tmp goes too. Before the lock is given up, or it would be the next process' folder. */
+  leave(): void {
+    this.close()
+    if (this.#path === this.#preferredPath) return
+    try {
+      rmdirSync(dirname(this.#path))
+    } catch {
+      // Gone already, or not empty: not ours to judge.
+    }
   }
 
   /** A cleaner of /tmp may have taken the socket away; nobody would ever find this process again. */

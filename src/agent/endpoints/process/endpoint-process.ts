@@ -48,7 +48,7 @@ export class EndpointProcess {
     this.#table = new RouteTable(boot.stateDir)
     this.#keeper = new AgentKeeper(boot.agent)
     this.#ancestor = boot.succeeds ? new Ancestor() : null
-    this.#control = new ControlServer(boot.socketPath, this.#handle, this.#onLost)
+    this.#control = new ControlServer(join(boot.stateDir, 'control.sock'), this.#handle, this.#onLost)
   }
 
   async #serve(): Promise<void> {
@@ -70,8 +70,7 @@ export class EndpointProcess {
     await this.#table.exclusively(async () => {})
     this.#table.drain()
     if (this.#reigns) {
-      this.#control.closeToNew()
-      this.#control.close()
+      this.#control.leave()
       // From here on another process may begin: the ports and the control socket are free.
       closeSync(this.#lock)
       this.#reigns = false
@@ -232,6 +231,7 @@ export class EndpointProcess {
     if (found?.ino !== this.#home.ino || found.dev !== this.#home.dev) {
       console.error('the state folder is gone')
       this.#table.close()
+      if (this.#reigns) this.#control.leave()
       process.exit(0)
     }
     if (this.#reigns) void this.#control.reopenIfGone().catch((error: Error) => console.error(`control socket: ${error.message}`))

@@ -32,8 +32,8 @@ export type AgentError = DbaasError & {readonly requestId?: string}
 
 export interface Client {
   /** Throws the DbaasError of the answer, with its `requestId`; AGENT_UNREACHABLE; the signal's reason. */
-  call<Id extends JsonEndpointId>(id: Id, input: CallInput<Id>): Promise<ResponseOf<Id>>
   call<Id extends BareId>(id: Id): Promise<ResponseOf<Id>>
+  call<Id extends JsonEndpointId>(id: Id, input: CallInput<Id>): Promise<ResponseOf<Id>>
   /** Text as it arrives, in chunks of any length. Leaving the loop closes the stream. Throws as `call`. */
   stream<Id extends TextEndpointId>(id: Id, input: CallInput<Id>): AsyncIterable<string>
   /**

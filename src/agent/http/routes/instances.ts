@@ -1,0 +1,23 @@
+import {ok, planned} from '../handler.js'
+import type {HandlersOf} from '../handler.js'
+
+export const instanceRoutes = {
+  'instances.list': async ({principal, query}, {instances}) => ok({instances: await instances.list(principal, query)}),
+  'instances.create': async ({principal, body, idempotency}, {instances}) => planned(await instances.create(principal, body, idempotency)),
+  'instances.get': async ({principal, params}, {instances}) => ok({instance: await instances.get(principal, params.instance)}),
+  'instances.update': async ({principal, params, body}, {instances}) => ok(await instances.update(principal, params.instance, body)),
+  'instances.delete': async ({principal, params, query, idempotency}, {instances}) =>
+    planned(await instances.delete(principal, params.instance, query, idempotency)),
+  'instances.start': async ({principal, params, body, idempotency}, {instances}) =>
+    planned(await instances.start(principal, params.instance, body, idempotency)),
+  'instances.stop': async ({principal, params, body, idempotency}, {instances}) =>
+    planned(await instances.stop(principal, params.instance, body, idempotency)),
+  'instances.restart': async ({principal, params, body, idempotency}, {instances}) =>
+    planned(await instances.restart(principal, params.instance, body, idempotency)),
+  'instances.credentials': async ({principal, params}, {instances}) =>
+    ok({credentials: await instances.credentials(principal, params.instance)}),
+  'instances.sql': async ({principal, params, body, signal}, {instances}) =>
+    ok(await instances.sql(principal, params.instance, body, signal)),
+  'instances.logs': async ({principal, params, query, signal}, {instances}) =>
+    ({text: await instances.logs(principal, params.instance, query, signal)}),
+} satisfies HandlersOf<'instances'>

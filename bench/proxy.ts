@@ -1,6 +1,6 @@
 /**
- * What the endpoint costs: pgbench -S through it and direct, over TLS, in turn, in one run. Also the latency it adds to one
- * client, to a new connection, and its memory. `npx tsx bench/proxy.ts [rounds] [seconds]`
+ * What the endpoint costs: pgbench -S through it and direct, over TLS, in turn, in one run. Also the latency it adds to
+ * one client, to a new connection, and its memory. `npx tsx bench/proxy.ts [rounds] [seconds]`
  */
 import {execFile} from 'node:child_process'
 import {mkdtemp, rm} from 'node:fs/promises'
@@ -36,18 +36,20 @@ export interface ProxyReport {
 
 const median = (values: readonly number[]): number => {
   const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? (sorted[middle] as number) : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+  const at = (index: number) => sorted[Math.floor(index)] as number
+  return (at((sorted.length - 1) / 2) + at(sorted.length / 2)) / 2
 }
 
 async function pgbench(port: number, parameters: readonly string[]): Promise<string> {
-  const env = {...process.env, PGSSLMODE: 'require', PGHOST: '127.0.0.1', PGPORT: String(port), PGUSER: 'bench', PGDATABASE: 'postgres'}
+  const where = {PGHOST: '127.0.0.1', PGPORT: String(port), PGUSER: 'bench', PGDATABASE: 'postgres'}
+  const env = {...process.env, ...where, PGSSLMODE: 'require'}
   return (await run('pgbench', parameters, {env})).stdout
 }
 
-async function transactionsPerSecond(port: number, clients: number, seconds: number, extra: readonly string[]): Promise<number> {
+async function transactionsPerSecond(port: number, clients: number, seconds: number, extra: readonly string[]) {
   const threads = String(Math.min(clients, 2))
-  const output = await pgbench(port, ['-n', '-S', '-c', String(clients), '-j', threads, '-T', String(seconds), ...extra])
+  const load = ['-c', String(clients), '-j', threads, '-T', String(seconds)]
+  const output = await pgbench(port, ['-n', '-S', ...load, ...extra])
   const found = /^tps = ([\d.]+)/m.exec(output)
   if (!found) throw new Error(`pgbench said no figure:\n${output}`)
   return Number(found[1])
@@ -67,7 +69,11 @@ export async function measureProxy(rounds = 5, seconds = 3): Promise<ProxyReport
     const idleBytes = (await endpoints.status()).memoryBytes
     const port = await freePort()
     await endpoints.put({
-      id: 'bench', listen: {host: '127.0.0.1', port}, target: {host: '127.0.0.1', port: postgres.port}, mode: 'open', allow: [],
+      id: 'bench',
+      listen: {host: '127.0.0.1', port},
+      target: {host: '127.0.0.1', port: postgres.port},
+      mode: 'open',
+      allow: [],
     })
     await pgbench(postgres.port, ['-i', '-q', '-s', '5'])
     const compare = async (clients: number, extra: readonly string[] = []): Promise<ProxyFigures> => {
@@ -101,12 +107,14 @@ export async function measureProxy(rounds = 5, seconds = 3): Promise<ProxyReport
 export function renderProxy(report: ProxyReport): string {
   const table = new Table({head: ['pgbench -S, TLS', 'direct tps', 'endpoint tps', 'ratio', 'added µs']})
   const row = (name: string, f: ProxyFigures) => [
-    name, f.direct.toFixed(0), f.through.toFixed(0), f.ratio.toFixed(2), f.clients === 1 ? f.addedMicroseconds.toFixed(0) : '',
+    name, f.direct.toFixed(0), f.through.toFixed(0), f.ratio.toFixed(2),
+    f.clients === 1 ? f.addedMicroseconds.toFixed(0) : '',
   ]
-  for (const figures of report.select) table.push(row(`${figures.clients} client${figures.clients === 1 ? '' : 's'}`, figures))
-  table.push(row('1 client, new connection each', report.connect))
+  for (const figures of report.select) table.push(row(`${figures.clients} at once`, figures))
+  table.push(row('1, a new connection each', report.connect))
   const mib = (bytes: number) => (bytes / 1024 / 1024).toFixed(1)
-  return `${table.toString()}\nmemory of the endpoint process: ${mib(report.idleBytes)} MiB idle, ${mib(report.loadedBytes)} MiB after the load`
+  const memory = `memory of the endpoint process: ${mib(report.idleBytes)} MiB idle, ${mib(report.loadedBytes)} MiB after the load`
+  return `${table.toString()}\n${memory}`
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -69,7 +69,8 @@ export class Connection {
     return new Promise<Gives<O>>((resolve, reject) => {
       const late = setTimeout(() => {
         this.#pending.delete(id)
-        reject(new DbaasError('ENDPOINT_UNAVAILABLE', `the endpoint process did not answer "${op}" for ${answerMs / 1000} s`, {
+        const message = `the endpoint process did not answer "${op}" for ${answerMs / 1000} s`
+        reject(new DbaasError('ENDPOINT_UNAVAILABLE', message, {
           suggestions: ['dbaas agent logs', 'dbaas doctor'],
         }))
       }, answerMs)

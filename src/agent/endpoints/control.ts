@@ -104,7 +104,7 @@ class EndpointControl implements Endpoints {
     await connection.closed
     for (const until = Date.now() + goneMs; await isRunning(welcome.pid); await sleep(10)) {
       if (Date.now() < until) continue
-      throw new DbaasError('ENDPOINT_UNAVAILABLE', `the endpoint process ${welcome.pid} was told to end and still runs`, {
+      throw new DbaasError('ENDPOINT_UNAVAILABLE', `the endpoint process ${welcome.pid} was told to end but runs`, {
         details: {pid: String(welcome.pid)},
         suggestions: [`kill -9 ${welcome.pid}`],
       })
@@ -126,9 +126,8 @@ class EndpointControl implements Endpoints {
 
   #attach(): Promise<Attached> {
     if (!this.#wanted) {
-      return Promise.reject(new DbaasError('ENDPOINT_UNAVAILABLE', 'the agent is not connected to the endpoint process', {
-        suggestions: ['dbaas agent start'],
-      }))
+      const message = 'the agent is not connected to the endpoint process'
+      return Promise.reject(new DbaasError('ENDPOINT_UNAVAILABLE', message, {suggestions: ['dbaas agent start']}))
     }
     if (this.#attached?.connection.isOpen) return Promise.resolve(this.#attached)
     this.#attaching ??= this.#find().finally(() => {
@@ -145,7 +144,8 @@ class EndpointControl implements Endpoints {
 
   /** Undefined when no endpoint process answers. */
   async #greet(): Promise<Attached | undefined> {
-    const connection = await Connection.open(shortSocketPath(join(this.#options.stateDir, 'control.sock'), {make: false}))
+    const preferred = join(this.#options.stateDir, 'control.sock')
+    const connection = await Connection.open(shortSocketPath(preferred, {make: false}))
     if (!connection) return undefined
     try {
       return {connection, welcome: await connection.request('hello', {protocol: protocolVersion, agent: this.#agent})}
@@ -180,19 +180,21 @@ class EndpointControl implements Endpoints {
       await sleep(backoffMs(attempt, Math.random(), 20, 500))
     }
     log.warn({stateDir}, 'no endpoint process could be reached')
-    throw new DbaasError('ENDPOINT_UNAVAILABLE', 'an endpoint process holds the lock of its folder but does not answer', {
+    throw new DbaasError('ENDPOINT_UNAVAILABLE', 'an endpoint process holds the lock of its folder but is silent', {
       details: {folder: stateDir},
       suggestions: [`tail ${join(stateDir, 'endpoint.log')}`, 'dbaas agent stop && dbaas agent start'],
     })
   }
 
-  /** A build that cannot take over is a smaller evil than no endpoint: as long as we speak its protocol, the old one stays. */
+  /** A build that cannot take over must not cost the endpoint: while we speak its protocol, the old one stays. */
   async #upgrade({connection, welcome}: Attached, build: {hash: string; bundle: string}): Promise<void> {
+    const {log} = this.#options
+    const fields = {from: welcome.build, to: build.hash}
     try {
       await connection.request('upgrade', {bundle: build.bundle, build: build.hash})
-      this.#options.log.info({from: welcome.build, to: build.hash}, 'the endpoint process was replaced')
+      log.info(fields, 'the endpoint process was replaced')
     } catch (error) {
-      this.#options.log.warn({from: welcome.build, to: build.hash, error: (error as Error).message}, 'the endpoint process was not replaced')
+      log.warn({...fields, error: (error as Error).message}, 'the endpoint process was not replaced')
       if (welcome.protocol !== protocolVersion && !isConnectionLost(error)) throw error
     } finally {
       connection.close()

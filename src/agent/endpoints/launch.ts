@@ -16,8 +16,8 @@ export interface Build {
 }
 
 /**
- * Copies the built endpoint process to STATE/HASH/endpoint.js, so that an upgrade or removal of the package never changes
- * the file under a running process, nor takes away what a crashed one is started from. Whole or not there.
+ * Copies the built endpoint process to STATE/HASH/endpoint.js, so that an upgrade or removal of the package never
+ * changes the file under a running process, nor takes away what a crashed one is started from. Whole or not there.
  */
 export async function installBuild(stateDir: string, bundlePath: string): Promise<Build> {
   await mkdir(stateDir, {recursive: true, mode: 0o700})
@@ -46,17 +46,17 @@ export async function removeOtherBuilds(stateDir: string, keep: string): Promise
 }
 
 /**
- * Starts an endpoint process that will outlive us. Resolves when it serves (true), or has found that another one holds the
- * lock (false). Throws ENDPOINT_UNAVAILABLE with its own words.
+ * Starts an endpoint process that will outlive us. Resolves when it serves (true), or has found that another one holds
+ * the lock (false). Throws ENDPOINT_UNAVAILABLE with its own words.
  */
 export async function launch(build: Build, boot: Boot): Promise<boolean> {
   const logPath = join(boot.stateDir, 'endpoint.log')
   if (((await stat(logPath).catch(() => undefined))?.size ?? 0) > logLimitBytes) await truncate(logPath)
   const log = await open(logPath, 'a', 0o600)
   try {
-    // What is in our environment is the agent's: the process gets what any program needs, no flags for node, no secrets.
-    const {PATH, HOME, LANG, TZ} = boot.agent.env
-    const env = Object.fromEntries(Object.entries({PATH, HOME, LANG, TZ, UV_THREADPOOL_SIZE: '1'}).filter(([, value]) => value !== undefined))
+    // Our environment is the agent's: the process gets what any program needs, no flags for node, no secrets.
+    const kept = ['PATH', 'HOME', 'LANG', 'TZ'].filter((name) => boot.agent.env[name] !== undefined)
+    const env = {...Object.fromEntries(kept.map((name) => [name, boot.agent.env[name]])), UV_THREADPOOL_SIZE: '1'}
     const child = spawn(process.execPath, [...nodeFlags, build.bundle], {
       detached: true, cwd: '/', env, stdio: ['ignore', log.fd, log.fd, 'ipc'],
     })

@@ -53,7 +53,7 @@ export interface Boot {
   readonly stateDir: string
   readonly build: string
   readonly agent: AgentLaunch
-  /** True for the successor of a running process: it inherits the lock (descriptor `lockDescriptor`) and the listeners. */
+  /** True for the successor of a running process: it inherits the lock (`lockDescriptor`) and the listeners. */
   readonly succeeds: boolean
 }
 
@@ -73,7 +73,7 @@ const longestLine = 8 * 1024 * 1024
 
 export const encode = (message: Request | Reply): string => `${JSON.stringify(message)}\n`
 
-/** Cuts a byte stream into parsed lines, wherever its chunks end. Throws on what is not JSON, and on an endless line. */
+/** Cuts a byte stream into parsed lines, wherever its chunks end. Throws on what is not JSON, and on endless lines. */
 export class LineDecoder<Message> {
   private parts: Buffer[] = []
   private size = 0

@@ -18,8 +18,9 @@ export interface ShortSocketPathOptions {
 
 /**
  * `preferred` when the system can bind it, else a path in a folder of our own under /tmp, named by a hash of
- * `preferred`. The folder is made when absent, and removed at the end by who bound there. It must be a real folder, ours,
- * 0700: in a world-writable place it may have been put there by somebody who waits for our socket. Throws HOME_UNUSABLE.
+ * `preferred`. The folder is made when absent, and removed at the end by who bound there. It must be a real folder,
+ * ours, 0700: in a world-writable place it may have been put there by somebody who waits for our socket.
+ * Throws HOME_UNUSABLE.
  */
 export function shortSocketPath(preferred: string, options: ShortSocketPathOptions = {}): string {
   if (Buffer.byteLength(preferred) <= socketPathLimitBytes) return preferred
@@ -29,7 +30,8 @@ export function shortSocketPath(preferred: string, options: ShortSocketPathOptio
     try {
       mkdirSync(folder, {mode: 0o700})
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(folder, preferred, 'it cannot be made', error)
+      const {code} = error as NodeJS.ErrnoException
+      if (code !== 'EEXIST') throw unusable(folder, preferred, 'it cannot be made', error)
     }
   }
   const found = lstatSync(folder, {throwIfNoEntry: false})
@@ -41,7 +43,8 @@ export function shortSocketPath(preferred: string, options: ShortSocketPathOptio
 }
 
 function unusable(folder: string, preferred: string, why: string, cause?: unknown): DbaasError {
-  return new DbaasError('HOME_UNUSABLE', `the folder ${folder}, needed because ${preferred} is too long for a socket, cannot be used: ${why}`, {
+  const message = `the folder ${folder}, needed because ${preferred} is too long for a socket, cannot be used: ${why}`
+  return new DbaasError('HOME_UNUSABLE', message, {
     cause,
     details: {path: folder, preferred},
     suggestions: [`ls -ld ${folder}`, 'export DBAAS_HOME="$HOME/.dbaas"   # any shorter path does'],

@@ -29,8 +29,8 @@ export const acceptOptions = {...socketOptions, pauseOnConnect: true}
 
 /**
  * Node offers `onread` for sockets that connect, not for accepted ones. The constructor takes it together with a handle
- * (as Node's own TLS and cluster modules use it), so the handle moves into a new socket. Where a future Node has no such
- * handle the accepted socket is read by events: slower, and right.
+ * (as Node's own TLS and cluster modules use it), so the handle moves into a new socket. Where a future Node has no
+ * such handle the accepted socket is read by events: slower, and right.
  */
 export function readAccepted(accepted: Socket, sink: Sink): Socket {
   const inner = accepted as unknown as {_handle: {useUserBuffer?: unknown} | null}

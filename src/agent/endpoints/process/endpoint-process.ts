@@ -4,7 +4,8 @@ import type {Socket} from 'node:net'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {RouteState} from '../endpoint.js'
-import {type Boot, type Gives, type Operation, type Request, type Welcome, lockDescriptor, protocolVersion} from '../protocol.js'
+import type {Boot, Gives, Operation, Request, Welcome} from '../protocol.js'
+import {lockDescriptor, protocolVersion} from '../protocol.js'
 import {AgentKeeper} from './agent-keeper.js'
 import {Ancestor, type Counts, type Order, type OrderMessage, type OrderResult} from './ancestor.js'
 import {ControlServer} from './control-server.js'
@@ -54,7 +55,12 @@ export class EndpointProcess {
   async #serve(): Promise<void> {
     // A whole set of routes came from a predecessor that committed; else the last ones on disk are ours to restore.
     const restored = !this.#boot.succeeds || (await inherit(this.#table)) === 'orphaned'
-    if (restored) await this.#table.replace(await readRoutes(this.#boot.stateDir))
+    if (restored) {
+      // Routes that cannot be restored must not keep the process from being there: the agent brings its own.
+      await this.#table.replace(await readRoutes(this.#boot.stateDir)).catch((error: Error) => {
+        console.error(`the routes of routes.json cannot be restored: ${error.message}`)
+      })
+    }
     await this.#control.open()
     setInterval(() => this.#watch(), watchMs)
     answer({type: 'serving', pid: process.pid})
@@ -156,7 +162,8 @@ export class EndpointProcess {
       this.#drainUnder(successor)
     } catch (error) {
       if (closed) await this.#control.open()
-      throw new DbaasError('ENDPOINT_UNAVAILABLE', `the endpoint process cannot be replaced: ${(error as Error).message}`, {cause: error})
+      const message = `the endpoint process cannot be replaced: ${(error as Error).message}`
+      throw new DbaasError('ENDPOINT_UNAVAILABLE', message, {cause: error})
     }
   }
 
@@ -234,7 +241,8 @@ export class EndpointProcess {
       if (this.#reigns) this.#control.leave()
       process.exit(0)
     }
-    if (this.#reigns) void this.#control.reopenIfGone().catch((error: Error) => console.error(`control socket: ${error.message}`))
+    if (!this.#reigns) return
+    this.#control.reopenIfGone().catch((error: Error) => console.error(`control socket: ${error.message}`))
   }
 }
 

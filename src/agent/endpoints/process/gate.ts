@@ -11,7 +11,8 @@ const defaultHoldLimit = 1000
 /** Nothing to forward to is as good as being told to hold. */
 const isOpen = (route: Route): boolean => route.mode === 'open' && route.target !== null
 
-const sameAddress = (a: Route['target'], b: Route['target']): boolean => a?.host === b?.host && a?.port === b?.port
+export const sameAddress = (a: Route['target'], b: Route['target']): boolean =>
+  a?.host === b?.host && a?.port === b?.port
 
 /** One route in force: its listener, who waits before it and who is through. */
 export class Gate {
@@ -55,7 +56,7 @@ export class Gate {
     }
   }
 
-  /** Listens for the route, unless it is closed or listens already. Throws as `listen`; the reason is kept as problem. */
+  /** Listens for the route, unless closed or listening already. Throws as `listen`; the reason is kept as problem. */
   async open(): Promise<void> {
     if (!this.wantsListener) return
     try {

@@ -5,7 +5,7 @@ import type {Address} from './session.js'
 
 const backlog = 1024
 
-/** Resolves when it really listens. Throws PORT_IN_USE, or INVALID_REQUEST for an address that is not this machine's. */
+/** Resolves when it really listens. Throws PORT_IN_USE, or INVALID_REQUEST for an address we may not listen on. */
 export function listen(address: Address, accept: (socket: Socket) => void): Promise<Server> {
   const server = createServer(acceptOptions, accept)
   return new Promise((resolve, reject) => {
@@ -37,7 +37,7 @@ function translate(error: NodeJS.ErrnoException, {host, port}: Address): DbaasEr
         suggestions: ['choose another port with --port', `lsof -nP -iTCP:${port} -sTCP:LISTEN   # who has it`],
       })
     case 'EACCES':
-      return new DbaasError('INVALID_REQUEST', `port ${port} is below 1024, which needs privileges the agent does not have`, {
+      return new DbaasError('INVALID_REQUEST', `port ${port} needs privileges that the agent does not have`, {
         cause: error,
         details,
         suggestions: ['choose a port from 1024 to 65535 with --port'],

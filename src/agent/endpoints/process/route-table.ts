@@ -1,13 +1,14 @@
 import type {Server} from 'node:net'
 import type {Route, RouteState} from '../endpoint.js'
-import {Gate} from './gate.js'
+import {allowList} from './allow-list.js'
+import {Gate, sameAddress} from './gate.js'
 import {writeRoutes} from './routes-file.js'
 
 const retryMs = 1000
 
 /**
- * All routes of the process. Changes are made one after the other, in the order they were asked for; each is in force and
- * on disk when its promise resolves.
+ * All routes of the process. Changes are made one after the other, in the order they were asked for; each is in force
+ * and on disk when its promise resolves.
  */
 export class RouteTable {
   readonly #gates = new Map<string, Gate>()
@@ -61,12 +62,14 @@ export class RouteTable {
   /** A route that cannot listen now stays, with its problem, and is tried again each second. */
   replace(routes: readonly Route[]): Promise<readonly RouteState[]> {
     return this.#inTurn(async () => {
+      // All or nothing: what cannot be read is found before anything is changed.
+      for (const route of routes) allowList(route.allow)
       const wanted = new Map(routes.map((route) => [route.id, route]))
       for (const [id, gate] of this.#gates) {
         const route = wanted.get(id)
         if (!route) this.#drop(id)
         // All that move let go of their port before any of them listens: two routes may have swapped.
-        else if (route.listen.host !== gate.route.listen.host || route.listen.port !== gate.route.listen.port) gate.unlisten()
+        else if (!sameAddress(route.listen, gate.route.listen)) gate.unlisten()
       }
       for (const route of wanted.values()) {
         const gate = this.#gates.get(route.id)

@@ -7,10 +7,12 @@ const formatVersion = 1
 /** The routes of an earlier life, or none: the agent replaces them as soon as it is there, so a lost file heals. */
 export async function readRoutes(stateDir: string): Promise<readonly Route[]> {
   try {
-    const stored = JSON.parse(await readFile(join(stateDir, 'routes.json'), 'utf8')) as {version: number; routes: Route[]}
+    const text = await readFile(join(stateDir, 'routes.json'), 'utf8')
+    const stored = JSON.parse(text) as {version: number; routes: Route[]}
     return stored.version === formatVersion && Array.isArray(stored.routes) ? stored.routes : []
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') console.error(`routes.json is not readable: ${(error as Error).message}`)
+    const {code, message} = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT') console.error(`routes.json is not readable: ${message}`)
     return []
   }
 }

@@ -18,7 +18,8 @@ const flushForMs = 5000
 
 /**
  * One client: held, then connected to a target, then bytes in both directions until both have ended. The client is read
- * from the first moment, into a small bounded buffer, because a socket that nobody reads never tells that its peer left.
+ * from the first moment, into a small bounded buffer, because a socket that nobody reads never tells that its peer
+ * left.
  */
 export class Session {
   state: SessionState = 'held'
@@ -120,7 +121,7 @@ export class Session {
     else if (this.state === 'held') this.#dropSilent()
   }
 
-  /** Who left the queue without a word needs no server; who said something (a cancel request) still gets it delivered. */
+  /** Who left the queue without a word needs no server; what others said (a cancel request) is still delivered. */
   #dropSilent(): void {
     if (this.#clientEnded && this.#earlyBytes === 0) this.close()
   }

@@ -6,9 +6,9 @@ import {type Boot, type BootOutcome, nodeFlags} from '../protocol.js'
 import type {RouteTable} from './route-table.js'
 
 /**
- * How one endpoint process becomes the next without a refused connection. The listening sockets go over the IPC channel:
- * for a moment both processes accept from the same queue, then the old one lets go; the queue itself never closes. The
- * lock goes along as an inherited descriptor, so at no time could a third process take it.
+ * How one endpoint process becomes the next without a refused connection. The listening sockets go over the IPC
+ * channel: for a moment both processes accept from the same queue, then the old one lets go; the queue itself never
+ * closes. The lock goes along as an inherited descriptor, so at no time could a third process take it.
  *
  *   old                      successor
  *   boot            ->                        knows its site, holds the lock
@@ -35,7 +35,7 @@ export interface HandOverOptions {
   readonly beforeCommit: () => void
 }
 
-/** The old side. Resolves with the successor once it serves; throws, and leaves no successor behind, when it does not. */
+/** The old side. Resolves with the successor once it serves; when it does not, throws and leaves none behind. */
 export function handOver({bundle, boot, lock, table, beforeCommit}: HandOverOptions): Promise<ChildProcess> {
   return table.exclusively(async (gates) => {
     const successor = spawn(process.execPath, [...nodeFlags, bundle], {
@@ -57,7 +57,8 @@ export function handOver({bundle, boot, lock, table, beforeCommit}: HandOverOpti
       return successor
     } catch (error) {
       successor.kill('SIGKILL')
-      if (successor.pid !== undefined && successor.exitCode === null && successor.signalCode === null) await once(successor, 'exit')
+      const runs = successor.pid !== undefined && successor.exitCode === null && successor.signalCode === null
+      if (runs) await once(successor, 'exit')
       throw error
     }
   })
@@ -128,6 +129,7 @@ class Answers {
       })
     }
     const got = this.#come.shift() as Answer
-    if (got.type !== type) throw new Error(`the successor said "${'message' in got ? got.message : got.type}" instead of "${type}"`)
+    const said = 'message' in got ? got.message : got.type
+    if (got.type !== type) throw new Error(`the successor said "${said}" instead of "${type}"`)
   }
 }

@@ -30,10 +30,14 @@ export interface Authority {
   isFresh(certificate: string): boolean
 }
 
+type X509 = typeof import('@peculiar/x509')
+
 // 240 ms to load unbundled, and not needed to list or to stop
-const loadX509 = async () => {
+const loadX509 = async (): Promise<X509> => {
   await import('reflect-metadata')
-  return import('@peculiar/x509')
+  // a CommonJS package: a split bundle gives it as the default export alone
+  const loaded = (await import('@peculiar/x509')) as X509 & {default?: X509}
+  return loaded.default ?? loaded
 }
 
 const algorithm = {name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256'} as const

@@ -40,11 +40,15 @@ export function createMembership(options: {siteId: string; user: ServiceUser; cg
 
   /**
    * A server that somebody started by hand in the data folder: its program runs there, and nothing of the place is its
-   * ancestor. A backend that outlived its postmaster is not one: it has given itself another name.
+   * ancestor. A backend that outlived its postmaster is not one: it has given itself another name, and it is in the
+   * cgroup that only what we start gets into.
    */
   function handStarted({place, serverProgram}: Belonging, all: Snapshot): ProcessInfo | undefined {
+    let ours: Set<number> | undefined
     for (const info of all.byPid.values()) {
       if (info.program !== serverProgram || !worksIn(info, place) || info.role === 'tool') continue
+      ours ??= new Set(cgroups.members(place.nodeId))
+      if (ours.has(info.pid)) continue
       const parent = all.byPid.get(info.parent)
       if (parent && (worksIn(parent, place) || parent.node === place.nodeId)) continue
       return info

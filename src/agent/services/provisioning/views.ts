@@ -37,7 +37,7 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
     endpoint: reachable ? {host: instance.endpointHost, port: instance.endpointPort} : null,
     read_only_endpoint: null, database: instance.database, username: instance.username, high_availability: false,
     nodes: nodes.map((node) => nodeView(instance, node)),
-    backup: {enabled: false, reason: notProtected},
+    backup: {enabled: false, reason: 'no backups are taken yet'},
     configuration: {
       engine: instance.engine, version: instance.version, parameters: {...effectiveParameters(instance.layers)}, template: instance.template,
       security_config: {tls_enabled: true, encryption_at_rest: false, customer_managed_key: null, network_acl: []},

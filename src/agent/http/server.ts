@@ -37,6 +37,8 @@ export interface HttpServerOptions {
   readonly checkResponse?: ResponseCheck
   /** Between two comments of a stream of events. */
   readonly heartbeatMs?: number
+  /** How long `close` waits for requests that are being served; 5 s. */
+  readonly closeGraceMs?: number
 }
 
 export interface HttpServer {
@@ -44,12 +46,12 @@ export interface HttpServer {
   readonly app: FastifyInstance
   /** Throws HOME_UNUSABLE. */
   listenUnix(path: string): Promise<void>
-  /** Refuses new requests, ends streams, waits for the rest (at most 5 s), and removes the socket. */
+  /** Refuses new requests, ends streams, waits for the rest as long as it may, and removes the socket. */
   close(): Promise<void>
 }
 
 const requestTimeoutMs = 60_000
-const closeGraceMs = 5000
+const defaultCloseGraceMs = 5000
 const longestPathLogged = 1024
 const interrupted = 499
 
@@ -129,7 +131,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       tenant: typeof tenant === 'string' ? tenant : undefined, authorization: headers.authorization, remoteAddress: ip,
     })
     // Before the body is read: nobody wants it.
-    if (request.is404) throw noRoute(request.method, pathOf(request))
+    if (request.is404 || hasEmptyPart(request.params)) throw noRoute(request.method, pathOf(request))
     const encoding = headers['content-encoding']
     if (encoding !== undefined && encoding !== 'identity') throw unsupportedMediaType(`the body is encoded as ${encoding.slice(0, 40)}`)
   })
@@ -161,12 +163,15 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       const impatient = setTimeout(() => {
         for (const served of open) served.abort.abort()
         app.server.closeAllConnections()
-      }, closeGraceMs)
+      }, options.closeGraceMs ?? defaultCloseGraceMs)
       await app.close()
       clearTimeout(impatient)
     },
   }
 }
+
+/** The router takes `/v1/instances/` for an instance without a name. */
+const hasEmptyPart = (params: unknown): boolean => Object.values(params ?? {}).includes('')
 
 const decoder = new TextDecoder('utf-8', {fatal: true})
 

@@ -4,12 +4,17 @@ import {connect} from 'node:net'
 import {dirname} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 
+/** macOS: 104 with the NUL; Linux: 108. */
+const longestPathBytes = 103
+
 /**
  * Listens on the path, which only this user can open from the first moment: bind() makes the file under the umask, and
  * a chmod afterwards would come after whoever waited for it. What a killed agent left is replaced; a socket that
  * answers, or a file that is no socket, is not. Parents are made (0700). Throws HOME_UNUSABLE.
  */
 export async function listenOnUnixSocket(server: Server, path: string): Promise<void> {
+  // libuv cuts a longer path off without a word, and listens somewhere else.
+  if (Buffer.byteLength(path) > longestPathBytes) throw unusable(path, 'its path is too long for a socket')
   mkdirSync(dirname(path), {recursive: true, mode: 0o700})
   await removeStale(path)
   await new Promise<void>((resolve, reject) => {

@@ -1,0 +1,228 @@
+/** The services as the HTTP layer sees them, with plain objects behind: for tests of the server and the client alone. */
+import type {ApiInstance, ApiOperation, ApiPlan, ApiTemplate} from '../../src/core/api/schemas.js'
+import {DbaasError} from '../../src/core/errors.js'
+import type {Idempotency, RequestSink, Services} from '../../src/agent/services/contract.js'
+
+const at = '2026-11-23T17:22:00.000Z'
+const digits = (n: number): string => String(n).padStart(26, '0')
+
+export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiInstance => ({
+  id: `ins_${digits(n)}`, name: `demo-${n}`, tenant_id: 'default', engine: 'postgresql', version: '18.4', status: 'running',
+  status_reason: n % 2 === 0 ? null : 'backups are off: not protected', wanted_status: 'running', runtime: 'process',
+  size: {name: 'small', cpu: 1, memory_bytes: 1024 ** 3, storage_bytes: 10 * 1024 ** 3},
+  limits: {cpu: {enforced: true, because: null}, memory: {enforced: true, because: 'cgroup v1'}, storage: {enforced: false, because: 'no quota here'}},
+  endpoint: n % 3 === 0 ? null : {host: '127.0.0.1', port: 15_432 + n}, read_only_endpoint: null, database: 'app', username: 'app',
+  high_availability: false,
+  nodes: [{
+    id: `nod_${digits(n)}`, name: 'n1', role: 'primary', sync_state: 'none', status: 'running', status_reason: null, wanted_status: 'running',
+    endpoint: {host: '127.0.0.1', port: 25_432 + n}, timeline: 1, lsn: '0/1A2B3C8', lag_bytes: null, lag_seconds: null, last_sync: null, pid: 4711,
+  }],
+  backup: {enabled: false, reason: 'not available yet'},
+  configuration: {
+    engine: 'postgresql', version: '18.4', parameters: {work_mem: '64MB', 'a.b': 'ünïcode "quoted"\n'}, template: n % 2 === 0 ? null : 'oltp',
+    security_config: {tls_enabled: true, encryption_at_rest: false, customer_managed_key: null, network_acl: []},
+  },
+  tls: {min_version: 'TLSv1.3', ca_file: '/home/ca.pem'}, protected: false, expires_at: null, created_at: at, updated_at: at, ...change,
+})
+
+export const anOperation = (n: number, change: Partial<ApiOperation> = {}): ApiOperation => ({
+  id: `op_${digits(n)}`, kind: 'instance.create', status: 'running', tenant_id: 'default', instance_id: `ins_${digits(n)}`,
+  steps: [{name: 'place', status: 'running', started_at: at, ended_at: null, because: null}], result: null, error: null,
+  created_at: at, ended_at: null, ...change,
+})
+
+const aPlan: ApiPlan = {steps: ['place', 'start'], impact: 'none', expected_downtime_ms: 0, cost_month_delta: null, reversible: true}
+const aTemplate = (engine: string, name: string): ApiTemplate =>
+  ({engine, name, built_in: true, description: 'for tests', parameters: {work_mem: '16MB'}, updated_at: null})
+
+export interface FakeServices extends Services {
+  /** Every call that changes something, in order. */
+  readonly changes: {readonly call: string; readonly arguments: unknown; readonly idempotency?: Idempotency | undefined}[]
+  readonly known: {instances: Map<string, ApiInstance>; operations: Map<string, ApiOperation>}
+  /** Sets the operation's new state and tells its followers. */
+  change(operation: ApiOperation): void
+  /** What `instances.logs` sends; replaced by tests. */
+  logLines: (signal: AbortSignal) => AsyncIterable<string>
+  /** Thrown by the next call of `instances.list`. */
+  failure: unknown
+  /** Followers of operations now. */
+  followers(): number
+}
+
+export function createFakeServices(count = 3): FakeServices {
+  const known = {instances: new Map<string, ApiInstance>(), operations: new Map<string, ApiOperation>()}
+  for (let n = 1; n <= count; n++) {
+    const instance = anInstance(n)
+    known.instances.set(instance.name, instance).set(instance.id, instance)
+  }
+  const changes: FakeServices['changes'] = []
+  const waiting = new Set<() => void>()
+
+  const find = (ref: string): ApiInstance => {
+    const instance = known.instances.get(ref)
+    if (!instance) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance "${ref}"`, {suggestions: ['dbaas list']})
+    return instance
+  }
+  const operation = (id: string): ApiOperation => {
+    const found = known.operations.get(id)
+    if (!found) throw new DbaasError('OPERATION_NOT_FOUND', `there is no operation "${id}"`)
+    return found
+  }
+  const start = (call: string, plan: boolean | undefined, args: unknown, idempotency?: Idempotency) => {
+    if (plan) return {plan: aPlan}
+    changes.push({call, arguments: args, idempotency})
+    const started = anOperation(changes.length)
+    known.operations.set(started.id, started)
+    return {operation: started}
+  }
+  const onInstance = (call: string, ref: string, plan: boolean | undefined, idempotency?: Idempotency) => {
+    const instance = find(ref)
+    const result = start(call, plan, {ref}, idempotency)
+    return 'plan' in result ? result : {...result, instance}
+  }
+  async function* follow(id: string, signal: AbortSignal): AsyncGenerator<ApiOperation> {
+    let shown = ''
+    let wake = (): void => undefined
+    const woken = (): void => wake()
+    waiting.add(woken)
+    signal.addEventListener('abort', woken)
+    try {
+      while (!signal.aborted) {
+        const now = operation(id)
+        const text = JSON.stringify(now)
+        if (text !== shown) yield now
+        shown = text
+        if (now.ended_at !== null) return
+        if (JSON.stringify(operation(id)) === shown && !signal.aborted) await new Promise<void>((resolve) => (wake = resolve))
+      }
+    } finally {
+      waiting.delete(woken)
+      signal.removeEventListener('abort', woken)
+    }
+  }
+
+  const fake: FakeServices = {
+    changes, known, failure: undefined,
+    change(changed) {
+      known.operations.set(changed.id, changed)
+      for (const wake of waiting) wake()
+    },
+    followers: () => waiting.size,
+    async *logLines() {
+      yield 'one'
+      yield 'zwei äöü €'
+    },
+    instances: {
+      async list() {
+        if (fake.failure !== undefined) throw fake.failure
+        return [...known.instances].filter(([key]) => key.startsWith('ins_')).map(([, instance]) => instance)
+      },
+      get: async (_, ref) => find(ref),
+      async create(_, body, idempotency) {
+        const result = start('create', body.plan, body, idempotency)
+        return 'plan' in result ? result : {...result, instance: anInstance(900, {name: body.name, status: 'provisioning'})}
+      },
+      async update(_, ref, body) {
+        const instance = {...find(ref), ...(body.protected === undefined ? {} : {protected: body.protected})}
+        if (body.plan) return {plan: aPlan}
+        changes.push({call: 'update', arguments: body})
+        return {instance}
+      },
+      delete: async (_, ref, {plan}, idempotency) => onInstance('delete', ref, plan, idempotency),
+      start: async (_, ref, {plan}, idempotency) => onInstance('start', ref, plan, idempotency),
+      stop: async (_, ref, {plan}, idempotency) => onInstance('stop', ref, plan, idempotency),
+      restart: async (_, ref, {plan}, idempotency) => onInstance('restart', ref, plan, idempotency),
+      credentials: async (_, ref) => ({
+        engine: 'postgresql', scheme: 'postgresql', host: '127.0.0.1', port: 5432, database: 'app', username: 'app', password: `secret of ${find(ref).name}`,
+        direct: [{host: '127.0.0.1', port: 25_432}], ca_file: '/home/ca.pem', ca_certificate: '-----BEGIN', tls_server_name: 'demo',
+      }),
+      async sql(_, ref, {statement}, signal) {
+        find(ref)
+        if (statement === 'sleep') {
+          await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+          changes.push({call: 'sql aborted', arguments: undefined})
+        }
+        return {columns: [{name: 'a', type: 'int4'}, {name: 'b', type: 'text'}], rows: [[1, 'x'], [null, true]], row_count: 2, command: 'SELECT', truncated: false}
+      },
+      async logs(_, ref, __, signal) {
+        find(ref)
+        return fake.logLines(signal)
+      },
+    },
+    configuration: {
+      get: async () => ({work_mem: {value: '64MB', unit: 'kB', source: 'user', default: '4MB', requires: 'reload', pending_restart: false}}),
+      update: async (_, ref, body, idempotency) => onInstance('configure', ref, body.plan, idempotency),
+      diff: async () => [{name: 'work_mem', left: '64MB', right: null, unit: null}],
+      parameters: async () => [{name: 'work_mem', type: 'integer', unit: 'kB', min: '64', max: '2147483647', values: null, default: '4096', category: 'Resource Usage', description: 'Memory', requires: 'reload', managed: null}],
+      async parameter(_, engine, version, name) {
+        if (name !== 'work_mem') throw new DbaasError('UNKNOWN_PARAMETER', `${engine} ${version} has no parameter "${name}"`)
+        return (await this.parameters(_, engine, version))[0]!
+      },
+      templates: async (_, engine) => [aTemplate(engine, 'dev'), aTemplate(engine, 'oltp')],
+      template: async (_, engine, name) => aTemplate(engine, name),
+      async saveTemplate(_, engine, name, body) {
+        changes.push({call: 'saveTemplate', arguments: {engine, name, body}})
+        return {...aTemplate(engine, name), built_in: false, parameters: body.parameters, updated_at: at}
+      },
+      async deleteTemplate(_, engine, name) {
+        if (name === 'dev') throw new DbaasError('TEMPLATE_BUILT_IN', `the template "${name}" is built in`)
+        changes.push({call: 'deleteTemplate', arguments: {engine, name}})
+      },
+    },
+    engines: {
+      list: async () => [{name: 'postgresql', versions: [{version: '18.4', source: 'bundled', installed: true, path: null}]}],
+      install: async (_, engine, body, idempotency) => start('install', body.plan, {engine, ...body}, idempotency),
+      remove: async (_, engine, version, {plan}, idempotency) => start('remove', plan, {engine, version}, idempotency),
+    },
+    operations: {
+      list: async () => [...known.operations.values()],
+      get: async (_, id) => operation(id),
+      async follow(_, id, signal) {
+        operation(id)
+        return follow(id, signal)
+      },
+      async cancel(_, id) {
+        if (operation(id).ended_at !== null) throw new DbaasError('NOT_CANCELLABLE', 'it has ended')
+        changes.push({call: 'cancel', arguments: {id}})
+        return operation(id)
+      },
+    },
+    platform: {
+      health: async () => ({
+        status: 'ok', checks: [{name: 'endpoint', ok: true, level: 'ok', message: 'serves', suggestion: null}],
+        circuit_breakers: [{name: 'runtime', max_failures: 5, reset_timeout: 30, failure_threshold: 0.5, state: 'half-open'}],
+      }),
+      agent: async () => ({
+        pid: process.pid, version: '0.1.0', socket: '/s', site: 'local', region: 'local', started_at: at, home: '/home', data_dir: '/data',
+        instances: count, memory_bytes: 100_000_000,
+      }),
+      async stop() {
+        changes.push({call: 'stop', arguments: undefined})
+      },
+      logs: async (_, lines) => `the last ${lines} lines\n`,
+      doctor: async () => [{name: 'disk', ok: false, level: 'warning', message: '1 GiB free', suggestion: 'free some space'}],
+      audit: async () => [{
+        id: `aud_${digits(1)}`, sequence: 1, at, tenant_id: 'default', actor: 'local:0', source: 'socket', action: 'instances.create',
+        resource: 'instance/demo', result: 'succeeded', request_id: 'req_1', details: {}, previous_hash: '', hash: 'abc',
+      }],
+      verifyAudit: async () => ({ok: true, entries: 1, first_broken_sequence: null, because: null, head_hash: 'abc'}),
+      requests: async () => [{request_id: 'req_1', client_id: 'local:0', method: 'GET', path: '/v1/instances', status_code: 200, duration_ms: 1.5, timestamp: at}],
+    },
+  }
+  return fake
+}
+
+export interface FakeSink extends RequestSink {
+  readonly requests: Parameters<RequestSink['request']>[0][]
+  readonly denials: {readonly principal: string; readonly action: string; readonly resource: string; readonly because: string}[]
+}
+
+export function createFakeSink(): FakeSink {
+  const requests: FakeSink['requests'] = []
+  const denials: FakeSink['denials'] = []
+  return {
+    requests, denials,
+    request: (record) => requests.push(record),
+    denied: (principal, action, resource, because) => denials.push({principal: principal.id, action, resource, because}),
+  }
+}

@@ -54,19 +54,29 @@ async function connect(target: Target): Promise<Connection> {
   })
   // an error after the connection is made reaches whoever waits on it; without a listener it would end the agent
   client.on('error', () => {})
+  const wire = client as unknown as {connection: {stream: tls.TLSSocket}; processID: number; secretKey: number}
   try {
     await client.connect()
   } catch (error) {
-    await client.end().catch(() => {})
+    // the driver's `end` would wait for ever for a peer that has ended the TLS session with an alert
+    wire.connection.stream.destroy()
     throw error
   }
-  const wire = client as unknown as {connection: {stream: tls.TLSSocket}; processID: number; secretKey: number}
   return {
     client,
     socket: wire.connection.stream,
     cancel: () => sendCancel(target, wire.processID, wire.secretKey),
-    close: () => client.end().catch(() => {}),
+    close: () => close(client, wire.connection.stream),
   }
+}
+
+/** How long a server may take to notice that a session ends. A stopped one never does. */
+const farewellMs = 1000
+
+async function close(client: Client, socket: tls.TLSSocket): Promise<void> {
+  const timer = setTimeout(() => socket.destroy(), farewellMs)
+  await client.end().catch(() => {})
+  clearTimeout(timer)
 }
 
 /**

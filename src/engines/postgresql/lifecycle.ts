@@ -44,9 +44,9 @@ async function whyNotReady(host: Host, admin: AdminCredentials): Promise<string 
 function whyNotYet(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
   if (!isServerError(error)) {
-    // a certificate that does not verify is not the server we made
+    // one of the two certificates does not hold, and will not the next time
     const code = String((error as {code?: unknown} | null)?.code ?? '')
-    if (/CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS/.test(code)) throw refusal(message, error)
+    if (/CERT|UNABLE_TO_|ERR_TLS|ERR_SSL/.test(code)) throw refusal(message, error)
     return code === 'ECONNREFUSED' ? 'it does not accept connections yet' : `it does not answer yet: ${message || code}`
   }
   const sqlstate = sqlstateOf(error) as string

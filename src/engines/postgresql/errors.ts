@@ -2,7 +2,7 @@
 import {DbaasError} from '../../core/errors.js'
 
 /** The fields of an ErrorResponse message that are kept, as `pg` names them. */
-export interface ServerError extends Error {
+interface ServerError extends Error {
   readonly code: string
   readonly severity?: string
   readonly position?: string
@@ -89,7 +89,8 @@ const failures: readonly Failure[] = [
     }),
   },
   {
-    matches: /(?:invalid value for parameter|outside the valid range for parameter|unrecognized configuration parameter|parameter) "([^"]+)"/i,
+    // not the notes of a reload (`parameter "x" changed to`, `cannot be changed without restarting`), which end no server
+    matches: /(?:(?:invalid value|outside the valid range) for parameter|unrecognized configuration parameter|(?<!for )parameter(?= "[^"]+" (?:requires|cannot be changed(?! without)))) "([^"]+)"/i,
     explain: (match, words) => new DbaasError('INVALID_PARAMETER_VALUE', `the server does not accept its configuration: ${words}`, {
       details: {parameter: (match[1] as string).toLowerCase(), server: words},
       suggestions: [`dbaas config unset NAME ${(match[1] as string).toLowerCase()}`],

@@ -11,7 +11,7 @@ import {managedValues, ownDefaults} from './managed.js'
 import {can, majorOf} from './versions.js'
 import {renderParameters} from './files.js'
 
-export interface Problem {
+interface Problem {
   readonly parameter: string | null
   readonly because: string
 }

@@ -24,7 +24,7 @@ const capabilities = {
   'portable-io-concurrency': 18,
 } as const satisfies Record<string, number>
 
-export type Capability = keyof typeof capabilities
+type Capability = keyof typeof capabilities
 
 export const majorOf = (version: string): number => Number.parseInt(version, 10)
 

@@ -82,6 +82,11 @@ describe('what the end of PostgreSQL\'s log says', () => {
     ['a missing library', 'postgres: error while loading shared libraries: libicui18n.so.60: cannot open shared object file', 'SERVER_START_FAILED'],
     ['foreign data', `${at}FATAL:  database files are incompatible with server`, 'SERVER_START_FAILED'],
   ]
+  it('does not blame a parameter that was merely changed before', () => {
+    const error = explainFailure(`${at}LOG:  parameter "work_mem" changed to "8MB"\n${at}LOG:  parameter "port" cannot be changed without restarting the server\n${at}FATAL:  could not open file "x"`)
+    assert.equal(error.code, 'SERVER_START_FAILED')
+    assert.match(error.message, /could not open file/)
+  })
   for (const [what, log, code] of cases) {
     it(`tells ${what}, with a suggestion`, () => {
       const error = explainFailure(log)

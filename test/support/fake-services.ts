@@ -1,7 +1,7 @@
 /** The services as the HTTP layer sees them, with plain objects behind: for tests of the server and the client alone. */
 import type {ApiInstance, ApiOperation, ApiPlan, ApiTemplate} from '../../src/core/api/schemas.js'
 import {DbaasError} from '../../src/core/errors.js'
-import type {Idempotency, RequestSink, Services} from '../../src/agent/services/contract.js'
+import type {Idempotency, Planned, RequestSink, Services, Started, StartedBare} from '../../src/agent/services/contract.js'
 
 const at = '2026-11-23T17:22:00.000Z'
 const digits = (n: number): string => String(n).padStart(26, '0')
@@ -68,14 +68,14 @@ export function createFakeServices(count = 3): FakeServices {
     if (!found) throw new DbaasError('OPERATION_NOT_FOUND', `there is no operation "${id}"`)
     return found
   }
-  const start = (call: string, plan: boolean | undefined, args: unknown, idempotency?: Idempotency) => {
+  const start = (call: string, plan: boolean | undefined, args: unknown, idempotency?: Idempotency): Planned | StartedBare => {
     if (plan) return {plan: aPlan}
     changes.push({call, arguments: args, idempotency})
     const started = anOperation(changes.length)
     known.operations.set(started.id, started)
     return {operation: started}
   }
-  const onInstance = (call: string, ref: string, plan: boolean | undefined, idempotency?: Idempotency) => {
+  const onInstance = (call: string, ref: string, plan: boolean | undefined, idempotency?: Idempotency): Planned | Started => {
     const instance = find(ref)
     const result = start(call, plan, {ref}, idempotency)
     return 'plan' in result ? result : {...result, instance}

@@ -208,7 +208,7 @@ describe('the API server', () => {
   })
 
   it('ends a statement whose client has gone', async () => {
-    const gone = speakRaw(s.socketPath, `POST /v1/instances/demo-1/sql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{"statement":"sleep"}`, 100)
+    const gone = speakRaw(s.socketPath, `POST /v1/instances/demo-1/sql HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{"statement":"sleep"}`, {quietMs: 100})
     await assert.rejects(gone)
     for (let i = 0; i < 100 && s.services.changes.at(-1)?.call !== 'sql aborted'; i++) await sleep(10)
     assert.equal(s.services.changes.at(-1)?.call, 'sql aborted')

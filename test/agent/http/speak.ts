@@ -26,15 +26,15 @@ export const json = (method: string, path: string, value: unknown, headers: Reco
   [method, path, {body: JSON.stringify(value), headers: {'content-type': 'application/json', ...headers}}] as const
 
 /** Bytes as they are, and what came back until the server closed. For what no client would send. */
-export function speakRaw(socketPath: string, bytes: string | Buffer, quietMs = 3000): Promise<Said> {
+export function speakRaw(socketPath: string, bytes: string | Buffer, {quietMs = 3000, finish = false} = {}): Promise<Said> {
   return new Promise((resolve, reject) => {
     let text = ''
-    const socket = connect(socketPath, () => socket.write(bytes))
+    const socket = connect(socketPath, () => (finish ? socket.end(bytes) : socket.write(bytes)))
     socket.setTimeout(quietMs, () => socket.destroy(new Error(`no end after: ${text.slice(0, 200)}`)))
     socket.on('data', (chunk) => (text += chunk.toString()))
     socket.once('error', (error: NodeJS.ErrnoException) => (text === '' || error.code !== 'EPIPE' && error.code !== 'ECONNRESET' ? reject(error) : undefined))
     socket.once('close', () => {
-      const [head = '', ...rest] = text.split('\r\n\r\n')
+      const [head = '', ...rest] = text.replace(/^HTTP\/1\.1 100 Continue\r\n\r\n/, '').split('\r\n\r\n')
       const [first = '', ...lines] = head.split('\r\n')
       const headers = Object.fromEntries(lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]))
       resolve({status: Number(first.split(' ')[1]), headers, text: rest.join('\r\n\r\n')})

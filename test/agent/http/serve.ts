@@ -20,7 +20,7 @@ export interface Serving {
 }
 
 /** A real server on a real socket, with fake services behind it. */
-export async function serve(options: Partial<HttpServerOptions> = {}, instances = 3): Promise<Serving> {
+export async function serve(options: Partial<HttpServerOptions> = {}, instances = 3, path?: string): Promise<Serving> {
   const folder = temporaryFolder('http')
   const [services, sink] = [createFakeServices(instances), createFakeSink()]
   const log: Serving['log'] = []
@@ -31,7 +31,7 @@ export async function serve(options: Partial<HttpServerOptions> = {}, instances 
     }),
     log: (message, facts) => log.push({message, facts}), checkResponse: checkAgainstSchema, ...options,
   })
-  const socketPath = join(folder.path, 'run', 'agent.sock')
+  const socketPath = path ?? join(folder.path, 'run', 'agent.sock')
   await server.listenUnix(socketPath)
   return {
     server, services, sink, log, folder: folder.path, socketPath,

@@ -253,6 +253,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
           if (line.includes('stopping')) stop.abort()
         }
       })()
+      while (seen.length === 0) await pause(5)
       await runtime.signal(node, ref, 'SIGTERM')
       await following
       assert.deepEqual(seen, ['fakedb: ready', 'fakedb: stopping'])

@@ -12,20 +12,27 @@ export const fakeEngine = 'fake'
 export const fakeVersion = '1.0'
 const program = 'fakedb'
 
-/** Ends with 7 on SIGTERM, with 3 at once when its data folder holds a file `broken`. */
+/** Ends with 7 on SIGTERM, with 3 at once when its data folder holds a file `broken`. Ready when its workers are. */
 const server = `
 bin="$1"; data="$2"
 cd "$data" || exit 9
 echo "fakedb: starting"
 if [ -e broken ]; then echo "FATAL: broken"; exit 3; fi
 trap 'echo "fakedb: stopping"; exit 7' TERM
+rm -f "$HOME"/worker-*
 for n in 1 2 3; do
-  setsid env -i PATH="$PATH" "$bin/${program}" "$bin/worker.sh" "$bin" &
+  setsid env -i PATH="$PATH" /bin/bash "$bin/worker.sh" "$bin" "$HOME/worker-$n" "$DBAAS_SITE" "$DBAAS_NODE" &
+done
+for n in 1 2 3; do
+  while [ ! -e "$HOME/worker-$n" ]; do sleep 0.01; done
 done
 echo "fakedb: ready"
 while :; do wait; sleep 0.05; done
 `
-const worker = `exec -a "${program}: worker" "$1/${program}" -c 'while :; do sleep 0.3; done'\n`
+/** What it shows of its environment is empty, what it gives to its own children is not. */
+const worker = `
+exec -a "${program}: worker" "$1/${program}" -c 'export DBAAS_SITE="$1" DBAAS_NODE="$2"; : > "$0"; while :; do sleep 0.3; done' "$2" "$3" "$4"
+`
 
 const known: KnownVersion = {
   version: fakeVersion, bundled: true, binFolder: 'native/bin', linksFile: 'native/links.json',

@@ -80,9 +80,9 @@ export function createCgroups(siteId: string, hierarchies: readonly Hierarchy[] 
   function apply(nodeId: string, size: InstanceSize): void {
     for (const hierarchy of usable) {
       const group = groupOf(hierarchy, nodeId)
-      mkdirSync(join(hierarchy.root, siteGroup), {recursive: true})
+      makeGroup(join(hierarchy.root, siteGroup))
       if (hierarchy.version === 2) enable(join(hierarchy.root, siteGroup), hierarchy.controllers)
-      mkdirSync(group, {recursive: true})
+      makeGroup(group)
       for (const controller of hierarchy.controllers) writeLimit(hierarchy.version, group, controller, size)
     }
   }
@@ -150,7 +150,7 @@ function whyNotUsable(hierarchy: Hierarchy, siteGroup: string): string | undefin
   const group = join(hierarchy.root, siteGroup)
   try {
     if (hierarchy.version === 2) enable(hierarchy.root, hierarchy.controllers)
-    mkdirSync(group, {recursive: true})
+    makeGroup(group)
     if (hierarchy.version === 2) {
       const given = (text(join(group, 'cgroup.controllers')) ?? '').trim().split(/\s+/)
       const missing = hierarchy.controllers.find((controller) => !given.includes(controller))
@@ -169,6 +169,15 @@ function enable(group: string, controllers: readonly Controller[]): void {
   const file = join(group, 'cgroup.subtree_control')
   const on = (text(file) ?? '').trim().split(/\s+/)
   for (const controller of controllers) if (!on.includes(controller)) writeFileSync(file, `+${controller}`)
+}
+
+/** Not `recursive`: Node's loops for ever where the kernel answers ENOENT below an existing folder. */
+function makeGroup(group: string): void {
+  try {
+    mkdirSync(group)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
 
 function tryRemove(group: string): boolean {

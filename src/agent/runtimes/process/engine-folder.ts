@@ -4,7 +4,7 @@
  */
 import {randomBytes} from 'node:crypto'
 import {lstatSync, readFileSync, readdirSync} from 'node:fs'
-import {chmod, constants, copyFile, link, lstat, mkdir, readdir, readFile, rename, symlink, writeFile} from 'node:fs/promises'
+import {chmod, constants, copyFile, link, lstat, readdir, readFile, rename, symlink, writeFile} from 'node:fs/promises'
 import {dirname, join, relative, resolve, sep} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {KnownVersion} from '../../../engines/engine.js'
@@ -31,13 +31,12 @@ export function readLabel(folder: string): Label | undefined {
 }
 
 /**
- * Fills a new folder with `fill`, makes the links, and puts it at `folder`. Idempotent: one that is there, by us or by
+ * Fills a new folder with `fill`, makes the links, and puts it at `folder`, whose parent exists. Idempotent: one that is there, by us or by
  * somebody faster, is kept.
  */
 export async function build(folder: string, known: KnownVersion, source: Label['source'], fill: (draft: string) => Promise<void>): Promise<void> {
   const draft = join(dirname(folder), `.tmp-${randomBytes(8).toString('hex')}`)
   try {
-    await mkdir(dirname(folder), {recursive: true})
     await makeFolder(draft, 0o755)
     await fill(draft)
     if (known.linksFile !== null) await makeLinks(draft, known.linksFile)

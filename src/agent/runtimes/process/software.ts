@@ -1,6 +1,6 @@
 /** The engine store: `<dataRoot>/engines/<engine>/<version>/`, readable by the server's user. */
 import {existsSync} from 'node:fs'
-import {mkdir, readdir, rename, rmdir} from 'node:fs/promises'
+import {readdir, rename, rmdir} from 'node:fs/promises'
 import {randomBytes} from 'node:crypto'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
@@ -135,9 +135,7 @@ export function createSoftware(options: {
       if (!stored(engine, version.version) && !(version.bundled && (await linkBundled(engine, version)))) {
         await once(folder, async () => {
           await prepare(engine)
-          const work = join(root, engine)
-          await mkdir(work, {recursive: true})
-          await build(folder, version, 'npm', (draft) => fetchPackage(version.package, draft, work, progress, signal))
+          await build(folder, version, 'npm', (draft) => fetchPackage(version.package, draft, join(root, engine), progress, signal))
           checked.add(folder)
         })
       }

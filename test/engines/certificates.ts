@@ -1,4 +1,4 @@
-/** A certificate authority for tests: a server certificate and the agent's client certificate, as the site makes them. */
+/** A certificate authority for tests: server certificates and the agent's client certificate, as the site has them. */
 import 'reflect-metadata'
 import * as x509 from '@peculiar/x509'
 import {webcrypto} from 'node:crypto'
@@ -21,21 +21,36 @@ export async function testAuthority(): Promise<TestAuthority> {
   x509.cryptoProvider.set(webcrypto as unknown as Parameters<typeof x509.cryptoProvider.set>[0])
   const keys = await makeKeys()
   const issuer = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: '01', name: 'CN=dbaas test', ...valid, signingAlgorithm: algorithm, keys,
+    serialNumber: '01',
+    name: 'CN=dbaas test',
+    ...valid,
+    signingAlgorithm: algorithm,
+    keys,
     extensions: [new x509.BasicConstraintsExtension(true, 0, true)],
   })
   const ca = issuer.toString('pem')
   let serial = 1
 
-  async function issue(name: string, usage: string, dns: readonly string[]): Promise<{certificate: string; key: string}> {
+  async function issue(
+    name: string,
+    usage: string,
+    dns: readonly string[],
+  ): Promise<{certificate: string; key: string}> {
     const own = await makeKeys()
     serial += 1
     const certificate = await x509.X509CertificateGenerator.create({
-      serialNumber: serial.toString(16).padStart(4, '0'), subject: `CN=${name}`, issuer: issuer.subject, ...valid,
-      signingAlgorithm: algorithm, publicKey: own.publicKey, signingKey: keys.privateKey,
+      serialNumber: serial.toString(16).padStart(4, '0'),
+      subject: `CN=${name}`,
+      issuer: issuer.subject,
+      ...valid,
+      signingAlgorithm: algorithm,
+      publicKey: own.publicKey,
+      signingKey: keys.privateKey,
       extensions: [
         new x509.ExtendedKeyUsageExtension([usage]),
-        ...(dns.length > 0 ? [new x509.SubjectAlternativeNameExtension(dns.map((value) => ({type: 'dns' as const, value})))] : []),
+        ...(dns.length > 0
+          ? [new x509.SubjectAlternativeNameExtension(dns.map((value) => ({type: 'dns' as const, value})))]
+          : []),
       ],
     })
     return {certificate: certificate.toString('pem'), key: await keyPem(own)}
@@ -43,7 +58,10 @@ export async function testAuthority(): Promise<TestAuthority> {
 
   return {
     ca,
-    server: async (names = ['localhost', 'demo']) => ({...await issue(names[0] as string, x509.ExtendedKeyUsage.serverAuth, names), clientCa: ca}),
-    admin: async (username) => ({username, ca, ...await issue(username, x509.ExtendedKeyUsage.clientAuth, [])}),
+    server: async (names = ['localhost', 'demo']) => ({
+      ...(await issue(names[0] as string, x509.ExtendedKeyUsage.serverAuth, names)),
+      clientCa: ca,
+    }),
+    admin: async (username) => ({username, ca, ...(await issue(username, x509.ExtendedKeyUsage.clientAuth, []))}),
   }
 }

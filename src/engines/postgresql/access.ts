@@ -29,10 +29,11 @@ export const access: EngineAccess = {
       const role = client.escapeIdentifier(username)
       const base = client.escapeIdentifier(database)
       try {
-        if (!await exists(client, 'pg_roles', username)) await make(client, `create role ${role}`)
-        await client.query(`alter role ${role} login nosuperuser nocreatedb nocreaterole noreplication nobypassrls password ${
-          client.escapeLiteral(verifier)}`)
-        if (!await exists(client, 'pg_database', database)) await make(client, `create database ${base} owner ${role}`)
+        if (!(await exists(client, 'pg_roles', username))) await make(client, `create role ${role}`)
+        const attributes = 'login nosuperuser nocreatedb nocreaterole noreplication nobypassrls'
+        await client.query(`alter role ${role} ${attributes} password ${client.escapeLiteral(verifier)}`)
+        if (!(await exists(client, 'pg_database', database)))
+          await make(client, `create database ${base} owner ${role}`)
         await client.query(`alter database ${base} owner to ${role}`)
         await client.query(`revoke all on database ${base} from public`)
       } catch (error) {

@@ -51,10 +51,23 @@ function definitionOf(row: SettingRow): ParameterDefinition {
 
 /** As EngineConfig.readCatalogue promises; sorted by name. */
 export async function readCatalogue(host: Host, admin: AdminCredentials): Promise<Catalogue> {
-  const rows = await asAdmin(host, admin, async (client) => (await client.query<SettingRow>(`
-    select name, vartype, unit, min_val, max_val, to_json(enumvals) as enumvals, boot_val, category, short_desc, extra_desc, context
-    from pg_settings order by name`)).rows)
-  return new Map(rows.map(definitionOf).sort((a, b) => (a.name < b.name ? -1 : 1)).map((definition) => [definition.name, definition]))
+  const rows = await asAdmin(
+    host,
+    admin,
+    async (client) =>
+      (
+        await client.query<SettingRow>(`
+    select name, vartype, unit, min_val, max_val, to_json(enumvals) as enumvals, boot_val, category,
+      short_desc, extra_desc, context
+    from pg_settings order by name`)
+      ).rows,
+  )
+  return new Map(
+    rows
+      .map(definitionOf)
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map((definition) => [definition.name, definition]),
+  )
 }
 
 /** For the agent's cache on disk. */
@@ -68,33 +81,43 @@ interface ReadingRow extends SettingRow {
   pending_restart: boolean
 }
 
-/** What the agent's own session set for itself is not what other sessions get: for those, the files, else the default. */
+/** What the agent's session set for itself is not what other sessions get: for those, the files, else the default. */
 const currentSettings = `
-  select s.name, s.vartype, s.unit, s.min_val, s.max_val, to_json(s.enumvals) as enumvals, s.boot_val, s.category, s.short_desc,
-    s.extra_desc, s.context, s.pending_restart,
-    case when s.source in ('client', 'session') then coalesce(f.setting, s.boot_val, s.setting) else s.setting end as value
+  select s.name, s.vartype, s.unit, s.min_val, s.max_val, to_json(s.enumvals) as enumvals, s.boot_val, s.category,
+    s.short_desc, s.extra_desc, s.context, s.pending_restart,
+    case when s.source in ('client', 'session')
+      then coalesce(f.setting, s.boot_val, s.setting) else s.setting end as value
   from pg_settings s
-  left join (select distinct on (lower(name)) lower(name) as name, setting from pg_file_settings where applied order by lower(name), seqno desc) f
-    on f.name = lower(s.name) and s.source in ('client', 'session')`
+  left join (
+    select distinct on (lower(name)) lower(name) as name, setting
+    from pg_file_settings where applied order by lower(name), seqno desc
+  ) f on f.name = lower(s.name) and s.source in ('client', 'session')`
 
 const readRows = (host: Host, admin: AdminCredentials): Promise<ReadingRow[]> =>
   asAdmin(host, admin, async (client) => (await client.query<ReadingRow>(currentSettings)).rows)
 
 /** As EngineConfig.read promises. */
 export async function readParameters(
-  host: Host, admin: AdminCredentials, sources: ReadonlyMap<string, string>,
+  host: Host,
+  admin: AdminCredentials,
+  sources: ReadonlyMap<string, string>,
 ): Promise<ReadonlyMap<string, ParameterReading>> {
-  return new Map((await readRows(host, admin)).map((row) => {
-    const {name, unit, managed, ...definition} = definitionOf(row)
-    return [name, {
-      value: row.value,
-      unit,
-      source: managed === null ? (sources.get(name) ?? 'default') : 'managed',
-      default: definition.default,
-      requires: definition.requires,
-      pendingRestart: row.pending_restart,
-    }]
-  }))
+  return new Map(
+    (await readRows(host, admin)).map((row) => {
+      const {name, unit, managed, ...definition} = definitionOf(row)
+      return [
+        name,
+        {
+          value: row.value,
+          unit,
+          source: managed === null ? (sources.get(name) ?? 'default') : 'managed',
+          default: definition.default,
+          requires: definition.requires,
+          pendingRestart: row.pending_restart,
+        },
+      ]
+    }),
+  )
 }
 
 /** As EngineConfig.verify promises. */
@@ -103,11 +126,19 @@ export async function verifyParameters(host: Host, admin: AdminCredentials, aske
   for (const [name, value] of Object.entries(asked)) {
     const row = rows.get(name.toLowerCase())
     if (row !== undefined && sameValue(definitionOf(row), value, row.value)) continue
-    const read = row === undefined ? 'the server has no such parameter' : `the server has ${row.value}${row.unit === null ? '' : ` (in ${row.unit})`}`
-    throw new DbaasError('INVALID_PARAMETER_VALUE', `${name} was set to ${value}, but ${read}${
-      row?.pending_restart ? ' until it is restarted' : ''}`, {
-      details: {parameter: name, asked: value, ...(row === undefined ? {} : {read: row.value})},
-      suggestions: row?.pending_restart ? ['dbaas restart NAME'] : [`dbaas config unset NAME ${name}`, `dbaas config explain NAME ${name}`],
-    })
+    const read =
+      row === undefined
+        ? 'the server has no such parameter'
+        : `the server has ${row.value}${row.unit === null ? '' : ` (in ${row.unit})`}`
+    throw new DbaasError(
+      'INVALID_PARAMETER_VALUE',
+      `${name} was set to ${value}, but ${read}${row?.pending_restart ? ' until it is restarted' : ''}`,
+      {
+        details: {parameter: name, asked: value, ...(row === undefined ? {} : {read: row.value})},
+        suggestions: row?.pending_restart
+          ? ['dbaas restart NAME']
+          : [`dbaas config unset NAME ${name}`, `dbaas config explain NAME ${name}`],
+      },
+    )
   }
 }

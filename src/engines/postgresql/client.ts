@@ -15,7 +15,10 @@ let loading: Promise<typeof import('pg')> | undefined
 const loadDriver = (): Promise<typeof import('pg')> => (loading ??= import('pg'))
 
 /** Lets the driver load while something else takes its time. */
-export const preloadDriver = (): void => void loadDriver().catch(() => { loading = undefined })
+export const preloadDriver = (): void =>
+  void loadDriver().catch(() => {
+    loading = undefined
+  })
 
 export interface Connection {
   readonly client: Client
@@ -119,20 +122,34 @@ function sendCancel(target: Target, processId: number, secretKey: number): Promi
 
 /**
  * What a user's configuration could otherwise do to the agent's own sessions: end them early, hold them up, send
- * them elsewhere, or write them to the user's log and statistics. Sent at the start of a session, so that nothing can come first.
+ * them elsewhere, or write them to the user's log and statistics. Sent at the start of a session, so that nothing can
+ * come first.
  */
 const adminOptions = [
-  'search_path=pg_catalog', 'statement_timeout=0', 'idle_session_timeout=0', 'lock_timeout=10000', 'default_transaction_read_only=off',
-  'client_min_messages=warning', 'log_statement=none', 'log_min_duration_statement=-1', 'log_min_error_statement=panic', 'log_duration=off',
-  'log_min_duration_sample=-1', 'log_transaction_sample_rate=0', 'pg_stat_statements.track=none', 'pg_stat_statements.track_utility=off',
-].map((setting) => `-c ${setting}`).join(' ')
+  'search_path=pg_catalog',
+  'statement_timeout=0',
+  'idle_session_timeout=0',
+  'lock_timeout=10000',
+  'default_transaction_read_only=off',
+  'client_min_messages=warning',
+  'log_statement=none',
+  'log_min_duration_statement=-1',
+  'log_min_error_statement=panic',
+  'log_duration=off',
+  'log_min_duration_sample=-1',
+  'log_transaction_sample_rate=0',
+  'pg_stat_statements.track=none',
+  'pg_stat_statements.track_utility=off',
+]
+  .map((setting) => `-c ${setting}`)
+  .join(' ')
 
 interface AdminOptions {
   readonly database?: string
   readonly timeoutMs?: number
 }
 
-/** A connection of the agent's, by certificate. Errors of the driver pass as they are: the caller knows what they mean. */
+/** A connection of the agent's, by certificate. Errors of the driver pass as they are, for the caller to read. */
 export function connectAdmin(host: Host, admin: AdminCredentials, options: AdminOptions = {}): Promise<Connection> {
   const {host: address, port} = host.address()
   return connect({
@@ -157,7 +174,10 @@ export function connectAdmin(host: Host, admin: AdminCredentials, options: Admin
 
 /** Connects as the agent, uses the connection and closes it. Throws DATABASE_UNAVAILABLE if it cannot connect. */
 export async function asAdmin<T>(
-  host: Host, admin: AdminCredentials, use: (client: Client) => Promise<T>, options: AdminOptions = {},
+  host: Host,
+  admin: AdminCredentials,
+  use: (client: Client) => Promise<T>,
+  options: AdminOptions = {},
 ): Promise<T> {
   const {host: address, port} = host.address()
   const connection = await connectAdmin(host, admin, options).catch((error: unknown) => {

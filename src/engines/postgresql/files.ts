@@ -5,21 +5,25 @@ import {adminRole} from './client.js'
 import {managedValues, ownDefaults} from './managed.js'
 
 /** Where each file is; the server is told all of them on its command line or in `postgresql.conf`. */
-export const filesOf = (host: Host) => ({
-  conf: `${host.paths.config}/postgresql.conf`,
-  hba: `${host.paths.config}/pg_hba.conf`,
-  ident: `${host.paths.config}/pg_ident.conf`,
-  certificate: `${host.paths.config}/server.crt`,
-  key: `${host.paths.config}/server.key`,
-  clientCa: `${host.paths.config}/client-ca.crt`,
-}) as const
+export const filesOf = (host: Host) =>
+  ({
+    conf: `${host.paths.config}/postgresql.conf`,
+    hba: `${host.paths.config}/pg_hba.conf`,
+    ident: `${host.paths.config}/pg_ident.conf`,
+    certificate: `${host.paths.config}/server.crt`,
+    key: `${host.paths.config}/server.key`,
+    clientCa: `${host.paths.config}/client-ca.crt`,
+  }) as const
 
 /** A value between quotes, as guc-file.l reads it: a quote doubled, a backslash doubled. */
 const quote = (value: string): string => `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 
 /** One line a parameter, sorted: the same values give the same bytes. */
 export const renderParameters = (values: Readonly<Record<string, string>>): string =>
-  Object.keys(values).sort().map((name) => `${name} = ${quote(values[name] as string)}\n`).join('')
+  Object.keys(values)
+    .sort()
+    .map((name) => `${name} = ${quote(values[name] as string)}\n`)
+    .join('')
 
 const lowerCased = (values: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(values).map(([name, value]) => [name.toLowerCase(), value]))
@@ -56,8 +60,10 @@ hostnossl   all          all           all      reject
 
 export function renderFiles(host: Host, settings: ServerSettings): HostFile[] {
   const files = filesOf(host)
-  const conf = `# Written by dbaas; changes are overwritten. To change a parameter: dbaas config set ${settings.instanceName} NAME=VALUE\n`
-    + renderParameters(serverParameters(host, settings))
+  const conf =
+    '# Written by dbaas; changes are overwritten. To change a parameter:\n' +
+    `#   dbaas config set ${settings.instanceName} NAME=VALUE\n` +
+    renderParameters(serverParameters(host, settings))
   // the key before the configuration that names it: a server that starts in between finds either all or its old files
   return [
     {path: files.key, content: settings.tls.key, mode: 0o600},

@@ -28,35 +28,58 @@ function localeArguments(version: string, plain: boolean): string[] {
   return ['--locale=C', ...(plain ? [] : ['--lc-ctype=C.UTF-8'])]
 }
 
-const initdb = (host: Host, version: string, plain: boolean): Promise<ExecResult> => host.exec([
-  `${host.paths.bin}/initdb`, '--pgdata', host.paths.data, '--username', adminRole, '--encoding', 'UTF8',
-  ...localeArguments(version, plain),
-  // nobody can use what is written here: the server is always told another pg_hba.conf
-  '--data-checksums', '--auth', 'reject', '--no-sync', '--no-instructions',
-], {env: programEnv})
+const initdb = (host: Host, version: string, plain: boolean): Promise<ExecResult> =>
+  host.exec(
+    [
+      `${host.paths.bin}/initdb`,
+      '--pgdata',
+      host.paths.data,
+      '--username',
+      adminRole,
+      '--encoding',
+      'UTF8',
+      ...localeArguments(version, plain),
+      // nobody can use what is written here: the server is always told another pg_hba.conf
+      '--data-checksums',
+      '--auth',
+      'reject',
+      '--no-sync',
+      '--no-instructions',
+    ],
+    {env: programEnv},
+  )
+
+/** Copying files is the cheaper strategy as long as nothing waits for the disk; before 15 there is no other. */
+const strategy = (version: string): string => (can(version, 'database-strategy') ? 'STRATEGY file_copy' : '')
 
 /**
  * The role owns its database and nothing else. In `template1` first, so that databases made later are closed too.
  * One statement a paragraph, as `postgres --single -j` reads them.
  */
-const statements = (version: string): string => [
-  'REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC',
-  ...(can(version, 'closed-public-schema') ? [] : [
-    'ALTER SCHEMA public OWNER TO pg_database_owner',
-    'REVOKE CREATE ON SCHEMA public FROM PUBLIC',
-  ]),
-  `CREATE ROLE ${applicationRole} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`,
-  // copying files is the cheaper strategy as long as nothing waits for the disk
-  `CREATE DATABASE ${applicationDatabase} OWNER ${applicationRole}${can(version, 'database-strategy') ? ' STRATEGY file_copy' : ''}`,
-  `REVOKE ALL ON DATABASE ${applicationDatabase} FROM PUBLIC`,
-].map((statement) => `${statement};\n\n`).join('')
+const statements = (version: string): string =>
+  [
+    'REVOKE ALL ON DATABASE postgres, template1 FROM PUBLIC',
+    ...(can(version, 'closed-public-schema')
+      ? []
+      : ['ALTER SCHEMA public OWNER TO pg_database_owner', 'REVOKE CREATE ON SCHEMA public FROM PUBLIC']),
+    `CREATE ROLE ${applicationRole} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS`,
+    `CREATE DATABASE ${applicationDatabase} OWNER ${applicationRole} ${strategy(version)}`,
+    `REVOKE ALL ON DATABASE ${applicationDatabase} FROM PUBLIC`,
+  ]
+    .map((statement) => `${statement};\n\n`)
+    .join('')
 
 function check(result: ExecResult, program: string): void {
   if (result.code === 0 && !result.timedOut) return
   const reason = explainFailure(result.stderr.trim() === '' ? result.stdout : result.stderr)
   if (reason.code !== 'SERVER_START_FAILED') throw reason
-  throw new DbaasError('COMMAND_FAILED', `${program} ${result.timedOut ? 'took too long' : `ended with code ${result.code}`}: ${
-    reason.details['server'] ?? reason.message}`, {details: {program}, suggestions: ['dbaas doctor'], cause: reason})
+  throw new DbaasError(
+    'COMMAND_FAILED',
+    `${program} ${result.timedOut ? 'took too long' : `ended with code ${result.code}`}: ${
+      reason.details['server'] ?? reason.message
+    }`,
+    {details: {program}, suggestions: ['dbaas doctor'], cause: reason},
+  )
 }
 
 /**
@@ -72,10 +95,28 @@ export async function initialise(host: Host, version: string): Promise<void> {
     made = await initdb(host, version, true)
   }
   check(made, 'initdb')
-  check(await host.exec([
-    `${host.paths.bin}/postgres`, '--single', '-j', '-F', '-D', host.paths.data,
-    '-c', 'exit_on_error=on', '-c', 'log_checkpoints=off', 'template1',
-  ], {env: programEnv, stdin: statements(version)}), 'postgres --single')
-  check(await host.exec([`${host.paths.bin}/initdb`, '--sync-only', '--pgdata', host.paths.data], {env: programEnv}), 'initdb --sync-only')
+  check(
+    await host.exec(
+      [
+        `${host.paths.bin}/postgres`,
+        '--single',
+        '-j',
+        '-F',
+        '-D',
+        host.paths.data,
+        '-c',
+        'exit_on_error=on',
+        '-c',
+        'log_checkpoints=off',
+        'template1',
+      ],
+      {env: programEnv, stdin: statements(version)},
+    ),
+    'postgres --single',
+  )
+  check(
+    await host.exec([`${host.paths.bin}/initdb`, '--sync-only', '--pgdata', host.paths.data], {env: programEnv}),
+    'initdb --sync-only',
+  )
   await host.write({path: markerOf(host), content: `${poolKey(version)}\n`})
 }

@@ -13,9 +13,16 @@ function command(host: Host): ServerCommand {
   const files = filesOf(host)
   return {
     argv: [
-      `${host.paths.bin}/postgres`, '-D', host.paths.data,
+      `${host.paths.bin}/postgres`,
+      '-D',
+      host.paths.data,
       // on the command line, where nothing in the data directory can override them
-      '-c', `config_file=${files.conf}`, '-c', `hba_file=${files.hba}`, '-c', `ident_file=${files.ident}`,
+      '-c',
+      `config_file=${files.conf}`,
+      '-c',
+      `hba_file=${files.hba}`,
+      '-c',
+      `ident_file=${files.ident}`,
     ],
     env: programEnv,
   }
@@ -56,7 +63,8 @@ function whyNotYet(error: unknown): string {
 
 const refusal = (message: string, cause: unknown): DbaasError =>
   new DbaasError('SERVER_START_FAILED', `the server runs, but does not let the agent in: ${message}`, {
-    cause, suggestions: ['dbaas logs NAME', 'dbaas doctor'],
+    cause,
+    suggestions: ['dbaas logs NAME', 'dbaas doctor'],
   })
 
 interface Complaint {
@@ -74,19 +82,25 @@ const needsRestart = '55P02'
  */
 async function complaintsAboutFiles(client: Client): Promise<Complaint[]> {
   const heard: Complaint[] = []
-  const listen = (notice: {code?: string | undefined; message?: string | undefined; hint?: string | undefined}): void => {
+  const listen = (notice: {
+    code?: string | undefined
+    message?: string | undefined
+    hint?: string | undefined
+  }): void => {
     heard.push({code: notice.code ?? '', message: notice.message ?? '', hint: notice.hint ?? ''})
   }
   await client.query('set client_min_messages = debug3')
   client.on('notice', listen)
   try {
     const {rows} = await client.query<{name: string | null; error: string}>(
-      'select name, error from pg_file_settings where error is not null')
+      'select name, error from pg_file_settings where error is not null',
+    )
     // successful completion is 00000: the debug messages of other parts of the server
     const told = heard.filter(({code}) => code !== '00000' && code !== needsRestart)
     if (told.length > 0) return told
     // an error without words of its own, other than a restart that is due: a syntax error, say
-    return rows.filter((row) => row.error !== 'setting could not be applied')
+    return rows
+      .filter((row) => row.error !== 'setting could not be applied')
       .map((row) => ({code: '', message: row.name === null ? row.error : `${row.name}: ${row.error}`, hint: ''}))
   } finally {
     client.off('notice', listen)
@@ -98,28 +112,40 @@ async function complaintsAboutFiles(client: Client): Promise<Complaint[]> {
 const reloadSeconds = 10
 
 /**
- * The server's files are judged first: a reload with a faulty file would apply the rest of it. Then, a backend reads the
- * files only when the postmaster has read them and passed the signal on, so that our own session's time tells of both.
+ * The server's files are judged first: a reload with a faulty file would apply the rest of it. Then, a backend reads
+ * the files only when the postmaster has read them and passed the signal on, so that our own session's time tells of
+ * both.
  */
 async function reload(host: Host, admin: AdminCredentials): Promise<void> {
   await asAdmin(host, admin, async (client) => {
     const [first] = await complaintsAboutFiles(client)
     if (first) {
       const parameter = /parameter "([^"]+)"/.exec(first.message)?.[1]?.toLowerCase()
-      throw new DbaasError('INVALID_PARAMETER_VALUE', `the server does not accept its configuration: ${first.message}`, {
-        details: {...(parameter === undefined ? {} : {parameter}), server: first.message},
-        suggestions: [...(first.hint === '' ? [] : [first.hint]), ...(parameter === undefined ? [] : [`dbaas config unset NAME ${parameter}`])],
-      })
+      throw new DbaasError(
+        'INVALID_PARAMETER_VALUE',
+        `the server does not accept its configuration: ${first.message}`,
+        {
+          details: {...(parameter === undefined ? {} : {parameter}), server: first.message},
+          suggestions: [
+            ...(first.hint === '' ? [] : [first.hint]),
+            ...(parameter === undefined ? [] : [`dbaas config unset NAME ${parameter}`]),
+          ],
+        },
+      )
     }
     const loadTime = async (): Promise<string> =>
       (await client.query<{at: string}>('select pg_conf_load_time()::text as at')).rows[0]?.at ?? ''
     const before = await loadTime()
     await client.query('select pg_reload_conf()')
-    for (let waitedMs = 0; await loadTime() === before; waitedMs += 10) {
+    for (let waitedMs = 0; (await loadTime()) === before; waitedMs += 10) {
       if (waitedMs > reloadSeconds * 1000) {
-        throw new DbaasError('DATABASE_UNAVAILABLE', `the server did not read its configuration within ${reloadSeconds} s`, {
-          suggestions: ['dbaas logs NAME', 'dbaas restart NAME'],
-        })
+        throw new DbaasError(
+          'DATABASE_UNAVAILABLE',
+          `the server did not read its configuration within ${reloadSeconds} s`,
+          {
+            suggestions: ['dbaas logs NAME', 'dbaas restart NAME'],
+          },
+        )
       }
       await sleep(10)
     }
@@ -133,7 +159,11 @@ export const lifecycle: EngineLifecycle = {
   command,
   stopSignals: [
     {signal: 'SIGINT', seconds: 60, because: 'fast shutdown: sessions are ended, then everything is written to disk'},
-    {signal: 'SIGQUIT', seconds: 5, because: 'immediate shutdown: nothing more is written, the next start recovers from the log'},
+    {
+      signal: 'SIGQUIT',
+      seconds: 5,
+      because: 'immediate shutdown: nothing more is written, the next start recovers from the log',
+    },
   ],
   whyNotReady,
   explainFailure,
@@ -141,6 +171,6 @@ export const lifecycle: EngineLifecycle = {
   async checkpoint(host, admin) {
     await asAdmin(host, admin, (client) => client.query('checkpoint'))
   },
-  /** The caller knows that no server runs. The pid in the file may long be another program's, which would stop the next start. */
+  /** The caller knows that no server runs. The pid in the file may be another program's by now, and stop a start. */
   clearStale: (host) => host.remove(`${host.paths.data}/postmaster.pid`),
 }

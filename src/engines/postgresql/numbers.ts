@@ -7,10 +7,21 @@
 /** `[what is written, factor to the base unit]`, largest first: the order is part of the rounding rule. */
 type Units = readonly (readonly [string, number])[]
 
-const memory = (base: number): Units =>
-  [['TB', 1024 ** 4 / base], ['GB', 1024 ** 3 / base], ['MB', 1024 ** 2 / base], ['kB', 1024 / base], ['B', 1 / base]]
-const time = (baseMs: number): Units =>
-  [['d', 86_400_000 / baseMs], ['h', 3_600_000 / baseMs], ['min', 60_000 / baseMs], ['s', 1000 / baseMs], ['ms', 1 / baseMs], ['us', 0.001 / baseMs]]
+const memory = (base: number): Units => [
+  ['TB', 1024 ** 4 / base],
+  ['GB', 1024 ** 3 / base],
+  ['MB', 1024 ** 2 / base],
+  ['kB', 1024 / base],
+  ['B', 1 / base],
+]
+const time = (baseMs: number): Units => [
+  ['d', 86_400_000 / baseMs],
+  ['h', 3_600_000 / baseMs],
+  ['min', 60_000 / baseMs],
+  ['s', 1000 / baseMs],
+  ['ms', 1 / baseMs],
+  ['us', 0.001 / baseMs],
+]
 
 /** The unit of a parameter, as pg_settings prints it. */
 function unitsOf(unit: string): Units | undefined {
@@ -47,7 +58,7 @@ interface Scanned {
 /** `strtod`. Undefined where it reads nothing, not a number, or sets ERANGE (overflow, or too small to be normal). */
 function scanReal(text: string): Scanned | undefined {
   const hex = hexadecimal.exec(text)
-  if (hex && ((hex[2] ?? '') + (hex[3] ?? '')) !== '') {
+  if (hex && (hex[2] ?? '') + (hex[3] ?? '') !== '') {
     // `p` without digits is not part of the number, and the expression leaves it out
     const digits = (hex[2] ?? '') + (hex[3] ?? '')
     let value = 0
@@ -59,7 +70,7 @@ function scanReal(text: string): Scanned | undefined {
   const plain = decimal.exec(text)
   if (plain) {
     const value = Number(plain[0].trim())
-    const mantissa = (plain[0].split(/[eE]/)[0] as string)
+    const mantissa = plain[0].split(/[eE]/)[0] as string
     if (!Number.isFinite(value) || (Math.abs(value) < 2 ** -1022 && /[1-9]/.test(mantissa))) return undefined
     return {value, rest: text.slice(plain[0].length)}
   }
@@ -72,7 +83,7 @@ const longMax = 2n ** 63n - 1n
 const longMin = -(2n ** 63n)
 const integer = new RegExp(`^${space}*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\\d*)`)
 
-/** `strtol(text, &end, 0)`, and `strtod` where parse_int turns to it: at a decimal point, an exponent, or an overflow. */
+/** `strtol(text, &end, 0)`, or `strtod` where parse_int turns to it: at a point, an exponent, or an overflow. */
 function scanInteger(text: string): Scanned | undefined {
   const match = integer.exec(text)
   if (!match) {
@@ -124,7 +135,14 @@ export function parseReal(text: string, unit: string | null): number | undefined
   return scanned && inBaseUnit(scanned, unit)
 }
 
-const words = [['true', 1, true], ['false', 1, false], ['yes', 1, true], ['no', 1, false], ['on', 2, true], ['off', 2, false]] as const
+const words = [
+  ['true', 1, true],
+  ['false', 1, false],
+  ['yes', 1, true],
+  ['no', 1, false],
+  ['on', 2, true],
+  ['off', 2, false],
+] as const
 
 /** Any unique prefix of a truth word, in any case, or `1` and `0`. */
 export function parseBoolean(text: string): boolean | undefined {

@@ -1,7 +1,8 @@
 /**
  * Asks the server's own binary about a configuration, without a server and without touching the instance's data.
- * `postgres -C` runs every check hook, loads the libraries, checks combinations and computes the shared memory. It wants a
- * data directory with a readable pg_control that no server has locked: one is made here, of one file that matters.
+ * `postgres -C` runs every check hook, loads the libraries, checks combinations and computes the shared memory. It
+ * wants a data directory with a readable pg_control that no server has locked: one is made here, of one file that
+ * matters.
  */
 import {randomUUID} from 'node:crypto'
 import type {ParameterValues} from '../../core/instance/instance.js'
@@ -23,9 +24,26 @@ export const programEnv = {LC_ALL: 'C', TZ: 'UTC'} as const
 const controls = new Map<string, Buffer>()
 
 const folders = [
-  'global', 'pg_wal/archive_status', 'pg_wal/summaries', 'pg_xact', 'pg_multixact/members', 'pg_multixact/offsets',
-  'pg_commit_ts', 'pg_subtrans', 'pg_notify', 'pg_serial', 'pg_snapshots', 'pg_twophase', 'pg_tblspc', 'pg_dynshmem', 'pg_stat',
-  'pg_stat_tmp', 'pg_replslot', 'pg_logical/snapshots', 'pg_logical/mappings', 'base/1',
+  'global',
+  'pg_wal/archive_status',
+  'pg_wal/summaries',
+  'pg_xact',
+  'pg_multixact/members',
+  'pg_multixact/offsets',
+  'pg_commit_ts',
+  'pg_subtrans',
+  'pg_notify',
+  'pg_serial',
+  'pg_snapshots',
+  'pg_twophase',
+  'pg_tblspc',
+  'pg_dynshmem',
+  'pg_stat',
+  'pg_stat_tmp',
+  'pg_replslot',
+  'pg_logical/snapshots',
+  'pg_logical/mappings',
+  'base/1',
 ]
 
 async function inScratch<T>(host: Host, version: string, use: (data: string) => Promise<T>): Promise<T> {
@@ -33,7 +51,8 @@ async function inScratch<T>(host: Host, version: string, use: (data: string) => 
   try {
     const known = controls.get(host.paths.bin)
     const made = await host.exec(['mkdir', '-p', '-m', '700', data, ...folders.map((folder) => `${data}/${folder}`)])
-    if (made.code !== 0) throw new DbaasError('COMMAND_FAILED', `the folder ${data} cannot be made: ${made.stderr.trim()}`)
+    if (made.code !== 0)
+      throw new DbaasError('COMMAND_FAILED', `the folder ${data} cannot be made: ${made.stderr.trim()}`)
     await host.write({path: `${data}/PG_VERSION`, content: `${majorOf(version)}\n`})
     await host.write({path: `${data}/postgresql.auto.conf`, content: ''})
     if (known) await host.write({path: `${data}/global/pg_control`, content: known})
@@ -51,33 +70,59 @@ async function inScratch<T>(host: Host, version: string, use: (data: string) => 
 async function makeControl(host: Host, version: string, data: string): Promise<Buffer> {
   await host.write({path: `${data}/postgresql.conf`, content: ''})
   const result = await host.exec(
-    [`${host.paths.bin}/postgres`, '--boot', ...(majorOf(version) === 14 ? ['-x1'] : []), '-F', '-X', '1048576', '-D', data],
+    [
+      `${host.paths.bin}/postgres`,
+      '--boot',
+      ...(majorOf(version) === 14 ? ['-x1'] : []),
+      '-F',
+      '-X',
+      '1048576',
+      '-D',
+      data,
+    ],
     {env: programEnv, stdin: '', timeoutSeconds: 30},
   )
   const control = await host.read(`${data}/global/pg_control`)
   if (control === undefined) {
-    throw new DbaasError('COMMAND_FAILED', `postgres ${version} cannot judge a configuration here: ${lastLine(result.stderr)}`, {
-      suggestions: ['dbaas doctor'],
-    })
+    throw new DbaasError(
+      'COMMAND_FAILED',
+      `postgres ${version} cannot judge a configuration here: ${lastLine(result.stderr)}`,
+      {
+        suggestions: ['dbaas doctor'],
+      },
+    )
   }
   return control
 }
 
 const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? ''
 
-/** The answer must be readable whatever is asked; on the command line these hold, and the same in the file is still judged. */
-const readable = ['log_min_messages=warning', 'log_error_verbosity=default', 'lc_messages=C'].flatMap((setting) => ['-c', setting])
+/** The answer must be readable whatever is asked. On the command line these hold; the file is still judged. */
+const readable = ['log_min_messages=warning', 'log_error_verbosity=default', 'lc_messages=C'].flatMap((setting) => [
+  '-c',
+  setting,
+])
 
-async function ask(host: Host, values: ParameterValues, version: string, option: readonly string[] = []): Promise<ExecResult> {
+async function ask(
+  host: Host,
+  values: ParameterValues,
+  version: string,
+  option: readonly string[] = [],
+): Promise<ExecResult> {
   return inScratch(host, version, async (data) => {
     const conf = `${data}/asked.conf`
-    await host.write({path: conf, content: renderParameters({
-      ...ownDefaults,
-      ...values,
-      ...managedValues(version),
-      // no certificate is at hand, and none is judged here; without an address nothing is ever served
-      ssl: 'off', listen_addresses: '', log_line_prefix: '',
-    })})
+    await host.write({
+      path: conf,
+      content: renderParameters({
+        ...ownDefaults,
+        ...values,
+        ...managedValues(version),
+        // no certificate is at hand, and none is judged here; without an address nothing is ever served
+        ssl: 'off',
+        listen_addresses: '',
+        log_line_prefix: '',
+      }),
+    })
     const argv = [`${host.paths.bin}/postgres`, '-D', data, '-c', `config_file=${conf}`, ...readable, ...option]
     return host.exec(argv, {env: programEnv, timeoutSeconds: 30})
   })
@@ -118,7 +163,12 @@ export async function problems(host: Host, values: ParameterValues, version: str
 }
 
 /** A few check hooks refuse without a word. Found by halves; null where it is no single value's fault. */
-async function silentlyRefused(host: Host, values: ParameterValues, version: string, way: '-C' | 'start'): Promise<string | null> {
+async function silentlyRefused(
+  host: Host,
+  values: ParameterValues,
+  version: string,
+  way: '-C' | 'start',
+): Promise<string | null> {
   let names = Object.keys(values)
   while (names.length > 1) {
     const half = names.slice(0, names.length / 2)
@@ -146,25 +196,30 @@ function complaints(stderr: string, names: readonly string[]): Problem[] {
     if (open) found.push(words.replace(/[.\s]+$/, ''))
   }
   // the sum of the above says nothing of its own
-  return found.filter((because) => !/^configuration file ".*" contains errors/.test(because))
+  return found
+    .filter((because) => !/^configuration file ".*" contains errors/.test(because))
     .map((because) => ({parameter: subject(because, names), because}))
 }
 
-/** A warning is a complaint where a library found its own parameter's value wrong: it would start, with another value. */
+/** A warning is a complaint where a library found its parameter's value wrong: it would start, with another value. */
 function isComplaint(severity: string | undefined, words: string): boolean {
   if (nothingWrong.test(words)) return false
   if (severity === undefined || severity === 'FATAL' || severity === 'PANIC' || severity === 'ERROR') return true
   return / parameter "|^parameter "|^syntax error in file|^could not access file/.test(words)
 }
 
-/** The parameter a complaint is about; null where it names several of ours, or none: then it is about their combination. */
+/** The parameter a complaint is about; null where it names several of ours or none: it is about their combination. */
 function subject(words: string, names: readonly string[]): string | null {
   const asked = new Map(names.map((name) => [name.toLowerCase(), name]))
   const quoted = /parameter "([^"]+)"/.exec(words)?.[1]?.toLowerCase()
   if (quoted !== undefined && asked.has(quoted)) return asked.get(quoted) as string
-  const mentioned = new Set([...words.matchAll(/[A-Za-z_][A-Za-z0-9_.$]*/g)].map(([word]) => word.toLowerCase()).filter((word) => asked.has(word)))
+  const mentioned = new Set(
+    [...words.matchAll(/[A-Za-z_][A-Za-z0-9_.$]*/g)]
+      .map(([word]) => word.toLowerCase())
+      .filter((word) => asked.has(word)),
+  )
   const [only] = mentioned
-  return mentioned.size === 1 ? asked.get(only as string) as string : null
+  return mentioned.size === 1 ? (asked.get(only as string) as string) : null
 }
 
 /** As EngineConfig.preflight promises. */

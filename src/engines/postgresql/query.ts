@@ -36,10 +36,10 @@ interface Collected {
 const copyFields: readonly Field[] = [{name: 'copy', dataTypeID: 25}]
 
 /**
- * Collects the last result of what it runs, at most `maxRows` of it. Submitted to the driver, which calls the `handle…`
- * methods by these names.
+ * Collects the last result of what it runs, at most `maxRows` of it. Submitted to the driver, which calls the
+ * `handle…` methods by these names.
  *
- * `extended` asks the server for `maxRows` rows and no more, so that the rest is never computed; it takes one statement.
+ * `extended` asks the server for `maxRows` rows and no more, so that the rest is never computed; for one statement.
  * `simple` takes several, and what is too much is dropped as it arrives: to cancel would undo the statements before.
  */
 class Collector implements Submittable {
@@ -51,14 +51,18 @@ class Collector implements Submittable {
   private tag: string | null = null
   private truncated = false
   private settle!: {resolve: (result: Collected) => void; reject: (error: unknown) => void}
-  private readonly onParsed = (): void => { this.parsed = true }
+  private readonly onParsed = (): void => {
+    this.parsed = true
+  }
 
   constructor(
     private readonly text: string,
     private readonly maxRows: number,
     private readonly mode: 'extended' | 'simple',
   ) {
-    this.done = new Promise((resolve, reject) => { this.settle = {resolve, reject} })
+    this.done = new Promise((resolve, reject) => {
+      this.settle = {resolve, reject}
+    })
     // whoever runs the query awaits it; an error that comes before is not unhandled
     this.done.catch(() => {})
   }
@@ -126,12 +130,12 @@ class Collector implements Submittable {
   }
 
   handleError(error: unknown, connection?: unknown): void {
-    (connection as Wire | undefined)?.removeListener('parseComplete', this.onParsed)
+    ;(connection as Wire | undefined)?.removeListener('parseComplete', this.onParsed)
     this.settle.reject(error)
   }
 
   handleReadyForQuery(connection?: unknown): void {
-    (connection as Wire | undefined)?.removeListener('parseComplete', this.onParsed)
+    ;(connection as Wire | undefined)?.removeListener('parseComplete', this.onParsed)
     this.settle.resolve({fields: this.fields, rows: this.rows, tag: this.tag, truncated: this.truncated})
   }
 }
@@ -161,10 +165,13 @@ async function columnsOf(client: Client, fields: readonly Field[]): Promise<Quer
   const names = new Map<number, string>()
   if (unknown.length > 0) {
     // types of an extension or of the user's own. Never worth the loss of a result that is already there
-    const found = await client.query<{oid: number; name: string}>(
-      'select t::pg_catalog.int8::pg_catalog.text as oid, pg_catalog.format_type(t, null) as name from pg_catalog.unnest($1::pg_catalog.oid[]) t',
-      [unknown],
-    ).catch(() => ({rows: []}))
+    const found = await client
+      .query<{oid: number; name: string}>(
+        `select t::pg_catalog.int8::pg_catalog.text as oid, pg_catalog.format_type(t, null) as name
+         from pg_catalog.unnest($1::pg_catalog.oid[]) t`,
+        [unknown],
+      )
+      .catch(() => ({rows: []}))
     for (const row of found.rows) names.set(Number(row.oid), row.name)
   }
   return fields.map(({name, dataTypeID}) => ({name, type: typeName(dataTypeID) ?? names.get(dataTypeID) ?? 'unknown'}))
@@ -174,7 +181,10 @@ async function columnsOf(client: Client, fields: readonly Field[]): Promise<Quer
 const obeyMs = 2000
 
 /** Cancels at the deadline or on the signal. `stopped` tells which, once it has happened. */
-function watch(connection: Connection, options: QueryOptions): {stopped: () => 'timeout' | 'signal' | undefined; end: () => void} {
+function watch(
+  connection: Connection,
+  options: QueryOptions,
+): {stopped: () => 'timeout' | 'signal' | undefined; end: () => void} {
   let why: 'timeout' | 'signal' | undefined
   let last: NodeJS.Timeout | undefined
   const stop = (reason: 'timeout' | 'signal'): void => {
@@ -199,21 +209,34 @@ function watch(connection: Connection, options: QueryOptions): {stopped: () => '
 
 const cancelled = '57014'
 
-function failure(error: unknown, stopped: 'timeout' | 'signal' | undefined, options: QueryOptions, where: string): DbaasError {
+function failure(
+  error: unknown,
+  stopped: 'timeout' | 'signal' | undefined,
+  options: QueryOptions,
+  where: string,
+): DbaasError {
   if (stopped !== undefined && (!isServerError(error) || error.code === cancelled)) {
-    return new DbaasError('SQL_ERROR', stopped === 'timeout'
-      ? `the statement was cancelled: it ran longer than ${options.timeoutMs} ms`
-      : 'the statement was cancelled: nobody waits for it any more', {
-      details: {sqlstate: cancelled},
-      cause: error,
-      ...(stopped === 'timeout' ? {suggestions: ['give it more time: --timeout 10m', 'dbaas connect NAME']} : {}),
-    })
+    return new DbaasError(
+      'SQL_ERROR',
+      stopped === 'timeout'
+        ? `the statement was cancelled: it ran longer than ${options.timeoutMs} ms`
+        : 'the statement was cancelled: nobody waits for it any more',
+      {
+        details: {sqlstate: cancelled},
+        cause: error,
+        ...(stopped === 'timeout' ? {suggestions: ['give it more time: --timeout 10m', 'dbaas connect NAME']} : {}),
+      },
+    )
   }
   return isServerError(error) ? sqlError(error) : connectionError(error, where)
 }
 
 /** As EngineAccess.query promises. A connection of its own for each text: no session state is left to the next. */
-export async function query(credentials: ClientCredentials, statement: string, options: QueryOptions): Promise<QueryResult> {
+export async function query(
+  credentials: ClientCredentials,
+  statement: string,
+  options: QueryOptions,
+): Promise<QueryResult> {
   const where = `${credentials.host}:${credentials.port}`
   const connection = await connectClient(credentials, Math.min(options.timeoutMs, 10_000))
   const watching = watch(connection, options)

@@ -9,8 +9,8 @@ const iterations = 4096
 const hmac = (key: Buffer, text: string): Buffer => createHmac('sha256', key).update(text).digest()
 
 /**
- * The verifier that PostgreSQL stores for a password (RFC 5802, RFC 7677): `SCRAM-SHA-256$4096:salt$stored:server`. Made
- * here so that the password never reaches the server, whose log could keep it.
+ * The verifier that PostgreSQL stores for a password (RFC 5802, RFC 7677): `SCRAM-SHA-256$4096:salt$stored:server`.
+ * Made here so that the password never reaches the server, whose log could keep it.
  */
 export async function scramVerifier(password: string, salt: Buffer = randomBytes(16)): Promise<string> {
   // SASLprep (RFC 4013) of what we generate (ASCII) is the identity; for the rest its main part, NFKC

@@ -6,7 +6,8 @@ const GIB = 1024 ** 3
 
 export const templates: EngineConfig['templates'] = {
   dev: {
-    description: 'Development: shows slow statements, waits and spills early, forgives no forgotten transaction, keeps little log',
+    description:
+      'Development: shows slow statements, waits and spills early, forgives no forgotten transaction, keeps little log',
     parameters: (size) => ({
       ...walSizes(size, GIB),
       log_min_duration_statement: '250ms',

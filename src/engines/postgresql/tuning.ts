@@ -12,7 +12,7 @@ const clamp = (value: number, min: number, max: number): number => Math.min(max,
 /** Whole cores; a share of one is one. */
 export const cores = (size: InstanceSize): number => Math.max(1, Math.ceil(size.cpu))
 
-/** A quarter of memory (pgtune); at least the default of 128 MB from 512 MiB on, where it still leaves most for the rest. */
+/** A quarter of memory (pgtune); from 512 MiB on at least the default of 128 MB, which leaves most for the rest. */
 export function sharedBuffers(size: InstanceSize): number {
   const quarter = size.memory_bytes / 4
   return size.memory_bytes >= 512 * MIB ? Math.max(quarter, 128 * MIB) : Math.max(quarter, 16 * MIB)

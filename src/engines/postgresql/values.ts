@@ -8,18 +8,52 @@ import {integerMax, integerMin, parseBoolean, parseInteger, parseReal, unitWords
  * range, a multiple, a limit of the machine, another parameter. Only the binary can judge them.
  */
 const judgedByHook = new Set([
-  'max_connections', 'max_worker_processes', 'autovacuum_max_workers', 'max_stack_depth', 'huge_page_size', 'vacuum_buffer_usage_limit',
-  'client_connection_check_interval', 'io_max_concurrency', 'effective_io_concurrency', 'maintenance_io_concurrency', 'recovery_prefetch',
-  'commit_timestamp_buffers', 'multixact_member_buffers', 'multixact_offset_buffers', 'notify_buffers', 'serializable_buffers',
-  'subtransaction_buffers', 'transaction_buffers', 'default_with_oids', 'wal_buffers',
-  'log_statement_stats', 'log_parser_stats', 'log_planner_stats', 'log_executor_stats', 'debug_io_direct', 'wal_sync_method',
+  'max_connections',
+  'max_worker_processes',
+  'autovacuum_max_workers',
+  'max_stack_depth',
+  'huge_page_size',
+  'vacuum_buffer_usage_limit',
+  'client_connection_check_interval',
+  'io_max_concurrency',
+  'effective_io_concurrency',
+  'maintenance_io_concurrency',
+  'recovery_prefetch',
+  'commit_timestamp_buffers',
+  'multixact_member_buffers',
+  'multixact_offset_buffers',
+  'notify_buffers',
+  'serializable_buffers',
+  'subtransaction_buffers',
+  'transaction_buffers',
+  'default_with_oids',
+  'wal_buffers',
+  'log_statement_stats',
+  'log_parser_stats',
+  'log_planner_stats',
+  'log_executor_stats',
+  'debug_io_direct',
+  'wal_sync_method',
 ])
 
 /**
  * Words that some enumerations accept without listing them (the entries marked hidden in guc_tables.c). Whether this
  * one does, the binary knows.
  */
-const hiddenWords = new Set(['true', 'false', 'yes', 'no', 'on', 'off', '1', '0', 'debug', 'info', 'archive', 'hot_standby'])
+const hiddenWords = new Set([
+  'true',
+  'false',
+  'yes',
+  'no',
+  'on',
+  'off',
+  '1',
+  '0',
+  'debug',
+  'info',
+  'archive',
+  'hot_standby',
+])
 
 /** pg_settings prints the largest double with six digits, which would read as less than it is. */
 const bound = (text: string): number => {
@@ -41,8 +75,10 @@ function whyNotNumber(definition: ParameterDefinition, value: string): string | 
   const {unit, type} = definition
   const number = type === 'integer' ? parseInteger(value, unit) : parseReal(value, unit)
   if (number === undefined) {
-    const units = unit === null ? 'without a unit' : `with or without a unit (${unitWords(unit).join(', ')}; capitals matter)`
-    return `"${value}" is not ${type === 'integer' ? 'a whole number' : 'a number'} ${units}; the range is ${range(definition)}`
+    const units =
+      unit === null ? 'without a unit' : `with or without a unit (${unitWords(unit).join(', ')}; capitals matter)`
+    const kind = type === 'integer' ? 'a whole number' : 'a number'
+    return `"${value}" is not ${kind} ${units}; the range is ${range(definition)}`
   }
   const min = bound(definition.min ?? String(integerMin))
   const max = bound(definition.max ?? String(integerMax))
@@ -62,7 +98,8 @@ function whyNotWord(definition: ParameterDefinition, value: string): string | un
 
 /** As EngineConfig.whyNotValid promises. */
 export function whyNotValid(definition: ParameterDefinition, value: string): string | undefined | 'ask' {
-  if (definition.requires === 'fixed') return `${definition.name} cannot be changed: it is fixed when the server is built or its data made`
+  if (definition.requires === 'fixed')
+    return `${definition.name} cannot be changed: it is fixed when the server is built or its data made`
   // the line-based file cannot hold the first, nor a C string the second
   if (/[\r\n]/.test(value)) return 'a value must be one line'
   if (value.includes('\0')) return 'a value must not contain a zero byte'
@@ -88,7 +125,11 @@ export function whyNotValid(definition: ParameterDefinition, value: string): str
 
 /** A value that asks the server to choose: what it reads back is its choice. */
 const serverChooses: Readonly<Record<string, number>> = {
-  wal_buffers: -1, io_max_concurrency: -1, commit_timestamp_buffers: 0, subtransaction_buffers: 0, transaction_buffers: 0,
+  wal_buffers: -1,
+  io_max_concurrency: -1,
+  commit_timestamp_buffers: 0,
+  subtransaction_buffers: 0,
+  transaction_buffers: 0,
 }
 
 /** A floor that the server raises a smaller value to, in the base unit, silently. */
@@ -96,14 +137,26 @@ const raisedTo: Readonly<Record<string, number>> = {autovacuum_work_mem: 1024, w
 
 /** Other words that an enumeration reads back as the first of the row. */
 const synonyms: readonly (readonly string[])[] = [
-  ['on', 'true', 'yes', '1'], ['off', 'false', 'no', '0'], ['debug2', 'debug'], ['replica', 'archive', 'hot_standby'],
+  ['on', 'true', 'yes', '1'],
+  ['off', 'false', 'no', '0'],
+  ['debug2', 'debug'],
+  ['replica', 'archive', 'hot_standby'],
 ]
 const canonical = (word: string): string => synonyms.find((row) => row.includes(word))?.[0] ?? word
 
 /** Six digits, as the server prints a real. */
 const shown = (value: number): string => Number(value.toPrecision(6)).toString()
 
-const list = (text: string): string => text.split(',').map((item) => item.trim().replace(/^"(.*)"$/, '$1').toLowerCase()).join(',')
+const list = (text: string): string =>
+  text
+    .split(',')
+    .map((item) =>
+      item
+        .trim()
+        .replace(/^"(.*)"$/, '$1')
+        .toLowerCase(),
+    )
+    .join(',')
 
 function sameInteger({name, unit}: ParameterDefinition, asked: string, read: string): boolean {
   const [a, b] = [parseInteger(asked, unit), parseInteger(read, unit)]
@@ -130,7 +183,11 @@ export function sameValue(definition: ParameterDefinition, asked: string, read: 
     case 'enum': {
       const [a, b] = [asked.toLowerCase(), read.toLowerCase()]
       // the one enumeration whose `on` is a method: pglz, since methods have names
-      return a === b || canonical(a) === canonical(b) || (definition.name === 'wal_compression' && b === 'pglz' && canonical(a) === 'on')
+      return (
+        a === b ||
+        canonical(a) === canonical(b) ||
+        (definition.name === 'wal_compression' && b === 'pglz' && canonical(a) === 'on')
+      )
     }
     case 'string':
       return sameText(definition.name, asked, read)
@@ -148,7 +205,9 @@ function sameText(name: string, asked: string, read: string): boolean {
       return a.replace(/[^a-z0-9]/g, '') === b.replace(/[^a-z0-9]/g, '')
     case 'datestyle':
       // half of it may be asked for; the other half stays
-      return list(a).split(',').every((half) => list(b).includes(half))
+      return list(a)
+        .split(',')
+        .every((half) => list(b).includes(half))
     default:
       return list(asked) === list(read) && asked.includes(',')
   }

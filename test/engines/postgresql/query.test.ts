@@ -26,23 +26,47 @@ describe('a query to PostgreSQL', function () {
     admin = await subject.admin()
     host = await subject.place('main')
     await lifecycle.initialise(host, subject.version)
-    await config.write(host, {version: subject.version, instanceName: 'demo', values: config.fromSize(sizes.micro, subject.version), tls: await subject.tls()})
+    await config.write(host, {
+      version: subject.version,
+      instanceName: 'demo',
+      values: config.fromSize(sizes.micro, subject.version),
+      tls: await subject.tls(),
+    })
     const server = await subject.start(host, lifecycle.command(host, subject.version))
     await untilReady(postgresql, host, admin, server)
     await access.grantApplication(host, admin, {database: 'app', username: 'app', password: 'p'})
     app = {...host.address(), database: 'app', username: 'app', password: 'p', ca: admin.ca, serverName: 'localhost'}
   })
-  after(async () => { await subject?.close() })
+  after(async () => {
+    await subject?.close()
+  })
 
-  it('names the types of columns, built-in and the user\'s own', async () => {
+  it("names the types of columns, built-in and the user's own", async () => {
     await ask("create type mood as enum ('glad', 'sad'); create domain score as int")
-    const {columns, rows} = await ask(`select 1 as a, 2::int8 as b, 1.50::numeric as c, now() as d, '{1,2}'::int[] as e, 'glad'::mood as f, '{glad}'::mood[] as g,
+    const {columns, rows} = await ask(`select 1 as a, 2::int8 as b, 1.50::numeric as c, now() as d, '{1,2}'::int[] as e,
+      'glad'::mood as f, '{glad}'::mood[] as g,
       'NaN'::float8 as h, '{"a": 1}'::jsonb as i, 4294967295::oid as j, '\\x00ff'::bytea as k`)
-    assert.deepEqual(columns.map(({type}) => type),
-      ['integer', 'bigint', 'numeric', 'timestamp with time zone', 'integer[]', 'mood', 'mood[]', 'double precision', 'jsonb', 'oid', 'bytea'])
+    assert.deepEqual(
+      columns.map(({type}) => type),
+      [
+        'integer',
+        'bigint',
+        'numeric',
+        'timestamp with time zone',
+        'integer[]',
+        'mood',
+        'mood[]',
+        'double precision',
+        'jsonb',
+        'oid',
+        'bytea',
+      ],
+    )
     const [row] = rows
-    assert.deepEqual([row?.[0], row?.[1], row?.[2], row?.[4], row?.[7], row?.[8], row?.[9], row?.[10]],
-      [1, '2', '1.50', '{1,2}', 'NaN', '{"a": 1}', 4294967295, '\\x00ff'])
+    assert.deepEqual(
+      [row?.[0], row?.[1], row?.[2], row?.[4], row?.[7], row?.[8], row?.[9], row?.[10]],
+      [1, '2', '1.50', '{1,2}', 'NaN', '{"a": 1}', 4294967295, '\\x00ff'],
+    )
   })
 
   it('answers what is no select: nothing, a setting, a plan, a transaction, a copy', async () => {
@@ -58,13 +82,19 @@ describe('a query to PostgreSQL', function () {
 
   it('cannot be fed by a copy, says so, and serves on', async () => {
     for (const text of ['copy kept from stdin', 'select 1; copy kept from stdin']) {
-      await assert.rejects(ask(text), (error: unknown) => error instanceof DbaasError && error.code === 'SQL_ERROR' && /nothing to copy from/.test(error.message))
+      await assert.rejects(
+        ask(text),
+        (error: unknown) =>
+          error instanceof DbaasError && error.code === 'SQL_ERROR' && /nothing to copy from/.test(error.message),
+      )
     }
     assert.deepEqual((await ask('select 1')).rows, [[1]])
   })
 
   it('bounds the rows of the last of several statements, and lets the others be done', async () => {
-    const result = await ask('insert into kept select generate_series(1, 500); select n from kept order by n', {maxRows: 3})
+    const result = await ask('insert into kept select generate_series(1, 500); select n from kept order by n', {
+      maxRows: 3,
+    })
     assert.deepEqual([result.rows, result.rowCount, result.truncated], [[[1], [2], [3]], 500, true])
     assert.deepEqual((await ask('select count(*) from kept')).rows, [['500']])
     const returning = await ask('insert into kept select generate_series(1, 500) returning n', {maxRows: 3})
@@ -91,8 +121,11 @@ describe('a query to PostgreSQL', function () {
     await assert.rejects(ask('select 1; select pg_sleep(60)', {timeoutMs: 200}))
     for (let left = 1, tries = 0; left > 0; tries++) {
       assert.ok(tries < 100)
-      left = await asAdmin(host, admin, async (client) =>
-        (await client.query("select from pg_stat_activity where usename = 'app'")).rowCount ?? 0)
+      left = await asAdmin(
+        host,
+        admin,
+        async (client) => (await client.query("select from pg_stat_activity where usename = 'app'")).rowCount ?? 0,
+      )
     }
   })
 })

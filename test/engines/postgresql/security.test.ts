@@ -29,14 +29,23 @@ for (const {name, source} of majorsToTest()) {
     let server: Awaited<ReturnType<PostgresqlSubject['start']>>
 
     const ask = (statement: string) => access.query(app, statement, {timeoutMs: 10_000, maxRows: 10})
-    const denied = (statement: string, sqlstate = '42501') => assert.rejects(ask(statement), (error: unknown) => {
-      assert.ok(error instanceof DbaasError)
-      assert.equal(error.details['sqlstate'], sqlstate, `${statement}: ${error.message}`)
-      return true
-    })
+    const denied = (statement: string, sqlstate = '42501') =>
+      assert.rejects(ask(statement), (error: unknown) => {
+        assert.ok(error instanceof DbaasError)
+        assert.equal(error.details['sqlstate'], sqlstate, `${statement}: ${error.message}`)
+        return true
+      })
     /** A raw connection by the driver, with what a client may try. */
     const tryAs = async (user: string, extra: pg.ClientConfig): Promise<string | undefined> => {
-      const client = new pg.Client({...host.address(), connectionTimeoutMillis: 5000, user, database: 'app', password: 'secret-1', ssl: {ca: admin.ca, checkServerIdentity: () => undefined}, ...extra})
+      const client = new pg.Client({
+        ...host.address(),
+        connectionTimeoutMillis: 5000,
+        user,
+        database: 'app',
+        password: 'secret-1',
+        ssl: {ca: admin.ca, checkServerIdentity: () => undefined},
+        ...extra,
+      })
       client.on('error', () => {})
       try {
         await client.connect()
@@ -44,7 +53,7 @@ for (const {name, source} of majorsToTest()) {
       } catch (error) {
         return (error as Error).message
       } finally {
-        (client as unknown as {connection: {stream: net.Socket}}).connection.stream.destroy()
+        ;(client as unknown as {connection: {stream: net.Socket}}).connection.stream.destroy()
       }
     }
 
@@ -53,13 +62,27 @@ for (const {name, source} of majorsToTest()) {
       admin = await subject.admin()
       host = await subject.place('main')
       await lifecycle.initialise(host, subject.version)
-      await config.write(host, {version: subject.version, instanceName: 'demo', values: config.fromSize(sizes.micro, subject.version), tls: await subject.tls()})
+      await config.write(host, {
+        version: subject.version,
+        instanceName: 'demo',
+        values: config.fromSize(sizes.micro, subject.version),
+        tls: await subject.tls(),
+      })
       server = await subject.start(host, lifecycle.command(host, subject.version))
       await untilReady(postgresql, host, admin, server)
       await access.grantApplication(host, admin, {database: 'app', username: 'app', password: 'secret-1'})
-      app = {...host.address(), database: 'app', username: 'app', password: 'secret-1', ca: admin.ca, serverName: 'localhost'}
+      app = {
+        ...host.address(),
+        database: 'app',
+        username: 'app',
+        password: 'secret-1',
+        ca: admin.ca,
+        serverName: 'localhost',
+      }
     })
-    after(async () => { await subject?.close() })
+    after(async () => {
+      await subject?.close()
+    })
 
     it('refuses plain text, whoever asks', async () => {
       assert.match(String(await tryAs('app', {ssl: false})), /no encryption|SSL off|pg_hba/)
@@ -72,26 +95,45 @@ for (const {name, source} of majorsToTest()) {
           socket.write(Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]))
         })
         socket.once('data', () => {
-          const secure = tls.connect({socket, ca: admin.ca, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined}, () => resolve('accepted'))
+          const secure = tls.connect(
+            {socket, ca: admin.ca, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2', checkServerIdentity: () => undefined},
+            () => resolve('accepted'),
+          )
           secure.once('error', (error) => resolve(error.message))
         })
       })
       assert.match(outcome, /protocol version/)
     })
 
-    it('lets the agent in by its certificate alone: no password, no other site\'s certificate, no server certificate', async () => {
+    it("lets the agent in by its certificate alone: no password, no stranger's nor server's certificate", async () => {
       assert.match(String(await tryAs('dbaas_admin', {database: 'postgres'})), /certificate/)
       const stranger = await (await testAuthority()).admin('dbaas_admin')
       for (const {certificate, key} of [stranger, await subject.tls()]) {
-        const words = await tryAs('dbaas_admin', {database: 'postgres', ssl: {ca: admin.ca, cert: certificate, key, checkServerIdentity: () => undefined}})
+        const words = await tryAs('dbaas_admin', {
+          database: 'postgres',
+          ssl: {ca: admin.ca, cert: certificate, key, checkServerIdentity: () => undefined},
+        })
         assert.match(String(words), /alert/)
-        await assert.rejects(lifecycle.whyNotReady(host, {...admin, certificate, key}), (error: unknown) =>
-          error instanceof DbaasError && error.code === 'SERVER_START_FAILED')
+        await assert.rejects(
+          lifecycle.whyNotReady(host, {...admin, certificate, key}),
+          (error: unknown) => error instanceof DbaasError && error.code === 'SERVER_START_FAILED',
+        )
       }
       const {certificate: cert, key} = admin
-      assert.equal(await tryAs('dbaas_admin', {database: 'postgres', ssl: {ca: admin.ca, cert, key, checkServerIdentity: () => undefined}}), undefined)
+      assert.equal(
+        await tryAs('dbaas_admin', {
+          database: 'postgres',
+          ssl: {ca: admin.ca, cert, key, checkServerIdentity: () => undefined},
+        }),
+        undefined,
+      )
       // and the certificate opens no other role
-      assert.match(String(await tryAs('app', {password: 'wrong', ssl: {ca: admin.ca, cert, key, checkServerIdentity: () => undefined}})), /password/)
+      assert.match(
+        String(
+          await tryAs('app', {password: 'wrong', ssl: {ca: admin.ca, cert, key, checkServerIdentity: () => undefined}}),
+        ),
+        /password/,
+      )
       assert.match(String(await tryAs('app', {replication: 'true'} as pg.ClientConfig)), /replication|pg_hba/)
     })
 
@@ -100,7 +142,10 @@ for (const {name, source} of majorsToTest()) {
       server.child.kill('SIGSTOP')
       try {
         assert.match(String(await lifecycle.whyNotReady(host, admin)), /./)
-        await assert.rejects(access.probe(app, 500), (error: unknown) => error instanceof DbaasError && error.code === 'DATABASE_UNAVAILABLE')
+        await assert.rejects(
+          access.probe(app, 500),
+          (error: unknown) => error instanceof DbaasError && error.code === 'DATABASE_UNAVAILABLE',
+        )
       } finally {
         server.child.kill('SIGCONT')
       }
@@ -109,7 +154,10 @@ for (const {name, source} of majorsToTest()) {
     })
 
     it('gives the application its own database and no more', async () => {
-      await ask('create schema mine; create table mine.t (n int); create table public.t (n int); create extension if not exists pgcrypto; drop table public.t')
+      await ask(
+        `create schema mine; create table mine.t (n int); create table public.t (n int);
+         create extension if not exists pgcrypto; drop table public.t`,
+      )
       await denied('create role other')
       await denied('create database other')
       await denied('alter role app superuser')
@@ -120,18 +168,23 @@ for (const {name, source} of majorsToTest()) {
       for (const database of ['postgres', 'template1']) {
         assert.match(String(await tryAs('app', {database})), /permission denied for database/)
       }
-      const {rows} = await ask('select rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls from pg_roles where rolname = current_user')
+      const {rows} = await ask(
+        `select rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
+         from pg_roles where rolname = current_user`,
+      )
       assert.deepEqual(rows, [[false, false, false, false, false]])
     })
 
-    it('closes a further role out of the application\'s database', async () => {
+    it("closes a further role out of the application's database", async () => {
       await asAdmin(host, admin, (client) => client.query(`create role guest login password '${'x'.repeat(12)}'`))
       assert.match(String(await tryAs('guest', {password: 'x'.repeat(12)})), /permission denied for database/)
     })
 
     it('stores the verifier that the server would have made itself', async () => {
       const [ours, theirs] = await asAdmin(host, admin, async (client) => {
-        const stored = async (role: string) => (await client.query<{p: string}>('select rolpassword as p from pg_authid where rolname = $1', [role])).rows[0]?.p
+        const stored = async (role: string) =>
+          (await client.query<{p: string}>('select rolpassword as p from pg_authid where rolname = $1', [role])).rows[0]
+            ?.p
         await client.query("create role sample login password 'pä§§ word'")
         return [await stored('app'), await stored('sample')]
       })
@@ -140,8 +193,9 @@ for (const {name, source} of majorsToTest()) {
       assert.match(String(ours), /^SCRAM-SHA-256\$4096:/)
     })
 
-    it('has a locale of its own, checksums, and its settings out of the data\'s reach', async () => {
-      const {rows} = await ask(`select current_setting('data_checksums'), pg_encoding_to_char(encoding), 'ä' < 'b' collate "default", upper('ä')
+    it("has a locale of its own, checksums, and its settings out of the data's reach", async () => {
+      const {rows} = await ask(`select current_setting('data_checksums'), pg_encoding_to_char(encoding),
+          'ä' < 'b' collate "default", upper('ä')
         from pg_database where datname = 'app'`)
       assert.deepEqual(rows, [['on', 'UTF8', false, 'Ä']])
       const key = await stat(filesOf(host).key)

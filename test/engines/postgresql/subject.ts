@@ -10,15 +10,18 @@ import {testAuthority} from '../certificates.js'
 import type {Dialect, EngineSubject, StartedServer} from '../conformance.js'
 
 /**
- * The majors to test beside the bundled one: `DBAAS_TEST_MAJORS="14=/folder/of/npm/package,15"`. A bare major is one of the
- * machine's own, in /usr/lib/postgresql.
+ * The majors to test beside the bundled one: `DBAAS_TEST_MAJORS="14=/folder/of/npm/package,15"`. A bare major is one
+ * of the machine's own, in /usr/lib/postgresql.
  */
 export function majorsToTest(): {name: string; source: string}[] {
   const asked = (process.env['DBAAS_TEST_MAJORS'] ?? '').split(',').filter((word) => word !== '')
-  return [{name: 'postgresql', source: bundledPrograms}, ...asked.map((word) => {
-    const [major, source = `/usr/lib/postgresql/${major}/bin`] = word.split('=') as [string, string?]
-    return {name: `postgresql ${major}`, source}
-  })]
+  return [
+    {name: 'postgresql', source: bundledPrograms},
+    ...asked.map((word) => {
+      const [major, source = `/usr/lib/postgresql/${major}/bin`] = word.split('=') as [string, string?]
+      return {name: `postgresql ${major}`, source}
+    }),
+  ]
 }
 
 const dialect: Dialect = {
@@ -56,7 +59,12 @@ export async function postgresqlSubject(source: string): Promise<PostgresqlSubje
     place: (name) => site.place(name),
     async start(host, command) {
       const running = await site.start(host, command)
-      return {...running, stop: async (signal) => { await site.stop(running, signal) }}
+      return {
+        ...running,
+        stop: async (signal) => {
+          await site.stop(running, signal)
+        },
+      }
     },
     tls: () => authority.server(['localhost', 'demo']),
     admin: () => authority.admin(adminRole),

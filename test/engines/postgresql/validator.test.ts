@@ -50,7 +50,9 @@ for (const {name, source} of majorsToTest()) {
       const server = await subject.start(host, {...command, argv: [...command.argv, ...alter]})
       await untilReady(postgresql, host, admin, server)
       session = await connectAdmin(host, admin)
-      free = [...(await config.readCatalogue(host, admin)).values()].filter(({managed, requires}) => managed === null && requires !== 'fixed')
+      free = [...(await config.readCatalogue(host, admin)).values()].filter(
+        ({managed, requires}) => managed === null && requires !== 'fixed',
+      )
       spare = await subject.place('spare')
       await lifecycle.initialise(spare, subject.version)
     })
@@ -63,7 +65,12 @@ for (const {name, source} of majorsToTest()) {
     async function serverSays({definition, value}: Setting): Promise<string | undefined> {
       const {client} = session
       try {
-        await client.query(`alter system set ${definition.name.split('.').map((part) => client.escapeIdentifier(part)).join('.')} = ${client.escapeLiteral(value)}`)
+        await client.query(
+          `alter system set ${definition.name
+            .split('.')
+            .map((part) => client.escapeIdentifier(part))
+            .join('.')} = ${client.escapeLiteral(value)}`,
+        )
         return undefined
       } catch (error) {
         return (error as Error).message
@@ -75,7 +82,9 @@ for (const {name, source} of majorsToTest()) {
       await config.write(spare, settings({...base(), [definition.name]: value}))
       const server = await subject.start(spare, lifecycle.command(spare, subject.version))
       let ended = false
-      void server.ended.then(() => { ended = true })
+      void server.ended.then(() => {
+        ended = true
+      })
       while (!ended && !server.log().includes('ready to accept connections')) await sleep(5)
       const up = !ended
       await server.stop('SIGQUIT')
@@ -86,11 +95,12 @@ for (const {name, source} of majorsToTest()) {
     /** What the binary rejects of values that only it can judge; asked together, and again without what it rejected. */
     async function rejected(asked: readonly Setting[]): Promise<Map<string, string>> {
       const out = new Map<string, string>()
-      for (let rest = asked; rest.length > 0;) {
+      for (let rest = asked; rest.length > 0; ) {
         const values = Object.fromEntries(rest.map(({definition, value}) => [definition.name, value]))
         const found = await problems(host, {...base(), ...values}, subject.version)
         if (found.length === 0) break
-        for (const {parameter, because} of found) if (parameter !== null && values[parameter] !== undefined) out.set(parameter, because)
+        for (const {parameter, because} of found)
+          if (parameter !== null && values[parameter] !== undefined) out.set(parameter, because)
         if (found.every(({parameter}) => parameter === null || !out.has(parameter))) {
           // a combination with what the size gives: whose fault it is shows when they are asked one by one
           for (const {definition, value} of rest) {
@@ -111,36 +121,47 @@ for (const {name, source} of majorsToTest()) {
       const tally = {settings: 0, accepted: 0, asked: 0, arbitrated: 0}
       const some = fc.constantFrom(...free).chain(settingOf)
       const batch = fc.uniqueArray(some, {
-        minLength: settingsARun, maxLength: settingsARun,
+        minLength: settingsARun,
+        maxLength: settingsARun,
         selector: ({definition}) => (exclusive.test(definition.name) ? 'log_…_stats' : definition.name),
       })
-      await fc.assert(fc.asyncProperty(batch, async (drawn) => {
-        const verdicts = drawn.map((setting) => ({setting, verdict: config.whyNotValid(setting.definition, setting.value)}))
-        const asked = verdicts.filter(({verdict}) => verdict === 'ask').map(({setting}) => setting)
-        const refused = await rejected(asked)
-        for (const {setting, verdict} of verdicts) {
-          const ours = verdict === 'ask' ? refused.get(setting.definition.name) : verdict
-          const theirs = await serverSays(setting)
-          tally.settings += 1
-          if (theirs === undefined) tally.accepted += 1
-          if (verdict === 'ask') tally.asked += 1
-          if ((ours === undefined) === (theirs === undefined)) continue
-          const words = `${setting.definition.name} = ${JSON.stringify(setting.value)}: we say ${ours ?? 'valid'}, the server says ${theirs ?? 'valid'}`
-          // ALTER SYSTEM looks into a database (is there such a tablespace?) and not at combinations, a start does the
-          // reverse; what only the server can judge is right if a start agrees
-          assert.equal(verdict, 'ask', words)
-          tally.arbitrated += 1
-          assert.equal(await starts(setting), ours === undefined, `${words}, and a start agrees with it`)
-        }
-      }), {numRuns: runs})
+      await fc.assert(
+        fc.asyncProperty(batch, async (drawn) => {
+          const verdicts = drawn.map((setting) => ({
+            setting,
+            verdict: config.whyNotValid(setting.definition, setting.value),
+          }))
+          const asked = verdicts.filter(({verdict}) => verdict === 'ask').map(({setting}) => setting)
+          const refused = await rejected(asked)
+          for (const {setting, verdict} of verdicts) {
+            const ours = verdict === 'ask' ? refused.get(setting.definition.name) : verdict
+            const theirs = await serverSays(setting)
+            tally.settings += 1
+            if (theirs === undefined) tally.accepted += 1
+            if (verdict === 'ask') tally.asked += 1
+            if ((ours === undefined) === (theirs === undefined)) continue
+            const asking = `${setting.definition.name} = ${JSON.stringify(setting.value)}`
+            const words = `${asking}: we say ${ours ?? 'valid'}, the server says ${theirs ?? 'valid'}`
+            // ALTER SYSTEM looks into a database (is there such a tablespace?) and not at combinations, a start the
+            // reverse; what only the server can judge is right if a start agrees
+            assert.equal(verdict, 'ask', words)
+            tally.arbitrated += 1
+            assert.equal(await starts(setting), ours === undefined, `${words}, and a start agrees with it`)
+          }
+        }),
+        {numRuns: runs},
+      )
       const {settings: count, accepted, asked, arbitrated} = tally
-      console.log(`      ${count} settings of ${free.length} parameters: ${accepted} accepted by the server, ${asked} judged by its binary, ${arbitrated} by a start`)
+      console.log(
+        `      ${count} settings of ${free.length} parameters: ${accepted} accepted by the server, ` +
+          `${asked} judged by its binary, ${arbitrated} by a start`,
+      )
       assert.ok(count >= 10 * runs)
       // a generator of nothing but nonsense would prove little
       assert.ok(accepted > count / 5 && accepted < count * 0.8, `${accepted} of ${count}`)
     })
 
-    it('judges every parameter\'s own default as the server does', async () => {
+    it("judges every parameter's own default as the server does", async () => {
       for (const definition of free) {
         if (definition.default === null) continue
         const verdict = config.whyNotValid(definition, definition.default)
@@ -152,12 +173,22 @@ for (const {name, source} of majorsToTest()) {
 
     it('is borne out by a server that starts, or does not, with the setting', async () => {
       // what a machine's memory or another process decides is not a question of validity
-      const plain = free.filter(({name: parameter, requires}) => requires === 'reload' || !/buffers|connections|max_|size|memory|huge|workers/.test(parameter))
-      await fc.assert(fc.asyncProperty(fc.constantFrom(...plain).chain(settingOf), async (setting) => {
-        const verdict = config.whyNotValid(setting.definition, setting.value)
-        const ours = verdict === 'ask' ? (await rejected([setting])).get(setting.definition.name) : verdict
-        assert.equal(await starts(setting), ours === undefined, `${setting.definition.name} = ${JSON.stringify(setting.value)}: ${ours}`)
-      }), {numRuns: Math.min(runs, 30)})
+      const plain = free.filter(
+        ({name: parameter, requires}) =>
+          requires === 'reload' || !/buffers|connections|max_|size|memory|huge|workers/.test(parameter),
+      )
+      await fc.assert(
+        fc.asyncProperty(fc.constantFrom(...plain).chain(settingOf), async (setting) => {
+          const verdict = config.whyNotValid(setting.definition, setting.value)
+          const ours = verdict === 'ask' ? (await rejected([setting])).get(setting.definition.name) : verdict
+          assert.equal(
+            await starts(setting),
+            ours === undefined,
+            `${setting.definition.name} = ${JSON.stringify(setting.value)}: ${ours}`,
+          )
+        }),
+        {numRuns: Math.min(runs, 30)},
+      )
     })
   })
 }

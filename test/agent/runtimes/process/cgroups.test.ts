@@ -34,7 +34,7 @@ describe('control groups', () => {
   })
 
   it('limit a real process and all it starts, live, and are gone with it', async function () {
-    const siteId = `site_${Math.random().toString(36).slice(2).padEnd(12, 'x')}`
+    const siteId = `site_${Math.random().toString(36).slice(2).padStart(12, 'x')}`
     const cgroups = createCgroups(siteId)
     if (!cgroups.limits.memory.enforced || !cgroups.limits.cpu.enforced) return this.skip()
     const child = spawn('/bin/sh', ['-c', 'read -r go; setsid sleep 30 & wait'], {stdio: ['pipe', 'ignore', 'ignore']})

@@ -14,7 +14,7 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 
 describe('the supervisor of processes', () => {
   const folder = temporaryFolder('supervisor')
-  const siteId = `site_${Math.random().toString(36).slice(2).padEnd(26, '0')}`
+  const siteId = `site_${Math.random().toString(36).slice(2).padStart(26, '0')}`
   let runtime: Runtime
   let user: ServiceUser
   let node: Placement

@@ -2,12 +2,12 @@
  * The CLI's names for agents, in `<home>/contexts.json` (0600: it holds tokens). `local`, the agent of this home,
  * always exists and is not in the file.
  */
-import {mkdirSync, readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
+import {mkdirSync, readFileSync, renameSync, writeFileSync} from 'node:fs'
 import {isAbsolute, join} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 import {checkName} from '../../core/instance/names.js'
 import {nearest} from '../../core/nearest.js'
-import {homeError} from './home.js'
+import {discard, homeError} from './home.js'
 
 export const localContext = 'local'
 const formatVersion = 1
@@ -162,7 +162,7 @@ function write(home: string, file: ContextsFile): void {
     writeFileSync(temporary, `${JSON.stringify(file, null, 2)}\n`, {mode: 0o600, flush: true})
     renameSync(temporary, path)
   } catch (error) {
-    rmSync(temporary, {force: true})
+    discard(temporary)
     throw homeError(home, error)
   }
 }

@@ -2,10 +2,10 @@
  * The last words of an agent that could not start, for the CLI that launched it: `<home>/agent.error.json`,
  * `{"fatal": ErrorDetail}`. The launcher removes it before each launch.
  */
-import {readFileSync, renameSync, rmSync, writeFileSync} from 'node:fs'
+import {readFileSync, renameSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {DbaasError} from '../../core/errors.js'
-import type {ErrorDetail} from '../../core/errors.js'
+import type {DbaasError, ErrorDetail} from '../../core/errors.js'
+import {discard} from './home.js'
 
 export const fatalFile = (home: string): string => join(home, 'agent.error.json')
 
@@ -16,7 +16,7 @@ export function writeFatal(home: string, error: DbaasError): void {
     writeFileSync(temporary, `${JSON.stringify({fatal: error.toDetail()})}\n`, {mode: 0o600})
     renameSync(temporary, fatalFile(home))
   } catch {
-    rmSync(temporary, {force: true})
+    discard(temporary)
   }
 }
 
@@ -29,4 +29,4 @@ export function readFatal(home: string): ErrorDetail | undefined {
   }
 }
 
-export const clearFatal = (home: string): void => rmSync(fatalFile(home), {force: true})
+export const clearFatal = (home: string): void => discard(fatalFile(home))

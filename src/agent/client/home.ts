@@ -49,7 +49,16 @@ export function whyNotWritable(home: string): DbaasError | undefined {
   } catch (error) {
     return homeError(home, error)
   } finally {
-    rmSync(probe, {force: true})
+    discard(probe)
+  }
+}
+
+/** Removes a file of ours; that it cannot be removed is no news where this is called. */
+export function discard(path: string): void {
+  try {
+    rmSync(path, {force: true})
+  } catch {
+    // `force` forgives that it is not there, but not that its folder is a file.
   }
 }
 

@@ -15,7 +15,7 @@ export default class ConfigShow extends BaseCommand {
     const all = flags.all || args.parameter !== undefined
     const {parameters} = await client.call('configuration.get', {params: {instance: args.name}, query: all ? {all} : {}})
     const shown = args.parameter === undefined ? parameters : {[args.parameter]: await pick(parameters, args.parameter, args.name)}
-    return this.answer({parameters: shown}, async (paint) => (await import('../_support/render/configuration.js')).renderReadings(shown, paint))
+    return this.answer({parameters: shown}, async (paint) => (await import('../_support/render/configuration.js')).renderReadings(shown, {managed: all}, paint))
   }
 }
 

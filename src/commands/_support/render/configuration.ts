@@ -7,18 +7,28 @@ import {visible} from './visible.js'
 
 const columnsOf = (...titles: string[]) => titles.map((title) => ({title}))
 const valueText = (value: string | null): string => (value === null ? '-' : value === '' ? "''" : visible(value))
+/** In a table one long path must not push every other column off the screen; `config show NAME PARAMETER` has it whole. */
+const cell = (value: string | null): string => {
+  const text = valueText(value)
+  return text.length > 36 ? `${text.slice(0, 35)}…` : text
+}
 
-export function renderReadings(parameters: Readonly<Record<string, ApiParameterReading>>, paint: Paint): string {
-  const entries = Object.entries(parameters)
-  if (entries.length === 0) return 'Every parameter has its default.\n'
-  return renderTable(columnsOf('PARAMETER', 'VALUE', 'UNIT', 'SOURCE', 'DEFAULT', 'CHANGE NEEDS'), entries.map(([name, reading]) => [
+/** Without `managed`, those that the agent sets itself are only counted: nobody can change them. */
+export function renderReadings(parameters: Readonly<Record<string, ApiParameterReading>>, {managed}: {managed: boolean}, paint: Paint): string {
+  const entries = Object.entries(parameters).filter(([, reading]) => managed || reading.source !== 'managed')
+  const hidden = Object.keys(parameters).length - entries.length
+  const more = hidden === 0 ? '' : paint.dim(`${hidden} more are set by dbaas itself (--all)\n`)
+  if (entries.length === 0) return `Every parameter has its default.\n${more}`
+  const text = (value: string | null) => (entries.length === 1 ? valueText(value) : cell(value))
+  const table = renderTable(columnsOf('PARAMETER', 'VALUE', 'UNIT', 'SOURCE', 'DEFAULT', 'CHANGE NEEDS'), entries.map(([name, reading]) => [
     paint.bold(name),
-    `${valueText(reading.value)}${reading.pending_restart ? paint.yellow(' (after a restart)') : ''}`,
+    `${text(reading.value)}${reading.pending_restart ? paint.yellow(' (after a restart)') : ''}`,
     reading.unit ?? '',
     reading.source,
-    valueText(reading.default),
+    text(reading.default),
     reading.requires === 'fixed' ? paint.dim('cannot change') : reading.requires,
   ]), paint)
+  return table + more
 }
 
 export function renderParameter(parameter: ApiParameter, reading: ApiParameterReading | undefined, paint: Paint): string {
@@ -40,7 +50,7 @@ export function renderParameter(parameter: ApiParameter, reading: ApiParameterRe
 export function renderDifferences(differences: ResponseOf<'configuration.diff'>['differences'], left: string, right: string, paint: Paint): string {
   if (differences.length === 0) return `${left} and ${right} have the same parameters.\n`
   return renderTable(columnsOf('PARAMETER', left, right, 'UNIT'), differences.map((difference) => [
-    paint.bold(difference.name), valueText(difference.left), valueText(difference.right), difference.unit ?? '',
+    paint.bold(difference.name), cell(difference.left), cell(difference.right), difference.unit ?? '',
   ]), paint)
 }
 

@@ -59,21 +59,23 @@ const protectionText = ({backup}: ApiInstance, paint: Paint): string =>
   backup.enabled ? 'backups on' : paint.yellow(`not protected: ${backup.reason ?? 'no backups yet'}`)
 
 export function renderInstance(instance: ApiInstance, now: number, paint: Paint): string {
-  const reason = instance.status_reason === null ? '' : `  ${paint.dim(instance.status_reason)}`
+  // What is about backups is said in its own line.
+  const isKnown = instance.status_reason === null || (instance.backup.reason !== null && instance.status_reason.endsWith(instance.backup.reason))
+  const reason = isKnown ? '' : `  ${paint.dim(instance.status_reason ?? '')}`
   const wanted = instance.wanted_status === instance.status ? '' : paint.dim(`  (wanted: ${instance.wanted_status})`)
-  const parameters = Object.entries(instance.configuration.parameters)
+  const set = Object.keys(instance.configuration.parameters).length
   const head = `${paint.bold(instance.name)}  ${paintStatus(instance.status, paint)}${wanted}${reason}\n`
   const details = renderDetails([
     ['engine', `${instance.engine} ${instance.version} on ${instance.runtime}`],
     ['endpoint', address(instance.endpoint)],
     ['read-only', address(instance.read_only_endpoint)],
     ['database', `${instance.database}, as ${instance.username}`],
-    ['encryption', `TLS ${instance.tls.min_version} or newer in transit; data on disk ${instance.configuration.security_config.encryption_at_rest ? 'encrypted' : paint.yellow('not encrypted')}`],
+    ['encryption', `${instance.tls.min_version} or newer in transit; data on disk ${instance.configuration.security_config.encryption_at_rest ? 'encrypted' : paint.yellow('not encrypted')}`],
     ['backups', protectionText(instance, paint)],
     ['size', sizeText(instance.size)],
     ['limits', limitLines(instance)],
     ['template', instance.configuration.template ?? undefined],
-    ['parameters', parameters.length === 0 ? undefined : parameters.map(([name, value]) => `${name} = ${value}`).join('\n')],
+    ['parameters', set === 0 ? 'all at their defaults' : `${set} set by size, template or hand: dbaas config show ${instance.name}`],
     ['deletion', instance.protected ? 'protected' : undefined],
     ['expires', instance.expires_at === null ? undefined : `${fromNow(instance.expires_at, now)} (${instance.expires_at})`],
     ['created', `${fromNow(instance.created_at, now)} (${instance.created_at})`],
@@ -100,7 +102,7 @@ function renderNodes({nodes}: ApiInstance, paint: Paint): string {
 /** After a create: what there is now, how to get in, and what it lacks. */
 export function renderCreated(instance: ApiInstance, operation: ApiOperation, paint: Paint): string {
   const took = operation.ended_at === null ? '' : `  ${paint.dim(formatDuration(Date.parse(operation.ended_at) - Date.parse(operation.created_at)))}`
-  const head = `${paint.green('✓')} ${paint.bold(instance.name)} is ${instance.status}: ${instance.engine} ${instance.version}, TLS ${instance.tls.min_version}${took}\n`
+  const head = `${paint.green('✓')} ${paint.bold(instance.name)} is ${instance.status}: ${instance.engine} ${instance.version}, ${instance.tls.min_version}${took}\n`
   return head + renderDetails([
     ['endpoint', address(instance.endpoint)],
     ['connect', paint.cyan(`dbaas connect ${instance.name}`)],

@@ -38,7 +38,7 @@ export function renderEngines(engines: readonly ApiEngine[], paint: Paint): stri
 export function renderChecks(checks: readonly ApiCheck[], paint: Paint): string {
   const marks = {ok: paint.green('✓'), note: paint.cyan('i'), warning: paint.yellow('!'), problem: paint.red('✗')}
   return checks.map((check) =>
-    `${marks[check.level]} ${paint.bold(check.name)}  ${check.message}\n${check.suggestion === null ? '' : `    ${paint.cyan('→')} ${check.suggestion}\n`}`).join('')
+    `${marks[check.level]} ${paint.bold(check.name)}  ${check.message}\n${check.suggestion === null || check.level === 'ok' ? '' : `    ${paint.cyan('→')} ${check.suggestion}\n`}`).join('')
 }
 
 export function renderAudit(entries: readonly ApiAuditEntry[], paint: Paint): string {

@@ -5,7 +5,7 @@
  */
 import type {Cgroups} from './cgroups.js'
 import type {Place} from './places.js'
-import {snapshot, withDescendants, type ProcessInfo, type Snapshot} from './processes.js'
+import {ancestry, snapshot, withDescendants, type ProcessInfo, type Snapshot} from './processes.js'
 import type {ServiceUser} from './service-user.js'
 
 export interface Belonging {
@@ -70,6 +70,6 @@ export const worksIn = (info: ProcessInfo, place: Place): boolean =>
 
 /** Never ourselves, nor what we descend from: a test or a shell started by a database's own program, say. */
 function without(all: Snapshot, pids: Set<number>): ProcessInfo[] {
-  for (let pid: number | undefined = process.pid; pid !== undefined && pid > 1; pid = all.byPid.get(pid)?.parent) pids.delete(pid)
+  for (const pid of ancestry(process.pid)) pids.delete(pid)
   return [...pids].flatMap((pid) => all.byPid.get(pid) ?? [])
 }

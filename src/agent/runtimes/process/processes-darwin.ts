@@ -33,6 +33,8 @@ export function cpuSecondsOf(pid: number): number {
   return parts.some(Number.isNaN) ? 0 : parts.reduce((sum, part) => sum * 60 + part, 0)
 }
 
+export const parentOf = (pid: number): number | undefined => Number(output('/bin/ps', ['-o', 'ppid=', '-p', String(pid)]).trim()) || undefined
+
 export const memoryOf = (pid: number): number => Number(output('/bin/ps', ['-o', 'rss=', '-p', String(pid)]).trim() || 0) * 1024
 
 export function snapshot(uid: number): Map<number, ProcessInfo> {
@@ -42,15 +44,14 @@ export function snapshot(uid: number): Map<number, ProcessInfo> {
   for (const line of output('/bin/ps', ['-A', '-E', '-ww', '-o', 'pid=,ppid=,uid=,stat=,lstart=,command=']).split('\n')) {
     const match = /^\s*(\d+)\s+(\d+)\s+(-?\d+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+[\d:]+\s+\d+)\s+(.*)$/.exec(line)
     if (!match || (match[4] as string).startsWith('Z')) continue
+    if (Number(match[3]) >>> 0 !== uid) continue
     const pid = Number(match[1])
-    const owner = Number(match[3]) >>> 0
     const command = match[6] as string
-    const mine = owner === uid
-    const variable = (name: string) => (mine ? new RegExp(`(?:^|\\s)${name}=(\\S*)`).exec(command)?.[1] : undefined)
-    const program = mine ? basename(command.split(' ')[0] ?? '') : ''
+    const variable = (name: string) => new RegExp(`(?:^|\\s)${name}=(\\S*)`).exec(command)?.[1]
+    const program = basename(command.split(' ')[0] ?? '')
     found.set(pid, {
-      pid, parent: Number(match[2]), startTicks: parseStart(match[5] as string) ?? 0, uid: owner, program,
-      executable: mine ? program.replace(/:$/, '') : undefined, workingFolder: folders.get(pid),
+      pid, parent: Number(match[2]), startTicks: parseStart(match[5] as string) ?? 0, program,
+      executable: program.replace(/:$/, ''), workingFolder: folders.get(pid),
       site: variable(siteVariable), node: variable(nodeVariable), role: variable(roleVariable),
     })
   }

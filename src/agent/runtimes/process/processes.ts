@@ -2,7 +2,7 @@
  * What processes exist. A pid alone names nobody: it is reused. A process is known by pid, the moment it started
  * (clock ticks since boot) and the boot it belongs to. A zombie runs nothing and holds nothing: it counts as dead.
  */
-import {readFileSync, readdirSync, readlinkSync, statSync} from 'node:fs'
+import {closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, statSync} from 'node:fs'
 import {basename} from 'node:path'
 import {nodeVariable, roleVariable, siteVariable} from './environment.js'
 import * as darwin from './processes-darwin.js'
@@ -17,7 +17,6 @@ export interface ProcessInfo {
   readonly pid: number
   readonly parent: number
   readonly startTicks: number
-  readonly uid: number
   /** Base name of its first argument: `postgres`; a server's children may rewrite theirs. */
   readonly program: string
   /** Base name of the file it executes, undefined where that may not be seen. */
@@ -28,7 +27,7 @@ export interface ProcessInfo {
   readonly role: string | undefined
 }
 
-/** Every live process, with what its owner may see of it; details only for those of `uid`. */
+/** The live processes of one user. */
 export interface Snapshot {
   readonly byPid: ReadonlyMap<number, ProcessInfo>
 }
@@ -67,7 +66,7 @@ export function parseStat(text: string): Stat | undefined {
 
 function statOf(pid: number): Stat | undefined {
   try {
-    return parseStat(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+    return parseStat(slurp(`/proc/${pid}/stat`))
   } catch {
     return undefined
   }
@@ -124,23 +123,44 @@ export function snapshot(uid: number): Snapshot {
   return {byPid}
 }
 
+/** A thousand processes of others cost a thousand stat calls, and no more: servers are all of one user. */
 function look(pid: number, uid: number): ProcessInfo | undefined {
+  if (attempt(() => statSync(`/proc/${pid}`).uid) !== uid) return undefined
   const stat = statOf(pid)
   if (!stat || isDead(stat.state)) return undefined
-  const owner = attempt(() => statSync(`/proc/${pid}`).uid) ?? -1
-  const base = {pid, parent: stat.parent, startTicks: stat.startTicks, uid: owner}
-  if (owner !== uid) {
-    return {...base, program: '', executable: undefined, workingFolder: undefined, site: undefined, node: undefined, role: undefined}
-  }
-  const environment = attempt(() => readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')) ?? []
+  const environment = (attempt(() => slurp(`/proc/${pid}/environ`)) ?? '').split('\0')
   const variable = (name: string) => environment.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1)
   const executable = attempt(() => readlinkSync(`/proc/${pid}/exe`))
   return {
-    ...base,
-    program: basename(attempt(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')[0]) ?? ''),
+    pid, parent: stat.parent, startTicks: stat.startTicks,
+    program: basename(attempt(() => slurp(`/proc/${pid}/cmdline`).split('\0')[0]) ?? ''),
     executable: executable === undefined ? undefined : basename(withoutDeleted(executable)),
     workingFolder: map(attempt(() => readlinkSync(`/proc/${pid}/cwd`)), withoutDeleted),
     site: variable(siteVariable), node: variable(nodeVariable), role: variable(roleVariable),
+  }
+}
+
+/** Pids of the process itself and of all it descends from, nearest first. */
+export function ancestry(pid: number): number[] {
+  const line: number[] = []
+  for (let at: number | undefined = pid; at !== undefined && at > 1 && !line.includes(at);) {
+    line.push(at)
+    at = onDarwin ? darwin.parentOf(at) : statOf(at)?.parent
+  }
+  return line
+}
+
+const page = Buffer.allocUnsafe(64 * 1024)
+
+/** readFileSync asks for the size first, which is 0 for these files, and allocates for each: twice the time. */
+function slurp(path: string): string {
+  const fd = openSync(path, 'r')
+  try {
+    let text = ''
+    for (let n = readSync(fd, page); n > 0; n = readSync(fd, page)) text += page.toString('latin1', 0, n)
+    return text
+  } finally {
+    closeSync(fd)
   }
 }
 

@@ -51,7 +51,7 @@ describe('the identity of a process', () => {
   it('has the descendants that any tree of parents says', () => {
     const tree = fc.array(fc.nat(), {minLength: 1, maxLength: 40})
     fc.assert(fc.property(tree, fc.nat(), (parents, root) => {
-      const blank = {startTicks: 0, uid: 0, program: '', executable: undefined, workingFolder: undefined, site: undefined, node: undefined, role: undefined}
+      const blank = {startTicks: 0, program: '', executable: undefined, workingFolder: undefined, site: undefined, node: undefined, role: undefined}
       const byPid = new Map<number, ProcessInfo>(parents.map((parent, pid) => [pid, {...blank, pid, parent: pid === 0 ? -1 : parent % pid}]))
       const start = root % parents.length
       const isBelow = (pid: number): boolean => pid === start || (pid > start && isBelow(byPid.get(pid)?.parent ?? -1))

@@ -17,9 +17,7 @@ describe('engines and templates added at run time', function () {
     assert.equal((await agent.create({name: 'steady', engine: 'postgresql', size: 'micro', parameters: {work_mem: '5MB'}})).status, 'succeeded')
   })
   after(async () => {
-    if (!agent) return
-    await agent.remove('steady')
-    await agent.dispose()
+    await agent?.dispose()
   })
 
   async function state(): Promise<unknown> {

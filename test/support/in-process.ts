@@ -35,7 +35,8 @@ export async function startInProcess(name: string, options: InProcessOptions = {
   const site = temporarySite(name)
   const {version} = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {version: string}
   const app = await startApp({
-    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, log: () => undefined, poolSize: options.poolSize ?? 2,
+    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2,
+    log: (message, facts) => void (process.env.DBAAS_TEST_LOG && console.error(message, facts)),
     ...(options.engines ? {engines: options.engines} : {}), ...(options.probe ? {probe: options.probe} : {}),
     ...(options.now ? {clock: {now: options.now}} : {}),
   })

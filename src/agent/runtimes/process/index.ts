@@ -53,6 +53,12 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
 
   const pool = createPool({
     dataRoot, user, places, hostIn, serverProgram,
+    async ensureSoftware({engine, version}) {
+      if (await software.locate(engine, version)) return
+      throw new DbaasError('ENGINE_NOT_INSTALLED', `${engine} ${version} is not installed on this site`, {
+        details: {engine, version}, suggestions: [`dbaas engines install ${engine}@${version}`],
+      })
+    },
     async startIn(place, {engine, version}, command) {
       await supervisor.start({place, serverProgram: serverProgram(engine), bin: software.bin(engine, version), size: null}, command)
     },

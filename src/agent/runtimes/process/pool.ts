@@ -22,6 +22,8 @@ export interface PoolOptions {
   readonly places: Places
   hostIn(place: Place, software: Software, options: {port: number; background: boolean}): Host
   serverProgram(engine: string): string
+  /** The programs are there when it returns: the bundled ones are put into the store on first use. */
+  ensureSoftware(software: Software): Promise<void>
   startIn(place: Place, software: Software, command: ServerCommand): Promise<void>
   /** Kills whatever runs in a place. */
   clear(what: Belonging): Promise<void>
@@ -35,7 +37,7 @@ interface Software {
 const draftPrefix = '.tmp-'
 
 export function createPool(options: PoolOptions): DataPool {
-  const {user, places, hostIn, serverProgram, startIn, clear} = options
+  const {user, places, hostIn, serverProgram, ensureSoftware, startIn, clear} = options
   const root = join(options.dataRoot, 'pool')
   const scratchRoot = join(options.dataRoot, 'scratch')
   const passage = user.separate ? 0o711 : 0o700
@@ -57,6 +59,7 @@ export function createPool(options: PoolOptions): DataPool {
 
   const prepare: DataPool['prepare'] = (key, software, initialise) =>
     atEdge(`prepare a data directory for ${key}`, async () => {
+      await ensureSoftware(software)
       const folder = folderOf(key)
       const id = randomUUID()
       const place = placeIn(join(folder, `${draftPrefix}${id}`), `pool-${id}`)
@@ -129,6 +132,7 @@ export function createPool(options: PoolOptions): DataPool {
 
   const scratch: DataPool['scratch'] = (software, use) =>
     atEdge(`use a scratch place for ${software.engine} ${software.version}`, async () => {
+      await ensureSoftware(software)
       const id = randomUUID()
       const place = placeIn(join(scratchRoot, id), `scratch-${id}`)
       active.add(place.folder)

@@ -109,3 +109,14 @@ function invalid(name: string, value: string, because: string, definition: {min:
     suggestions: ['dbaas config explain NAME ' + name],
   })
 }
+
+/** Servers take parameter names in any case; records and files hold them in lower case. Throws INVALID_REQUEST for doubles. */
+export function canonicalNames(values: Readonly<Record<string, string>>): Record<string, string> {
+  const result: Record<string, string> = {}
+  for (const [name, value] of Object.entries(values)) {
+    const canonical = name.toLowerCase()
+    if (Object.hasOwn(result, canonical)) throw new DbaasError('INVALID_REQUEST', `${canonical} is given twice`, {details: {parameter: canonical}})
+    result[canonical] = value
+  }
+  return result
+}

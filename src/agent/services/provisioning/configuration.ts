@@ -7,7 +7,7 @@ import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '..
 import type {Engine} from '../../../engines/engine.js'
 import type {ServiceContext} from '../context.js'
 import type {ConfigurationApi, Idempotency, Planned, Started} from '../contract.js'
-import type {Catalogues} from './catalogues.js'
+import {canonicalNames, type Catalogues} from './catalogues.js'
 import {reconfigureKind, type ReconfigureInput} from './reconfigure.workflow.js'
 import {restartGap} from './lifecycle.workflows.js'
 import type {InstancesService} from './service.js'
@@ -70,8 +70,8 @@ export function createConfigurationService(options: {
     const instance = await instances.find(principal, ref)
     const subject = await servers.load(instance.id)
     const {engine, runtime} = subject
-    const set = body.set ?? {}
-    const unset = body.unset ?? []
+    const set = canonicalNames(body.set ?? {})
+    const unset = (body.unset ?? []).map((name) => name.toLowerCase())
     for (const name of unset) {
       if (Object.hasOwn(set, name)) throw new DbaasError('INVALID_REQUEST', `${name} is both set and unset`)
     }
@@ -164,7 +164,7 @@ export function createConfigurationService(options: {
     async parameter(principal, engineName, version, name) {
       authorize(principal, 'read', `engine/${engineName}`)
       const found = await definitionsOf(engineName, version)
-      return parameterView(catalogues.definitionOf(found.engine, found.catalogue, found.version, name))
+      return parameterView(catalogues.definitionOf(found.engine, found.catalogue, found.version, name.toLowerCase()))
     },
     templates: (principal, engine) => templates.list(principal, engine),
     template: (principal, engine, name) => templates.get(principal, engine, name),

@@ -51,7 +51,11 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       },
       initialise: {
         async run({input, progress, signal}) {
-          const {engine, runtime, placement, host, instance} = await servers.load(input.instanceId)
+          const subject = await servers.load(input.instanceId)
+          const {engine, runtime, placement, host, instance} = subject
+          // the certificate is made meanwhile; the next step finds it
+          const certificate = servers.settingsOf(subject)
+          certificate.catch(() => undefined)
           if (await engine.lifecycle.isInitialised(host)) return next('configure')
           if (await runtime.pool.claim(engine.lifecycle.poolKey(instance.version), placement)) return next('configure')
           signal.throwIfAborted()
@@ -59,6 +63,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           await host.remove(host.paths.data)
           await runtime.place(placement)
           await engine.lifecycle.initialise(host, instance.version)
+          await certificate
           return next('configure')
         },
       },

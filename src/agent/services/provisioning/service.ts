@@ -12,7 +12,7 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, InstancesApi, Planned, Started} from '../contract.js'
 import {admit} from './admission.js'
-import type {Catalogues} from './catalogues.js'
+import {canonicalNames, type Catalogues} from './catalogues.js'
 import {createKind, type CreateInput} from './create.workflow.js'
 import {deleteKind, type DeleteInput} from './delete.workflow.js'
 import {restartGap, restartKind, startKind, stopKind} from './lifecycle.workflows.js'
@@ -126,7 +126,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       })
     }
     const version = await resolveVersion(engine, runtime, body.version, options.platform)
-    const layers = await layersFor({engine, size, version, template: body.template, user: body.parameters ?? {}, templates, principal})
+    const layers = await layersFor({engine, size, version, template: body.template, user: canonicalNames(body.parameters ?? {}), templates, principal})
     const asked = {...layers.template, ...layers.user}
     const facts = await runtime.facts()
     // the quick refusal first: reading a catalogue may take a server start

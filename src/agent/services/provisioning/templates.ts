@@ -9,7 +9,7 @@ import {nearest} from '../../../core/nearest.js'
 import {isoTime} from '../../../core/time.js'
 import type {Engine} from '../../../engines/engine.js'
 import type {ServiceContext} from '../context.js'
-import type {Catalogues} from './catalogues.js'
+import {canonicalNames, type Catalogues} from './catalogues.js'
 import {resolveVersion} from '../versions.js'
 
 export interface Templates {
@@ -89,10 +89,11 @@ export function createTemplates(context: ServiceContext, catalogues: Catalogues,
       refuseBuiltIn(engine, name)
       const runtime = context.runtimes.get(context.runtimes.default)
       const version = await resolveVersion(engine, runtime, body.version, platform)
-      await catalogues.check(engine, runtime, version, body.parameters, {...engine.config.fromSize(resolveSize({}), version), ...body.parameters})
+      const parameters = canonicalNames(body.parameters)
+      await catalogues.check(engine, runtime, version, parameters, {...engine.config.fromSize(resolveSize({}), version), ...parameters})
       await store.transact(scopeOf(principal), async (tx) => {
         await tx.templates.put({
-          tenantId: principal.tenantId, engine: engine.name, name, description: body.description ?? '', parameters: body.parameters, updatedAt: clock.now(),
+          tenantId: principal.tenantId, engine: engine.name, name, description: body.description ?? '', parameters, updatedAt: clock.now(),
         })
         await tx.audit(audit(principal, 'templates.save', engine, name))
       })

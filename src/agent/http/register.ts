@@ -1,5 +1,5 @@
 /** The routes of the endpoint table: from a Fastify request to a plain call, and from its answer to a response. */
-import type {FastifyInstance, FastifyReply, FastifyRequest, FastifySchema} from 'fastify'
+import type {FastifyInstance, FastifyReply, FastifyRequest} from 'fastify'
 import Type from 'typebox'
 import type {TSchema} from 'typebox'
 import {endpointIds, endpointPaths, idempotencyHeader} from '../../core/api/paths.js'
@@ -13,7 +13,7 @@ import {responseHeaders} from './served.js'
 import type {Served} from './served.js'
 import {sendEvents, sendText} from './streaming.js'
 import {checkOf} from './validation.js'
-import type {RequestPart} from './validation.js'
+import type {Check} from './validation.js'
 
 /** Throws when the body is not what the endpoint's schema says of that status. */
 export type ResponseCheck = (id: EndpointId, status: number, schema: TSchema, body: unknown) => void
@@ -45,7 +45,10 @@ interface JsonAnswer {
 type LooseHandler = (call: Call<EndpointId>, services: Services) => Promise<JsonAnswer | TextAnswer | EventsAnswer>
 
 const nothing = Type.Object({}, {additionalProperties: false})
-const partOf: Readonly<Record<string, RequestPart>> = {body: 'body', querystring: 'query', params: 'params'}
+interface Checks {
+  readonly query: Check
+  readonly body: Check | undefined
+}
 
 export function registerEndpoints(app: FastifyInstance, options: RegisterOptions): void {
   for (const id of endpointIds) {
@@ -53,33 +56,26 @@ export function registerEndpoints(app: FastifyInstance, options: RegisterOptions
     const schemas: LooseSchemas = endpointSchemas[id]
     const body = method === 'GET' ? undefined : schemas.body ?? nothing
     const bodyIsOptional = body !== undefined && ((body as {required?: readonly string[]}).required ?? []).length === 0
-    const schema: FastifySchema = {
-      querystring: schemas.query ?? nothing,
-      ...(schemas.params ? {params: schemas.params} : {}),
-      ...(body ? {body} : {}),
-    }
+    const checks: Checks = {query: checkOf('query', schemas.query ?? nothing), body: body && checkOf('body', body)}
     app.route({
-      method, url: path.replace(/\{(\w+)\}/g, ':$1'), schema, config: {bodyIsOptional},
+      method, url: path.replace(/\{(\w+)\}/g, ':$1'), config: {bodyIsOptional},
       exposeHeadRoute: method === 'GET' && !Object.values(schemas.responses).some((response) => typeof response === 'string'),
-      validatorCompiler: ({schema: part, httpPart}) => {
-        const check = checkOf(partOf[httpPart ?? ''] as RequestPart, part as TSchema)
-        return (value: unknown) => {
-          const error = check(value)
-          return error ? {error} : {value}
-        }
-      },
-      preValidation: async (request) => {
-        if (bodyIsOptional && request.body === undefined) request.body = {}
-      },
-      handler: (request, reply) => serve(id, request, reply, options),
+      handler: (request, reply) => serve(id, checks, request, reply, options),
     })
   }
 }
 
-async function serve(id: EndpointId, request: FastifyRequest, reply: FastifyReply, options: RegisterOptions): Promise<FastifyReply> {
+/**
+ * Checked here and not by Fastify's hook, which cannot tell an absent body from `null`, and compiles every schema
+ * before the server may listen.
+ */
+async function serve(id: EndpointId, checks: Checks, request: FastifyRequest, reply: FastifyReply, options: RegisterOptions): Promise<FastifyReply> {
   const served = request.served as Served
   const {mutates} = endpointPaths[id]
   const handle = handlers[id] as unknown as LooseHandler
+  if (request.body === undefined && request.routeOptions.config.bodyIsOptional) request.body = {}
+  const failure = await checks.query(request.query) ?? await checks.body?.(request.body)
+  if (failure) throw failure
   const answer = await handle({
     principal: served.principal, params: request.params, query: request.query, body: request.body,
     idempotency: mutates ? idempotencyOf(request.headers[idempotencyHeader], request.method, request.url, request.body) : undefined,

@@ -1,35 +1,43 @@
 /**
- * Requests against their schemas, by ajv. Compiled when a schema is first needed: the agent starts for the sake of
- * one command, and most of a hundred schemas are never used.
+ * Requests against their schemas, by ajv. It is loaded, and a schema compiled, when first needed: the agent starts for
+ * the sake of one command, and most of the schemas are never used.
  */
-import {Ajv} from 'ajv'
-import type {ErrorObject, ValidateFunction} from 'ajv'
+import type {Ajv, ErrorObject, ValidateFunction} from 'ajv'
 import type {TSchema} from 'typebox'
 import {DbaasError} from '../../core/errors.js'
 import {nearest} from '../../core/nearest.js'
 
-export type RequestPart = 'body' | 'query' | 'params'
-export type Check = (value: unknown) => DbaasError | undefined
+/** Not the path: its parts are text, and no schema asks more of them. */
+export type RequestPart = 'body' | 'query'
+export type Check = (value: unknown) => Promise<DbaasError | undefined>
 
 // Inputs have no formats; ids of nested schemas repeat from root to root and must not be registered.
 const settings = {validateFormats: false, addUsedSchema: false, strict: true} as const
-let strict: Ajv | undefined
-let coercing: Ajv | undefined
+let compilers: Promise<Record<RequestPart, Ajv>> | undefined
+
+const loadCompilers = async (): Promise<Record<RequestPart, Ajv>> => {
+  const {Ajv} = await import('ajv')
+  return {body: new Ajv(settings), query: new Ajv({...settings, coerceTypes: true})}
+}
 
 /**
- * A check that returns INVALID_REQUEST naming the field, never its value (it may be a secret), or undefined. Of a
+ * A check that gives INVALID_REQUEST naming the field, never its value (it may be a secret), or undefined. Of a
  * query, numbers and booleans are text, and are converted in place.
  */
 export function checkOf(part: RequestPart, schema: TSchema): Check {
+  const {required = []} = schema as {required?: readonly string[]}
   let validate: ValidateFunction | undefined
-  return (value) => {
+  return async (value) => {
     if (value === undefined) return new DbaasError('INVALID_REQUEST', `the ${part} is missing`, {suggestions: ['send a JSON object']})
-    validate ??= part === 'query'
-      ? (coercing ??= new Ajv({...settings, coerceTypes: true})).compile(schema)
-      : (strict ??= new Ajv(settings)).compile(schema)
+    if (required.length === 0 && isEmptyObject(value)) return undefined
+    validate ??= (await (compilers ??= loadCompilers()))[part].compile(schema)
     return validate(value) ? undefined : explain(part, schema, validate.errors ?? [])
   }
 }
+
+/** Most requests, which then need no compiler at all. */
+const isEmptyObject = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.keys(value).length === 0
 
 const short = (name: string): string => (name.length > 80 ? `${name.slice(0, 80)}…` : name)
 

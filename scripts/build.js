@@ -2,8 +2,9 @@
  * Builds dist/: the CLI as one CommonJS file, the agent as one bundle, the endpoint process as one self-contained
  * file; then the manifest, from which oclif knows the commands.
  *
- * One CommonJS file, not an ES module for each command: measured on Node 20 (`list --json`, median above `node -e 0`)
- * 71 ms against 93 ms, because the ES module loader takes a millisecond or two for every file.
+ * The CLI is CommonJS in one file, not ES modules in many: measured on Node 20 (`list --json`, median above
+ * `node -e 0`) 71 ms against 93 ms, because the ES module loader takes a millisecond or two for every file. The agent is
+ * not split either: in a split bundle the dynamic import of a CommonJS package has lost its named exports.
  *
  *   node scripts/build.js          everything, minified
  *   node scripts/build.js --dev    readable, with source maps
@@ -86,8 +87,7 @@ export async function buildAll({dev = false} = {}) {
       }),
       build({
         ...shared, ...style, banner: requireInModules,
-        entryPoints: {main: 'src/agent/main.ts'},
-        format: 'esm', outdir: join(out, 'agent'), splitting: true, chunkNames: 'chunks/[name]-[hash]',
+        entryPoints: {main: 'src/agent/main.ts'}, format: 'esm', outdir: join(out, 'agent'),
       }),
       buildEndpoint(join(out, 'endpoint/endpoint.js')),
     ])

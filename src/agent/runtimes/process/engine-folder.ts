@@ -118,7 +118,12 @@ export async function copyPackage(from: string, to: string): Promise<void> {
       await chmod(file.target, wanted)
     }
   }
-  await Promise.all(Array.from({length: width}, work))
+  // all of them have ended before an error is told: none may write into a folder that is being removed
+  const outcomes = await Promise.allSettled(Array.from({length: width}, () => work().catch((error: unknown) => {
+    files.length = 0
+    throw error
+  })))
+  for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
 }
 
 /** `path` below `root`, or INTEGRITY_MISMATCH: a package has no business elsewhere. */

@@ -13,7 +13,9 @@ export const errnoOf = (error: unknown): string => String((error as {code?: unkn
 export function translateSystem(error: unknown, doing: string): unknown {
   if (error instanceof DbaasError || typeof (error as {errno?: unknown} | null)?.errno !== 'number') return error
   const code = errnoOf(error)
-  const path = (error as {path?: unknown} | null)?.path
+  // of a copy, what cannot be written is the destination
+  const {dest, path: source} = error as {dest?: unknown; path?: unknown}
+  const path = dest ?? source
   const details = {errno: code, ...(typeof path === 'string' ? {path} : {})}
   const where = typeof path === 'string' ? `: ${path}` : ''
   if (code === 'ENOSPC' || code === 'EDQUOT') {

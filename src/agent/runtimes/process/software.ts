@@ -103,7 +103,7 @@ export function createSoftware(options: {
   }
 
   const locate = (engine: string, version: string): Promise<InstalledVersion | undefined> =>
-    atEdge(`find ${engine} ${version}`, async () => {
+    atEdge(`put ${engine} ${version} into the engine store`, async () => {
       await removeDamaged(engine, version)
       const ours = stored(engine, version)
       if (ours) return ours

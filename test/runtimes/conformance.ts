@@ -331,7 +331,10 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       const node = placement()
       await runtime.place(node)
       const host = runtime.host(node)
-      const said = await host.exec(['/bin/sh', '-c', 'cat; echo "$HOME|$LANG|$TZ|$X|$DBAAS_SECRET_OF_TEST"; echo no >&2; exit 5'], {stdin: 'in\n', env: {X: 'y'}})
+      process.env.DBAAS_SECRET_OF_TEST = 'of the agent alone'
+      const script = 'cat; echo "$HOME|$LANG|$TZ|$X|$DBAAS_SECRET_OF_TEST"; echo no >&2; exit 5'
+      const said = await host.exec(['/bin/sh', '-c', script], {stdin: 'in\n', env: {X: 'y'}})
+      delete process.env.DBAAS_SECRET_OF_TEST
       assert.deepEqual(said, {code: 5, stdout: `in\n${host.paths.tmp}|C|UTC|y|\n`, stderr: 'no\n', timedOut: false})
       const at = Date.now()
       const slow = await host.exec(['/bin/sh', '-c', 'sleep 30 & sleep 30'], {timeoutSeconds: 0.2})

@@ -31,17 +31,20 @@ export function readLabel(folder: string): Label | undefined {
 }
 
 /**
- * Fills a new folder with `fill`, makes the links, and puts it at `folder`, whose parent exists. Idempotent: one that is there, by us or by
- * somebody faster, is kept.
+ * Fills a new folder with `fill`, makes the links, and puts it at `folder`, whose parent exists. Idempotent: one that
+ * is there, by us or by somebody faster, is kept.
  */
-export async function build(folder: string, known: KnownVersion, source: Label['source'], fill: (draft: string) => Promise<void>): Promise<void> {
+export async function build(
+  folder: string, known: KnownVersion, source: Label['source'], fill: (draft: string) => Promise<void>,
+): Promise<void> {
   const draft = join(dirname(folder), `.tmp-${randomBytes(8).toString('hex')}`)
   try {
     await makeFolder(draft, 0o755)
     await fill(draft)
     if (known.linksFile !== null) await makeLinks(draft, known.linksFile)
     const {files, bytes} = measure(draft)
-    await writeFile(join(draft, labelName), JSON.stringify({source, binFolder: known.binFolder, files, bytes} satisfies Label), {mode: 0o644})
+    const label: Label = {source, binFolder: known.binFolder, files, bytes}
+    await writeFile(join(draft, labelName), JSON.stringify(label))
     await chmod(join(draft, labelName), 0o644)
     await rename(draft, folder)
     await syncFolder(dirname(folder))

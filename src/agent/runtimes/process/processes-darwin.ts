@@ -6,7 +6,9 @@ import type {ProcessInfo} from './processes.js'
 
 function output(program: string, args: readonly string[]): string {
   try {
-    return execFileSync(program, [...args], {encoding: 'utf8', env: {LANG: 'C', TZ: 'UTC'}, stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 26})
+    return execFileSync(program, [...args], {
+      encoding: 'utf8', env: {LANG: 'C', TZ: 'UTC'}, stdio: ['ignore', 'pipe', 'ignore'], maxBuffer: 2 ** 26,
+    })
   } catch (error) {
     // ps and lsof end with 1 when one of several processes is gone; what they printed is still true
     return String((error as {stdout?: unknown}).stdout ?? '')
@@ -33,7 +35,8 @@ export function cpuSecondsOf(pid: number): number {
   return parts.some(Number.isNaN) ? 0 : parts.reduce((sum, part) => sum * 60 + part, 0)
 }
 
-export const parentOf = (pid: number): number | undefined => Number(output('/bin/ps', ['-o', 'ppid=', '-p', String(pid)]).trim()) || undefined
+export const parentOf = (pid: number): number | undefined =>
+  Number(output('/bin/ps', ['-o', 'ppid=', '-p', String(pid)]).trim()) || undefined
 
 export const memoryOf = (pid: number): number => Number(output('/bin/ps', ['-o', 'rss=', '-p', String(pid)]).trim() || 0) * 1024
 

@@ -39,7 +39,8 @@ export function createSoftware(options: {
 
   function folderOf(engine: string, version: string): string {
     for (const part of [engine, version]) {
-      if (!/^[A-Za-z0-9][A-Za-z0-9._+-]*$/.test(part)) throw new DbaasError('INTERNAL', `"${part}" cannot name a folder of the engine store`)
+      if (/^[A-Za-z0-9][A-Za-z0-9._+-]*$/.test(part)) continue
+      throw new DbaasError('INTERNAL', `"${part}" cannot name a folder of the engine store`)
     }
     return join(root, engine, version)
   }

@@ -1,43 +1,110 @@
 /** The services as the HTTP layer sees them, with plain objects behind: for tests of the server and the client alone. */
 import type {ApiInstance, ApiOperation, ApiPlan, ApiTemplate} from '../../src/core/api/schemas.js'
 import {DbaasError} from '../../src/core/errors.js'
-import type {Idempotency, Planned, RequestSink, Services, Started, StartedBare} from '../../src/agent/services/contract.js'
+import type {
+  Idempotency,
+  Planned,
+  RequestSink,
+  Services,
+  Started,
+  StartedBare,
+} from '../../src/agent/services/contract.js'
 
 const at = '2026-11-23T17:22:00.000Z'
 const digits = (n: number): string => String(n).padStart(26, '0')
 
 export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiInstance => ({
-  id: `ins_${digits(n)}`, name: `demo-${n}`, tenant_id: 'default', engine: 'postgresql', version: '18.4', status: 'running',
-  status_reason: n % 2 === 0 ? null : 'backups are off: not protected', wanted_status: 'running', runtime: 'process',
+  id: `ins_${digits(n)}`,
+  name: `demo-${n}`,
+  tenant_id: 'default',
+  engine: 'postgresql',
+  version: '18.4',
+  status: 'running',
+  status_reason: n % 2 === 0 ? null : 'backups are off: not protected',
+  wanted_status: 'running',
+  runtime: 'process',
   size: {name: 'small', cpu: 1, memory_bytes: 1024 ** 3, storage_bytes: 10 * 1024 ** 3},
-  limits: {cpu: {enforced: true, because: null}, memory: {enforced: true, because: 'cgroup v1'}, storage: {enforced: false, because: 'no quota here'}},
-  endpoint: n % 3 === 0 ? null : {host: '127.0.0.1', port: 15_432 + n}, read_only_endpoint: null, database: 'app', username: 'app',
+  limits: {
+    cpu: {enforced: true, because: null},
+    memory: {enforced: true, because: 'cgroup v1'},
+    storage: {enforced: false, because: 'no quota here'},
+  },
+  endpoint: n % 3 === 0 ? null : {host: '127.0.0.1', port: 15_432 + n},
+  read_only_endpoint: null,
+  database: 'app',
+  username: 'app',
   high_availability: false,
-  nodes: [{
-    id: `nod_${digits(n)}`, name: 'n1', role: 'primary', sync_state: 'none', status: 'running', status_reason: null, wanted_status: 'running',
-    endpoint: {host: '127.0.0.1', port: 25_432 + n}, timeline: 1, lsn: '0/1A2B3C8', lag_bytes: null, lag_seconds: null, last_sync: null, pid: 4711,
-  }],
+  nodes: [
+    {
+      id: `nod_${digits(n)}`,
+      name: 'n1',
+      role: 'primary',
+      sync_state: 'none',
+      status: 'running',
+      status_reason: null,
+      wanted_status: 'running',
+      endpoint: {host: '127.0.0.1', port: 25_432 + n},
+      timeline: 1,
+      lsn: '0/1A2B3C8',
+      lag_bytes: null,
+      lag_seconds: null,
+      last_sync: null,
+      pid: 4711,
+    },
+  ],
   backup: {enabled: false, reason: 'not available yet'},
   configuration: {
-    engine: 'postgresql', version: '18.4', parameters: {work_mem: '64MB', 'a.b': 'ünïcode "quoted"\n'}, template: n % 2 === 0 ? null : 'oltp',
+    engine: 'postgresql',
+    version: '18.4',
+    parameters: {work_mem: '64MB', 'a.b': 'ünïcode "quoted"\n'},
+    template: n % 2 === 0 ? null : 'oltp',
     security_config: {tls_enabled: true, encryption_at_rest: false, customer_managed_key: null, network_acl: []},
   },
-  tls: {min_version: 'TLSv1.3', ca_file: '/home/ca.pem'}, protected: false, expires_at: null, created_at: at, updated_at: at, ...change,
+  tls: {min_version: 'TLSv1.3', ca_file: '/home/ca.pem'},
+  protected: false,
+  expires_at: null,
+  created_at: at,
+  updated_at: at,
+  ...change,
 })
 
 export const anOperation = (n: number, change: Partial<ApiOperation> = {}): ApiOperation => ({
-  id: `op_${digits(n)}`, kind: 'instance.create', status: 'running', tenant_id: 'default', instance_id: `ins_${digits(n)}`,
-  steps: [{name: 'place', status: 'running', started_at: at, ended_at: null, because: null}], result: null, error: null,
-  created_at: at, ended_at: null, ...change,
+  id: `op_${digits(n)}`,
+  kind: 'instance.create',
+  status: 'running',
+  tenant_id: 'default',
+  instance_id: `ins_${digits(n)}`,
+  steps: [{name: 'place', status: 'running', started_at: at, ended_at: null, because: null}],
+  result: null,
+  error: null,
+  created_at: at,
+  ended_at: null,
+  ...change,
 })
 
-const aPlan: ApiPlan = {steps: ['place', 'start'], impact: 'none', expected_downtime_ms: 0, cost_month_delta: null, reversible: true}
-const aTemplate = (engine: string, name: string): ApiTemplate =>
-  ({engine, name, built_in: true, description: 'for tests', parameters: {work_mem: '16MB'}, updated_at: null})
+const aPlan: ApiPlan = {
+  steps: ['place', 'start'],
+  impact: 'none',
+  expected_downtime_ms: 0,
+  cost_month_delta: null,
+  reversible: true,
+}
+const aTemplate = (engine: string, name: string): ApiTemplate => ({
+  engine,
+  name,
+  built_in: true,
+  description: 'for tests',
+  parameters: {work_mem: '16MB'},
+  updated_at: null,
+})
 
 export interface FakeServices extends Services {
   /** Every call that changes something, in order. */
-  readonly changes: {readonly call: string; readonly arguments: unknown; readonly idempotency?: Idempotency | undefined}[]
+  readonly changes: {
+    readonly call: string
+    readonly arguments: unknown
+    readonly idempotency?: Idempotency | undefined
+  }[]
   readonly known: {instances: Map<string, ApiInstance>; operations: Map<string, ApiOperation>}
   /** Sets the operation's new state and tells its followers. */
   change(operation: ApiOperation): void
@@ -60,7 +127,8 @@ export function createFakeServices(count = 3): FakeServices {
 
   const find = (ref: string): ApiInstance => {
     const instance = known.instances.get(ref)
-    if (!instance) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance "${ref}"`, {suggestions: ['dbaas list']})
+    if (!instance)
+      throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance "${ref}"`, {suggestions: ['dbaas list']})
     return instance
   }
   const operation = (id: string): ApiOperation => {
@@ -68,14 +136,24 @@ export function createFakeServices(count = 3): FakeServices {
     if (!found) throw new DbaasError('OPERATION_NOT_FOUND', `there is no operation "${id}"`)
     return found
   }
-  const start = (call: string, plan: boolean | undefined, args: unknown, idempotency?: Idempotency): Planned | StartedBare => {
+  const start = (
+    call: string,
+    plan: boolean | undefined,
+    args: unknown,
+    idempotency?: Idempotency,
+  ): Planned | StartedBare => {
     if (plan) return {plan: aPlan}
     changes.push({call, arguments: args, idempotency})
     const started = anOperation(changes.length)
     known.operations.set(started.id, started)
     return {operation: started}
   }
-  const onInstance = (call: string, ref: string, plan: boolean | undefined, idempotency?: Idempotency): Planned | Started => {
+  const onInstance = (
+    call: string,
+    ref: string,
+    plan: boolean | undefined,
+    idempotency?: Idempotency,
+  ): Planned | Started => {
     const instance = find(ref)
     const result = start(call, plan, {ref}, idempotency)
     return 'plan' in result ? result : {...result, instance}
@@ -93,7 +171,8 @@ export function createFakeServices(count = 3): FakeServices {
         if (text !== shown) yield now
         shown = text
         if (now.ended_at !== null) return
-        if (JSON.stringify(operation(id)) === shown && !signal.aborted) await new Promise<void>((resolve) => (wake = resolve))
+        if (JSON.stringify(operation(id)) === shown && !signal.aborted)
+          await new Promise<void>((resolve) => (wake = resolve))
       }
     } finally {
       waiting.delete(woken)
@@ -102,7 +181,9 @@ export function createFakeServices(count = 3): FakeServices {
   }
 
   const fake: FakeServices = {
-    changes, known, failure: undefined,
+    changes,
+    known,
+    failure: undefined,
     change(changed) {
       known.operations.set(changed.id, changed)
       for (const wake of waiting) wake()
@@ -120,7 +201,9 @@ export function createFakeServices(count = 3): FakeServices {
       get: async (_, ref) => find(ref),
       async create(_, body, idempotency) {
         const result = start('create', body.plan, body, idempotency)
-        return 'plan' in result ? result : {...result, instance: anInstance(900, {name: body.name, status: 'provisioning'})}
+        return 'plan' in result
+          ? result
+          : {...result, instance: anInstance(900, {name: body.name, status: 'provisioning'})}
       },
       async update(_, ref, body) {
         const instance = {...find(ref), ...(body.protected === undefined ? {} : {protected: body.protected})}
@@ -133,8 +216,17 @@ export function createFakeServices(count = 3): FakeServices {
       stop: async (_, ref, {plan}, idempotency) => onInstance('stop', ref, plan, idempotency),
       restart: async (_, ref, {plan}, idempotency) => onInstance('restart', ref, plan, idempotency),
       credentials: async (_, ref) => ({
-        engine: 'postgresql', scheme: 'postgresql', host: '127.0.0.1', port: 5432, database: 'app', username: 'app', password: `secret of ${find(ref).name}`,
-        direct: [{host: '127.0.0.1', port: 25_432}], ca_file: '/home/ca.pem', ca_certificate: '-----BEGIN', tls_server_name: 'demo',
+        engine: 'postgresql',
+        scheme: 'postgresql',
+        host: '127.0.0.1',
+        port: 5432,
+        database: 'app',
+        username: 'app',
+        password: `secret of ${find(ref).name}`,
+        direct: [{host: '127.0.0.1', port: 25_432}],
+        ca_file: '/home/ca.pem',
+        ca_certificate: '-----BEGIN',
+        tls_server_name: 'demo',
       }),
       async sql(_, ref, {statement}, signal) {
         find(ref)
@@ -142,7 +234,19 @@ export function createFakeServices(count = 3): FakeServices {
           await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
           changes.push({call: 'sql aborted', arguments: undefined})
         }
-        return {columns: [{name: 'a', type: 'int4'}, {name: 'b', type: 'text'}], rows: [[1, 'x'], [null, true]], row_count: 2, command: 'SELECT', truncated: false}
+        return {
+          columns: [
+            {name: 'a', type: 'int4'},
+            {name: 'b', type: 'text'},
+          ],
+          rows: [
+            [1, 'x'],
+            [null, true],
+          ],
+          row_count: 2,
+          command: 'SELECT',
+          truncated: false,
+        }
       },
       async logs(_, ref, __, signal) {
         find(ref)
@@ -150,12 +254,36 @@ export function createFakeServices(count = 3): FakeServices {
       },
     },
     configuration: {
-      get: async () => ({work_mem: {value: '64MB', unit: 'kB', source: 'user', default: '4MB', requires: 'reload', pending_restart: false}}),
+      get: async () => ({
+        work_mem: {
+          value: '64MB',
+          unit: 'kB',
+          source: 'user',
+          default: '4MB',
+          requires: 'reload',
+          pending_restart: false,
+        },
+      }),
       update: async (_, ref, body, idempotency) => onInstance('configure', ref, body.plan, idempotency),
       diff: async () => [{name: 'work_mem', left: '64MB', right: null, unit: null}],
-      parameters: async () => [{name: 'work_mem', type: 'integer', unit: 'kB', min: '64', max: '2147483647', values: null, default: '4096', category: 'Resource Usage', description: 'Memory', requires: 'reload', managed: null}],
+      parameters: async () => [
+        {
+          name: 'work_mem',
+          type: 'integer',
+          unit: 'kB',
+          min: '64',
+          max: '2147483647',
+          values: null,
+          default: '4096',
+          category: 'Resource Usage',
+          description: 'Memory',
+          requires: 'reload',
+          managed: null,
+        },
+      ],
       async parameter(_, engine, version, name) {
-        if (name !== 'work_mem') throw new DbaasError('UNKNOWN_PARAMETER', `${engine} ${version} has no parameter "${name}"`)
+        if (name !== 'work_mem')
+          throw new DbaasError('UNKNOWN_PARAMETER', `${engine} ${version} has no parameter "${name}"`)
         return (await this.parameters(_, engine, version))[0]!
       },
       templates: async (_, engine) => [aTemplate(engine, 'dev'), aTemplate(engine, 'oltp')],
@@ -170,7 +298,9 @@ export function createFakeServices(count = 3): FakeServices {
       },
     },
     engines: {
-      list: async () => [{name: 'postgresql', versions: [{version: '18.4', source: 'bundled', installed: true, path: null}]}],
+      list: async () => [
+        {name: 'postgresql', versions: [{version: '18.4', source: 'bundled', installed: true, path: null}]},
+      ],
       install: async (_, engine, body, idempotency) => start('install', body.plan, {engine, ...body}, idempotency),
       remove: async (_, engine, version, {plan}, idempotency) => start('remove', plan, {engine, version}, idempotency),
     },
@@ -189,24 +319,60 @@ export function createFakeServices(count = 3): FakeServices {
     },
     platform: {
       health: async () => ({
-        status: 'ok', checks: [{name: 'endpoint', ok: true, level: 'ok', message: 'serves', suggestion: null}],
-        circuit_breakers: [{name: 'runtime', max_failures: 5, reset_timeout: 30, failure_threshold: 0.5, state: 'half-open'}],
+        status: 'ok',
+        checks: [{name: 'endpoint', ok: true, level: 'ok', message: 'serves', suggestion: null}],
+        circuit_breakers: [
+          {name: 'runtime', max_failures: 5, reset_timeout: 30, failure_threshold: 0.5, state: 'half-open'},
+        ],
       }),
       agent: async () => ({
-        pid: process.pid, version: '0.1.0', socket: '/s', site: 'local', region: 'local', started_at: at, home: '/home', data_dir: '/data',
-        instances: count, memory_bytes: 100_000_000,
+        pid: process.pid,
+        version: '0.1.0',
+        socket: '/s',
+        site: 'local',
+        region: 'local',
+        started_at: at,
+        home: '/home',
+        data_dir: '/data',
+        instances: count,
+        memory_bytes: 100_000_000,
       }),
       async stop() {
         changes.push({call: 'stop', arguments: undefined})
       },
       logs: async (_, lines) => `the last ${lines} lines\n`,
-      doctor: async () => [{name: 'disk', ok: false, level: 'warning', message: '1 GiB free', suggestion: 'free some space'}],
-      audit: async () => [{
-        id: `aud_${digits(1)}`, sequence: 1, at, tenant_id: 'default', actor: 'local:0', source: 'socket', action: 'instances.create',
-        resource: 'instance/demo', result: 'succeeded', request_id: 'req_1', details: {}, previous_hash: '', hash: 'abc',
-      }],
+      doctor: async () => [
+        {name: 'disk', ok: false, level: 'warning', message: '1 GiB free', suggestion: 'free some space'},
+      ],
+      audit: async () => [
+        {
+          id: `aud_${digits(1)}`,
+          sequence: 1,
+          at,
+          tenant_id: 'default',
+          actor: 'local:0',
+          source: 'socket',
+          action: 'instances.create',
+          resource: 'instance/demo',
+          result: 'succeeded',
+          request_id: 'req_1',
+          details: {},
+          previous_hash: '',
+          hash: 'abc',
+        },
+      ],
       verifyAudit: async () => ({ok: true, entries: 1, first_broken_sequence: null, because: null, head_hash: 'abc'}),
-      requests: async () => [{request_id: 'req_1', client_id: 'local:0', method: 'GET', path: '/v1/instances', status_code: 200, duration_ms: 1.5, timestamp: at}],
+      requests: async () => [
+        {
+          request_id: 'req_1',
+          client_id: 'local:0',
+          method: 'GET',
+          path: '/v1/instances',
+          status_code: 200,
+          duration_ms: 1.5,
+          timestamp: at,
+        },
+      ],
     },
   }
   return fake
@@ -214,15 +380,22 @@ export function createFakeServices(count = 3): FakeServices {
 
 export interface FakeSink extends RequestSink {
   readonly requests: Parameters<RequestSink['request']>[0][]
-  readonly denials: {readonly principal: string; readonly action: string; readonly resource: string; readonly because: string}[]
+  readonly denials: {
+    readonly principal: string
+    readonly action: string
+    readonly resource: string
+    readonly because: string
+  }[]
 }
 
 export function createFakeSink(): FakeSink {
   const requests: FakeSink['requests'] = []
   const denials: FakeSink['denials'] = []
   return {
-    requests, denials,
+    requests,
+    denials,
     request: (record) => requests.push(record),
-    denied: (principal, action, resource, because) => denials.push({principal: principal.id, action, resource, because}),
+    denied: (principal, action, resource, because) =>
+      denials.push({principal: principal.id, action, resource, because}),
   }
 }

@@ -7,7 +7,11 @@ import type {ApiError} from '../../src/core/api/schemas.js'
 import {errorTable, isErrorCode} from '../../src/core/errors.js'
 import type {ResponseCheck} from '../../src/agent/http/register.js'
 
-const ajv = new Ajv({addUsedSchema: false, allErrors: true, formats: {'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/}})
+const ajv = new Ajv({
+  addUsedSchema: false,
+  allErrors: true,
+  formats: {'date-time': /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/},
+})
 const compiled = new Map<object, ValidateFunction>()
 
 function violation(schema: object, body: unknown): string | undefined {
@@ -17,7 +21,8 @@ function violation(schema: object, body: unknown): string | undefined {
 }
 
 /** The ids of nested schemas repeat, which ajv takes for two schemas of one name. */
-const withoutIds = (schema: object): object => JSON.parse(JSON.stringify(schema, (key, value: unknown) => (key === '$id' ? undefined : value))) as object
+const withoutIds = (schema: object): object =>
+  JSON.parse(JSON.stringify(schema, (key, value: unknown) => (key === '$id' ? undefined : value))) as object
 
 /** For `checkResponse` of the server. */
 export const checkAgainstSchema: ResponseCheck = (id, status, schema, body) => {
@@ -26,7 +31,12 @@ export const checkAgainstSchema: ResponseCheck = (id, status, schema, body) => {
 }
 
 /** Property 31: the standard form, a code of the table, and the table's status. */
-export function assertErrorResponse(status: number, contentType: string | undefined, text: string, what: string): ApiError {
+export function assertErrorResponse(
+  status: number,
+  contentType: string | undefined,
+  text: string,
+  what: string,
+): ApiError {
   assert.match(contentType ?? '', /^application\/json/, `${what}: ${text}`)
   const body = JSON.parse(text) as ApiError
   assert.equal(violation(ErrorResponseSchema, body), undefined, `${what}: ${text}`)

@@ -1,5 +1,13 @@
-/** The typed client of the API. Loads next to nothing: shapes are types, and what is heavy is imported where it is used. */
-import type {ApiError, ApiOperation, BodyOf, EndpointSchemas, ParamsOf, QueryOf, ResponseOf} from '../../core/api/schemas.js'
+/** The typed client of the API. Loads next to nothing: shapes are types, and what is heavy is imported where needed. */
+import type {
+  ApiError,
+  ApiOperation,
+  BodyOf,
+  EndpointSchemas,
+  ParamsOf,
+  QueryOf,
+  ResponseOf,
+} from '../../core/api/schemas.js'
 import {endpointPaths, idempotencyHeader, tenantHeader} from '../../core/api/paths.js'
 import type {EndpointId} from '../../core/api/paths.js'
 import {DbaasError} from '../../core/errors.js'
@@ -10,18 +18,26 @@ import {translate, transportTo} from './transport.js'
 import type {Answer} from './transport.js'
 
 /** An optional member may also be given as undefined: flags that were not typed are. */
-type Loose<T> = T extends object ? {[K in keyof T]: T[K] | (undefined extends T[K] ? undefined : {} extends Pick<T, K> ? undefined : never)} : T
+type Loose<T> = T extends object
+  ? {[K in keyof T]: T[K] | (undefined extends T[K] ? undefined : {} extends Pick<T, K> ? undefined : never)}
+  : T
 type Part<Key extends string, T> = [T] extends [undefined]
   ? {readonly [K in Key]?: undefined}
-  : {} extends T ? {readonly [K in Key]?: Loose<T>} : {readonly [K in Key]: Loose<T>}
+  : {} extends T
+    ? {readonly [K in Key]?: Loose<T>}
+    : {readonly [K in Key]: Loose<T>}
 
-export type CallInput<Id extends EndpointId> = Part<'params', ParamsOf<Id>> & Part<'query', QueryOf<Id>> & Part<'body', BodyOf<Id>> & {
-  readonly idempotencyKey?: string | undefined
-  readonly signal?: AbortSignal | undefined
-}
+export type CallInput<Id extends EndpointId> = Part<'params', ParamsOf<Id>> &
+  Part<'query', QueryOf<Id>> &
+  Part<'body', BodyOf<Id>> & {
+    readonly idempotencyKey?: string | undefined
+    readonly signal?: AbortSignal | undefined
+  }
 
 /** Endpoints that answer with text instead of JSON. */
-export type TextEndpointId = {[Id in EndpointId]: EndpointSchemas[Id]['responses'] extends {200: 'text/plain'} ? Id : never}[EndpointId]
+export type TextEndpointId = {
+  [Id in EndpointId]: EndpointSchemas[Id]['responses'] extends {200: 'text/plain'} ? Id : never
+}[EndpointId]
 type StreamId = TextEndpointId | 'operations.events'
 export type JsonEndpointId = Exclude<EndpointId, StreamId>
 /** Endpoints that can be called with nothing but their id. */
@@ -68,14 +84,17 @@ export function createClient({target, tenant, patienceMs = 60_000}: ClientOption
   async function send(id: EndpointId, input: AnyInput): Promise<Answer> {
     const {method, path} = endpointPaths[id]
     const answer = await transport({
-      method, path: fill(path, input), body: input.body === undefined ? undefined : JSON.stringify(input.body),
+      method,
+      path: fill(path, input),
+      body: input.body === undefined ? undefined : JSON.stringify(input.body),
       headers: {
         accept: '*/*',
         ...(input.body === undefined ? {} : {'content-type': 'application/json'}),
         ...(tenant === undefined ? {} : {[tenantHeader]: tenant}),
         ...(input.idempotencyKey === undefined ? {} : {[idempotencyHeader]: input.idempotencyKey}),
       },
-      signal: input.signal, quietMs: unbounded.has(id) ? 0 : quietLimitMs,
+      signal: input.signal,
+      quietMs: unbounded.has(id) ? 0 : quietLimitMs,
     })
     if (answer.status >= 400) throw revive(target, answer, await textOf(answer, input.signal))
     return answer
@@ -116,19 +135,28 @@ export function createClient({target, tenant, patienceMs = 60_000}: ClientOption
   return {
     call: call as Client['call'],
     stream: (id, input) => stream(id, input as AnyInput),
-    follow: (operationId, onChange, signal) => followOperation({
-      events: async () => {
-        const answer = await send('operations.events', {params: {operation: operationId}, ...(signal ? {signal} : {})})
-        if (answer.contentType.startsWith('text/event-stream')) return answer.body
-        answer.body.destroy()
-        throw notAnAgent(target, answer)
-      },
-      read: async () => {
-        const found = await call('operations.get', {params: {operation: operationId}, ...(signal ? {signal} : {})})
-        return (found as {operation: ApiOperation}).operation
-      },
-      translate: (error) => translate(target, error, signal),
-    }, operationId, onChange, {signal, patienceMs}),
+    follow: (operationId, onChange, signal) =>
+      followOperation(
+        {
+          events: async () => {
+            const answer = await send('operations.events', {
+              params: {operation: operationId},
+              ...(signal ? {signal} : {}),
+            })
+            if (answer.contentType.startsWith('text/event-stream')) return answer.body
+            answer.body.destroy()
+            throw notAnAgent(target, answer)
+          },
+          read: async () => {
+            const found = await call('operations.get', {params: {operation: operationId}, ...(signal ? {signal} : {})})
+            return (found as {operation: ApiOperation}).operation
+          },
+          translate: (error) => translate(target, error, signal),
+        },
+        operationId,
+        onChange,
+        {signal, patienceMs},
+      ),
   }
 }
 

@@ -27,14 +27,25 @@ export function answers(socketPath: string): Promise<boolean> {
 }
 
 const reasons: Record<string, string> = {
-  ENOENT: 'no agent runs', ECONNREFUSED: 'nobody listens there', EACCES: 'permission denied: it belongs to another user',
-  ECONNRESET: 'the connection broke', EPIPE: 'the connection broke', UND_ERR_SOCKET: 'the connection broke',
-  ENOTFOUND: 'the name is not known', EAI_AGAIN: 'the name cannot be looked up', ETIMEDOUT: 'no answer in time',
-  EHOSTUNREACH: 'there is no route to it', ENETUNREACH: 'there is no route to it',
-  UND_ERR_CONNECT_TIMEOUT: 'no answer in time', UND_ERR_HEADERS_TIMEOUT: 'no answer in time',
-  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'it does not speak TLS 1.3', ERR_SSL_UNSUPPORTED_PROTOCOL: 'it does not speak TLS 1.3',
-  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted here', DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted here',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not trusted here', CERT_HAS_EXPIRED: 'its certificate has expired',
+  ENOENT: 'no agent runs',
+  ECONNREFUSED: 'nobody listens there',
+  EACCES: 'permission denied: it belongs to another user',
+  ECONNRESET: 'the connection broke',
+  EPIPE: 'the connection broke',
+  UND_ERR_SOCKET: 'the connection broke',
+  ENOTFOUND: 'the name is not known',
+  EAI_AGAIN: 'the name cannot be looked up',
+  ETIMEDOUT: 'no answer in time',
+  EHOSTUNREACH: 'there is no route to it',
+  ENETUNREACH: 'there is no route to it',
+  UND_ERR_CONNECT_TIMEOUT: 'no answer in time',
+  UND_ERR_HEADERS_TIMEOUT: 'no answer in time',
+  ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION: 'it does not speak TLS 1.3',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'it does not speak TLS 1.3',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted here',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted here',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not trusted here',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
   ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',
 }
 
@@ -46,6 +57,9 @@ export function unreachable(target: ContextTarget, cause: unknown): DbaasError {
   return new DbaasError('AGENT_UNREACHABLE', `the agent at ${address} does not answer: ${because}`, {
     cause,
     details: {address, because},
-    suggestions: 'url' in target ? ['dbaas context list', 'check the URL, the network and the agent there'] : ['dbaas agent start', 'dbaas agent logs'],
+    suggestions:
+      'url' in target
+        ? ['dbaas context list', 'check the URL, the network and the agent there']
+        : ['dbaas agent start', 'dbaas agent logs'],
   })
 }

@@ -38,10 +38,15 @@ export function listContexts(home: string): ContextListing[] {
   const {current, contexts} = read(home)
   return [
     {name: localContext, current: current === localContext, address: null, tenant: null, has_token: false},
-    ...Object.entries(contexts).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, context]) => ({
-      name, current: current === name, address: 'url' in context ? context.url : context.socketPath,
-      tenant: context.tenant ?? null, has_token: 'url' in context && context.token !== undefined,
-    })),
+    ...Object.entries(contexts)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, context]) => ({
+        name,
+        current: current === name,
+        address: 'url' in context ? context.url : context.socketPath,
+        tenant: context.tenant ?? null,
+        has_token: 'url' in context && context.token !== undefined,
+      })),
   ]
 }
 
@@ -61,13 +66,18 @@ export function addContext(home: string, name: string, context: SavedContext, {r
   checkName(name, 'context')
   if ('url' in context) checkUrl(context.url)
   else if (!isAbsolute(context.socketPath)) {
-    throw new DbaasError('USAGE', `the socket path "${context.socketPath}" is not absolute`, {details: {path: context.socketPath}})
+    throw new DbaasError('USAGE', `the socket path "${context.socketPath}" is not absolute`, {
+      details: {path: context.socketPath},
+    })
   }
   const file = read(home)
   if (name === localContext || (!replace && Object.hasOwn(file.contexts, name))) {
     throw new DbaasError('NAME_IN_USE', `there is a context "${name}" already`, {
       details: {context: name},
-      suggestions: name === localContext ? ['choose another name: "local" is the agent of this home'] : [`dbaas context remove ${name}`, 'dbaas context list'],
+      suggestions:
+        name === localContext
+          ? ['choose another name: "local" is the agent of this home']
+          : [`dbaas context remove ${name}`, 'dbaas context list'],
     })
   }
   write(home, {...file, contexts: {...file.contexts, [name]: context}})
@@ -82,7 +92,9 @@ export function useContext(home: string, name: string): void {
 /** Forgets it; when it was the current one, `local` is. Throws CONTEXT_NOT_FOUND, USAGE for `local`. */
 export function removeContext(home: string, name: string): void {
   if (name === localContext) {
-    throw new DbaasError('USAGE', 'the context "local" cannot be removed', {suggestions: ['dbaas agent stop', 'dbaas context list']})
+    throw new DbaasError('USAGE', 'the context "local" cannot be removed', {
+      suggestions: ['dbaas agent stop', 'dbaas context list'],
+    })
   }
   findContext(home, name)
   const file = read(home)
@@ -101,7 +113,10 @@ export function checkUrl(text: string): URL {
     throw new DbaasError('USAGE', `"${text}" is not the URL of an agent`, {details: {url: text}, suggestions})
   }
   if (url.protocol === 'http:' && !['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)) {
-    throw new DbaasError('USAGE', `${url.origin} is not encrypted, and the token would be readable on the way`, {details: {url: url.origin}, suggestions})
+    throw new DbaasError('USAGE', `${url.origin} is not encrypted, and the token would be readable on the way`, {
+      details: {url: url.origin},
+      suggestions,
+    })
   }
   return url
 }
@@ -110,7 +125,11 @@ function notFound(name: string, contexts: ContextsFile['contexts']): DbaasError 
   const near = nearest(name, [localContext, ...Object.keys(contexts)])
   return new DbaasError('CONTEXT_NOT_FOUND', `there is no context "${name}"`, {
     details: {context: name},
-    suggestions: [...(near ? [`did you mean "${near}"?`] : []), 'dbaas context list', `dbaas context add ${name} --url https://…`],
+    suggestions: [
+      ...(near ? [`did you mean "${near}"?`] : []),
+      'dbaas context list',
+      `dbaas context add ${name} --url https://…`,
+    ],
   })
 }
 
@@ -128,25 +147,30 @@ function read(home: string): ContextsFile {
   const file = parse(text)
   if (!file) {
     throw new DbaasError('STORE_CORRUPT', `the file of contexts ${path} is damaged`, {
-      details: {file: path}, suggestions: [`mv '${path}' '${path}.damaged'`, 'dbaas context add …'],
+      details: {file: path},
+      suggestions: [`mv '${path}' '${path}.damaged'`, 'dbaas context add …'],
     })
   }
   if (file.version > formatVersion) {
     throw new DbaasError('STORE_NEWER', `the file of contexts ${path} was written by a newer dbaas`, {
-      details: {file: path, version: String(file.version)}, suggestions: ['install the newer dbaas again'],
+      details: {file: path, version: String(file.version)},
+      suggestions: ['install the newer dbaas again'],
     })
   }
   return file
 }
 
 function parse(text: string): ContextsFile | undefined {
-  const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null && !Array.isArray(value)
-  const isContext = (value: unknown): boolean => isRecord(value) && (typeof value.url === 'string' || typeof value.socketPath === 'string')
+  const isRecord = (value: unknown): value is Record<string, unknown> =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+  const isContext = (value: unknown): boolean =>
+    isRecord(value) && (typeof value.url === 'string' || typeof value.socketPath === 'string')
   try {
     const file: unknown = JSON.parse(text)
     if (!isRecord(file) || typeof file.version !== 'number') return undefined
     if (file.version > formatVersion) return {version: file.version, current: localContext, contexts: {}}
-    const whole = typeof file.current === 'string' && isRecord(file.contexts) && Object.values(file.contexts).every(isContext)
+    const whole =
+      typeof file.current === 'string' && isRecord(file.contexts) && Object.values(file.contexts).every(isContext)
     return whole ? (file as unknown as ContextsFile) : undefined
   } catch {
     return undefined

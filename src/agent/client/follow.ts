@@ -30,7 +30,10 @@ const barrenLimit = 3
 const hasEnded = (operation: ApiOperation): boolean => operation.ended_at !== null
 
 export async function followOperation(
-  source: FollowSource, operationId: string, onChange: (operation: ApiOperation) => void, {signal, patienceMs}: FollowOptions,
+  source: FollowSource,
+  operationId: string,
+  onChange: (operation: ApiOperation) => void,
+  {signal, patienceMs}: FollowOptions,
 ): Promise<ApiOperation> {
   let last = ''
   let barren = 0
@@ -83,7 +86,8 @@ const mayCome = (error: unknown): boolean =>
 
 function lost(error: DbaasError, operationId: string): DbaasError {
   return new DbaasError(error.code, error.message, {
-    cause: error, details: {...error.details, operation_id: operationId},
+    cause: error,
+    details: {...error.details, operation_id: operationId},
     suggestions: [...error.suggestions, `dbaas operations wait ${operationId}`],
   })
 }

@@ -16,12 +16,15 @@ export function prepareHome(home: string): void {
   const found = statSync(home)
   // Whoever may write here may replace the socket, and be given passwords.
   if (process.getuid && found.uid !== process.getuid()) {
-    throw unusable(home, 'it belongs to another user', ['run dbaas as the owner of the folder', 'export DBAAS_HOME=<a folder of your own>'])
+    throw unusable(home, 'it belongs to another user', [
+      'run dbaas as the owner of the folder',
+      'export DBAAS_HOME=<a folder of your own>',
+    ])
   }
   if ((found.mode & 0o022) !== 0) throw unusable(home, 'other users may write to it', [`chmod 700 '${home}'`])
 }
 
-/** The log, open for appending; a large one is set aside first, of which one is kept. Throws HOME_UNUSABLE, DISK_FULL. */
+/** The log, open for appending; a large one is first set aside, as `agent.log.1`. Throws HOME_UNUSABLE, DISK_FULL. */
 export function openAgentLog(home: string): number {
   const file = agentLogFile(home)
   try {
@@ -68,17 +71,32 @@ export function homeError(home: string, error: unknown): DbaasError {
   const {code = 'unknown', path} = error as NodeJS.ErrnoException
   if (code === 'ENOSPC' || code === 'EDQUOT') {
     return new DbaasError('DISK_FULL', `the disk of the home folder ${home} is full`, {
-      cause: error, details: {path: home}, suggestions: [`df -h '${home}'`, 'free some space, then run the command again'],
+      cause: error,
+      details: {path: home},
+      suggestions: [`df -h '${home}'`, 'free some space, then run the command again'],
     })
   }
   const because: Record<string, string> = {
-    EACCES: 'permission denied', EPERM: 'permission denied', EROFS: 'the file system is read-only',
-    ENOTDIR: 'a part of its path is a file', EEXIST: 'a file of that name is in the way', ELOOP: 'its links go in a circle',
+    EACCES: 'permission denied',
+    EPERM: 'permission denied',
+    EROFS: 'the file system is read-only',
+    ENOTDIR: 'a part of its path is a file',
+    EEXIST: 'a file of that name is in the way',
+    ELOOP: 'its links go in a circle',
     ENAMETOOLONG: 'its path is too long',
   }
   const where = path !== undefined && path !== home ? ` (${path})` : ''
-  return unusable(home, `${because[code] ?? code}${where}`, [`ls -ld '${home}'`, 'export DBAAS_HOME=<a folder you may write to>'], error)
+  return unusable(
+    home,
+    `${because[code] ?? code}${where}`,
+    [`ls -ld '${home}'`, 'export DBAAS_HOME=<a folder you may write to>'],
+    error,
+  )
 }
 
 const unusable = (home: string, why: string, suggestions: string[], cause?: unknown): DbaasError =>
-  new DbaasError('HOME_UNUSABLE', `the home folder ${home} cannot be used: ${why}`, {cause, details: {path: home, because: why}, suggestions})
+  new DbaasError('HOME_UNUSABLE', `the home folder ${home} cannot be used: ${why}`, {
+    cause,
+    details: {path: home, because: why},
+    suggestions,
+  })

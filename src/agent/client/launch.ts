@@ -73,7 +73,10 @@ function launch(home: string, options: LaunchOptions): ChildProcess {
     try {
       const child = spawn(process.execPath, [options.entry ?? agentEntry()], {
         // Not the folder of whoever typed the command first: it could never be unmounted.
-        cwd: '/', detached: true, stdio: ['ignore', log, log], env: agentEnvironment(options.environment ?? process.env, home),
+        cwd: '/',
+        detached: true,
+        stdio: ['ignore', log, log],
+        env: agentEnvironment(options.environment ?? process.env, home),
       })
       child.unref()
       return child
@@ -81,11 +84,15 @@ function launch(home: string, options: LaunchOptions): ChildProcess {
       closeSync(log)
     }
   } catch (error) {
-    throw asLaunchError(error instanceof DbaasError ? error : whyNotWritable(home) ?? DbaasError.from(error))
+    throw asLaunchError(error instanceof DbaasError ? error : (whyNotWritable(home) ?? DbaasError.from(error)))
   }
 }
 
-async function listening(socketPath: string, child: ChildProcess, deadline: number): Promise<'answers' | 'silent' | Exit> {
+async function listening(
+  socketPath: string,
+  child: ChildProcess,
+  deadline: number,
+): Promise<'answers' | 'silent' | Exit> {
   let exit: Exit | undefined
   child.once('exit', (code, signal) => (exit = {code, signal}))
   child.once('error', () => (exit = {code: 1, signal: null}))
@@ -135,14 +142,31 @@ function agentEntry(): string {
     const entry = join(folder, 'bin', 'agent.js')
     if (existsSync(join(folder, 'package.json')) && existsSync(entry)) return entry
     if (folder === dirname(folder)) {
-      throw new DbaasError('AGENT_START_FAILED', 'bin/agent.js, the agent, is not part of this installation', {suggestions: ['install dbaas again']})
+      throw new DbaasError('AGENT_START_FAILED', 'bin/agent.js, the agent, is not part of this installation', {
+        suggestions: ['install dbaas again'],
+      })
     }
   }
 }
 
 const inherited = new Set([
-  'PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'LANG', 'TZ', 'TMPDIR', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'ALL_PROXY',
-  'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR', 'XDG_RUNTIME_DIR', 'DBUS_SESSION_BUS_ADDRESS',
+  'PATH',
+  'HOME',
+  'USER',
+  'LOGNAME',
+  'SHELL',
+  'LANG',
+  'TZ',
+  'TMPDIR',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'NO_PROXY',
+  'ALL_PROXY',
+  'NODE_EXTRA_CA_CERTS',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+  'XDG_RUNTIME_DIR',
+  'DBUS_SESSION_BUS_ADDRESS',
 ])
 /** Of the command, not of the agent; the token would stay readable in the agent's environment for weeks. */
 const ofTheCommand = new Set(['DBAAS_TOKEN', 'DBAAS_URL', 'DBAAS_CONTEXT', 'DBAAS_TENANT'])

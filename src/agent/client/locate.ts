@@ -37,18 +37,32 @@ export const homeOf = (environment: Environment = process.env): string =>
 export function locate(asked: Asked = {}, environment: Environment = process.env): Location {
   const home = homeOf(environment)
   const {DBAAS_URL: url, DBAAS_TOKEN: token} = environment
-  const tenantOr = (saved: string | undefined): string | undefined => asked.tenant ?? (environment.DBAAS_TENANT || saved)
+  const tenantOr = (saved: string | undefined): string | undefined =>
+    asked.tenant ?? (environment.DBAAS_TENANT || saved)
   if (asked.context === undefined && url) {
     checkUrl(url)
-    return {context: 'DBAAS_URL', local: false, home, target: {url, ...(token ? {token} : {})}, tenant: tenantOr(undefined)}
+    return {
+      context: 'DBAAS_URL',
+      local: false,
+      home,
+      target: {url, ...(token ? {token} : {})},
+      tenant: tenantOr(undefined),
+    }
   }
   const name = asked.context ?? (environment.DBAAS_CONTEXT || currentContext(home))
   const saved = findContext(home, name)
   if (!saved) {
-    return {context: localContext, local: true, home, target: {socketPath: agentSocketPath(home)}, tenant: tenantOr(undefined)}
+    return {
+      context: localContext,
+      local: true,
+      home,
+      target: {socketPath: agentSocketPath(home)},
+      tenant: tenantOr(undefined),
+    }
   }
-  const target = 'url' in saved
-    ? {url: saved.url, ...(token ? {token} : saved.token === undefined ? {} : {token: saved.token})}
-    : {socketPath: saved.socketPath}
+  const target =
+    'url' in saved
+      ? {url: saved.url, ...(token ? {token} : saved.token === undefined ? {} : {token: saved.token})}
+      : {socketPath: saved.socketPath}
   return {context: name, local: false, home, target, tenant: tenantOr(saved.tenant)}
 }

@@ -38,7 +38,8 @@ function makeOwnFolder(path: string, home: string): void {
   try {
     mkdirSync(path, {mode: 0o700})
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw unusable(path, home, `it cannot be made (${(error as NodeJS.ErrnoException).code})`)
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
+      throw unusable(path, home, `it cannot be made (${(error as NodeJS.ErrnoException).code})`)
   }
   const found = lstatSync(path)
   if (!found.isDirectory()) throw unusable(path, home, 'it is not a folder')
@@ -47,7 +48,11 @@ function makeOwnFolder(path: string, home: string): void {
 }
 
 const unusable = (path: string, home: string, why: string): DbaasError =>
-  new DbaasError('HOME_UNUSABLE', `the folder ${path}, needed because the path of the home ${home} is too long for a socket, cannot be used: ${why}`, {
-    details: {path, home},
-    suggestions: [`ls -ld ${path}`, 'export DBAAS_HOME="$HOME/.dbaas"   # any shorter path does'],
-  })
+  new DbaasError(
+    'HOME_UNUSABLE',
+    `the folder ${path}, needed because the path of the home ${home} is too long for a socket, cannot be used: ${why}`,
+    {
+      details: {path, home},
+      suggestions: [`ls -ld ${path}`, 'export DBAAS_HOME="$HOME/.dbaas"   # any shorter path does'],
+    },
+  )

@@ -6,5 +6,9 @@ export const noCompilers = {
   buildValidator: () => (): never => {
     throw new Error('no route has a schema of its own')
   },
-  buildSerializer: () => () => (data: unknown): string => JSON.stringify(data),
+  buildSerializer:
+    () =>
+    () =>
+    (data: unknown): string =>
+      JSON.stringify(data),
 }

@@ -10,12 +10,16 @@ export function errorResponse(error: DbaasError, requestId: string, now: number)
   return {error: visible(error, requestId).toDetail(), request_id: requestId, timestamp: isoTime(now)}
 }
 
-/** The words of a bug may hold paths, SQL or secrets: they go to the log, and the client gets the way to find them there. */
+/** The words of a bug may hold paths, SQL or secrets: they go to the log, and the client is told how to find them. */
 function visible(error: DbaasError, requestId: string): DbaasError {
   if (error.code !== 'INTERNAL') return error
-  return new DbaasError('INTERNAL', `something went wrong inside the agent; its log has the details under ${requestId}`, {
-    suggestions: ['dbaas agent logs', `report it with the request id ${requestId}`],
-  })
+  return new DbaasError(
+    'INTERNAL',
+    `something went wrong inside the agent; its log has the details under ${requestId}`,
+    {
+      suggestions: ['dbaas agent logs', `report it with the request id ${requestId}`],
+    },
+  )
 }
 
 interface Thrown {
@@ -38,11 +42,15 @@ export function translate(thrown: unknown): DbaasError {
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
       return new DbaasError('MALFORMED_JSON', 'the body is empty', {suggestions: ['send a JSON object']})
     case 'FST_ERR_CTP_INVALID_JSON_BODY':
-      return new DbaasError('MALFORMED_JSON', 'the body is not valid JSON', {suggestions: ['check it with: jq . <<< "$BODY"']})
+      return new DbaasError('MALFORMED_JSON', 'the body is not valid JSON', {
+        suggestions: ['check it with: jq . <<< "$BODY"'],
+      })
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new DbaasError('INVALID_REQUEST', 'the body is not as long as content-length says')
     case 'FST_ERR_BAD_URL':
-      return new DbaasError('INVALID_REQUEST', 'the path is not valid percent-encoded UTF-8', {suggestions: ['encode "%" as "%25"']})
+      return new DbaasError('INVALID_REQUEST', 'the path is not valid percent-encoded UTF-8', {
+        suggestions: ['encode "%" as "%25"'],
+      })
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new DbaasError('INVALID_REQUEST', 'a part of the path is too long')
     case 'ECONNRESET':
@@ -61,7 +69,10 @@ export const unsupportedMediaType = (message: string): DbaasError =>
 const known = [
   ...endpointIds.map((id) => ({method: endpointPaths[id].method as string, path: endpointPaths[id].path as string})),
   {method: 'GET', path: openapiPath},
-].map((endpoint) => ({...endpoint, pattern: new RegExp(`^${endpoint.path.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]+')}$`)}))
+].map((endpoint) => ({
+  ...endpoint,
+  pattern: new RegExp(`^${endpoint.path.replaceAll('.', '\\.').replace(/\{\w+\}/g, '[^/]+')}$`),
+}))
 
 /** Why no route serves it: METHOD_NOT_ALLOWED (`details.allow` is the Allow header) or ROUTE_NOT_FOUND. */
 export function noRoute(method: string, path: string): DbaasError {
@@ -70,12 +81,17 @@ export function noRoute(method: string, path: string): DbaasError {
     if (methods.has('GET')) methods.add('HEAD')
     const allow = [...methods].sort().join(', ')
     return new DbaasError('METHOD_NOT_ALLOWED', `${path} has no method ${method}`, {
-      details: {allow}, suggestions: [`it has ${allow}`],
+      details: {allow},
+      suggestions: [`it has ${allow}`],
     })
   }
   // A very long path cannot be a slip of the pen, and the distance costs its square.
   const near = path.length > 200 ? undefined : nearest(path, new Set(known.map((endpoint) => endpoint.path)))
-  return new DbaasError('ROUTE_NOT_FOUND', `the API has no path ${path.length > 200 ? `${path.slice(0, 200)}…` : path}`, {
-    suggestions: [...(near ? [`did you mean ${near}?`] : []), `dbaas api GET ${openapiPath}`],
-  })
+  return new DbaasError(
+    'ROUTE_NOT_FOUND',
+    `the API has no path ${path.length > 200 ? `${path.slice(0, 200)}…` : path}`,
+    {
+      suggestions: [...(near ? [`did you mean ${near}?`] : []), `dbaas api GET ${openapiPath}`],
+    },
+  )
 }

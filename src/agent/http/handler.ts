@@ -23,9 +23,13 @@ export interface TextAnswer {
 export interface EventsAnswer {
   readonly events: AsyncIterable<ApiOperation>
 }
-type AnswerAs<Status, Schema> = Schema extends 'text/event-stream' ? EventsAnswer
-  : Schema extends string ? TextAnswer
-    : Schema extends TSchema ? {readonly status: Status; readonly body: Static<Schema>} : never
+type AnswerAs<Status, Schema> = Schema extends 'text/event-stream'
+  ? EventsAnswer
+  : Schema extends string
+    ? TextAnswer
+    : Schema extends TSchema
+      ? {readonly status: Status; readonly body: Static<Schema>}
+      : never
 
 /** One of the answers that the endpoint's schema declares; no other compiles. */
 export type AnswerOf<Id extends EndpointId> = {
@@ -35,7 +39,9 @@ export type AnswerOf<Id extends EndpointId> = {
 export type Handler<Id extends EndpointId> = (call: Call<Id>, services: Services) => Promise<AnswerOf<Id>>
 
 /** The handlers of a resource: those of all its endpoints, `instances.list`, `instances.get`, … */
-export type HandlersOf<Resource extends string> = {readonly [Id in Extract<EndpointId, `${Resource}.${string}`>]: Handler<Id>}
+export type HandlersOf<Resource extends string> = {
+  readonly [Id in Extract<EndpointId, `${Resource}.${string}`>]: Handler<Id>
+}
 export type Handlers = {readonly [Id in EndpointId]: Handler<Id>}
 
 export const ok = <T>(body: T): {readonly status: 200; readonly body: T} => ({status: 200, body})
@@ -44,6 +50,8 @@ export const accepted = <T>(body: T): {readonly status: 202; readonly body: T} =
 /** A plan changed nothing and is a plain answer; an operation was started and goes on. */
 export function planned<Result extends {readonly plan: unknown} | {readonly operation: unknown}>(
   result: Result,
-): {readonly status: 200; readonly body: Extract<Result, {readonly plan: unknown}>} | {readonly status: 202; readonly body: Exclude<Result, {readonly plan: unknown}>} {
+):
+  | {readonly status: 200; readonly body: Extract<Result, {readonly plan: unknown}>}
+  | {readonly status: 202; readonly body: Exclude<Result, {readonly plan: unknown}>} {
   return 'plan' in result ? ok(result as never) : accepted(result as never)
 }

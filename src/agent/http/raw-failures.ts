@@ -32,8 +32,10 @@ export function handleUnusualRequests(server: Server, options: RawFailureOptions
   server.on('connect', (request, socket) => {
     const allow = 'DELETE, GET, HEAD, PATCH, POST, PUT'
     const known = noRoute('CONNECT', request.url ?? '')
-    const error = known.code === 'METHOD_NOT_ALLOWED' ? known
-      : new DbaasError('METHOD_NOT_ALLOWED', 'the agent is no proxy: there is no method CONNECT', {details: {allow}})
+    const error =
+      known.code === 'METHOD_NOT_ALLOWED'
+        ? known
+        : new DbaasError('METHOD_NOT_ALLOWED', 'the agent is no proxy: there is no method CONNECT', {details: {allow}})
     answer(socket as Socket, error, options)
   })
   // An expectation that is not 100-continue may be ignored (RFC 9110, 10.1.1); Node's own 417 has no body.
@@ -43,7 +45,9 @@ export function handleUnusualRequests(server: Server, options: RawFailureOptions
 function describe(error: ParseError): DbaasError {
   switch (error.code) {
     case 'HPE_HEADER_OVERFLOW':
-      return new DbaasError('INVALID_REQUEST', 'the URL and headers are longer than 16 KiB', {suggestions: ['send large values in the body']})
+      return new DbaasError('INVALID_REQUEST', 'the URL and headers are longer than 16 KiB', {
+        suggestions: ['send large values in the body'],
+      })
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
       return new DbaasError('PAYLOAD_TOO_LARGE', 'the chunk extensions of the body are too large')
     case 'ERR_HTTP_REQUEST_TIMEOUT':
@@ -61,8 +65,9 @@ function answer(socket: Socket, error: DbaasError, options: RawFailureOptions): 
   options.log('a request that could not be read', {requestId, code: error.code, because: error.message})
   const allow = error.code === 'METHOD_NOT_ALLOWED' ? `allow: ${error.details.allow}\r\n` : ''
   // The reason phrase may be empty (RFC 9112, 4).
-  const head = `HTTP/1.1 ${error.row.status} \r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n`
-    + `${requestIdHeader}: ${requestId}\r\n${allow}connection: close\r\n\r\n`
+  const head =
+    `HTTP/1.1 ${error.row.status} \r\n${requestIdHeader}: ${requestId}\r\n${allow}connection: close\r\n` +
+    `content-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n`
   socket.on('error', () => socket.destroy())
   // What the client goes on to send must not delay the end: half a close would wait for it.
   socket.end(head + body, () => socket.destroySoon())

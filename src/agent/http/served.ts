@@ -17,5 +17,8 @@ declare module 'fastify' {
 }
 
 /** On every response. What the API says changes from call to call and may be secret: nobody may keep it. */
-export const responseHeaders = (requestId: string): Record<string, string> =>
-  ({[requestIdHeader]: requestId, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff'})
+export const responseHeaders = (requestId: string): Record<string, string> => ({
+  [requestIdHeader]: requestId,
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+})

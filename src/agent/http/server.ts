@@ -86,7 +86,12 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   handleUnusualRequests(app.server, rawOptions)
 
   function begin(request: FastifyRequest, reply: FastifyReply): Served {
-    const served: Served = {principal: undefined, startedAt: performance.now(), abort: new AbortController(), streaming: false}
+    const served: Served = {
+      principal: undefined,
+      startedAt: performance.now(),
+      abort: new AbortController(),
+      streaming: false,
+    }
     const at = clock.now()
     request.served = served
     open.add(served)
@@ -95,9 +100,14 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       open.delete(served)
       if (cut) served.abort.abort()
       sink.request({
-        requestId: request.id, tenantId: served.principal?.tenantId ?? '', clientId: served.principal?.id ?? 'unknown',
-        method: request.method, path: pathOf(request).slice(0, longestPathLogged),
-        statusCode: cut ? interrupted : reply.raw.statusCode, durationMs: performance.now() - served.startedAt, at,
+        requestId: request.id,
+        tenantId: served.principal?.tenantId ?? '',
+        clientId: served.principal?.id ?? 'unknown',
+        method: request.method,
+        path: pathOf(request).slice(0, longestPathLogged),
+        statusCode: cut ? interrupted : reply.raw.statusCode,
+        durationMs: performance.now() - served.startedAt,
+        at,
       })
     })
     return served
@@ -107,7 +117,13 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
     const error = translate(thrown)
     if (error.code === 'INTERNAL') {
       const cause = (error.cause ?? error) as Error
-      log('a request failed', {requestId: request.id, method: request.method, path: pathOf(request), error: String(cause), stack: cause.stack})
+      log('a request failed', {
+        requestId: request.id,
+        method: request.method,
+        path: pathOf(request),
+        error: String(cause),
+        stack: cause.stack,
+      })
     }
     const principal = request.served?.principal
     if (principal && (error.code === 'FORBIDDEN' || error.code === 'UNAUTHENTICATED')) {
@@ -115,8 +131,11 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       sink.denied(principal, action, resource, error.message)
     }
     if (error.code === 'METHOD_NOT_ALLOWED') reply.header('allow', error.details.allow)
-    return reply.code(error.row.status).header('content-type', 'application/json; charset=utf-8')
-      .serializer(JSON.stringify).send(errorResponse(error, request.id, clock.now()))
+    return reply
+      .code(error.row.status)
+      .header('content-type', 'application/json; charset=utf-8')
+      .serializer(JSON.stringify)
+      .send(errorResponse(error, request.id, clock.now()))
   }
 
   app.decorateRequest('served', undefined)
@@ -124,16 +143,21 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   app.addHook('onRequest', async (request, reply) => {
     const served = begin(request, reply)
     const {headers, raw, ip} = request
-    if (closing) throw new DbaasError('AGENT_STOPPING', 'the agent is shutting down', {suggestions: ['run the command again']})
-    if (raw.httpVersion === '1.1' && headers.host === undefined) throw new DbaasError('INVALID_REQUEST', 'the header host is missing')
+    if (closing)
+      throw new DbaasError('AGENT_STOPPING', 'the agent is shutting down', {suggestions: ['run the command again']})
+    if (raw.httpVersion === '1.1' && headers.host === undefined)
+      throw new DbaasError('INVALID_REQUEST', 'the header host is missing')
     const tenant = headers[tenantHeader]
     served.principal = await options.principalFor(request.id, {
-      tenant: typeof tenant === 'string' ? tenant : undefined, authorization: headers.authorization, remoteAddress: ip,
+      tenant: typeof tenant === 'string' ? tenant : undefined,
+      authorization: headers.authorization,
+      remoteAddress: ip,
     })
     // Before the body is read: nobody wants it.
     if (request.is404 || hasEmptyPart(request.params)) throw noRoute(request.method, pathOf(request))
     const encoding = headers['content-encoding']
-    if (encoding !== undefined && encoding !== 'identity') throw unsupportedMediaType(`the body is encoded as ${encoding.slice(0, 40)}`)
+    if (encoding !== undefined && encoding !== 'identity')
+      throw unsupportedMediaType(`the body is encoded as ${encoding.slice(0, 40)}`)
   })
 
   app.removeAllContentTypeParsers()

@@ -50,5 +50,7 @@ async function removeStale(path: string): Promise<void> {
 
 const unusable = (path: string, why: string, cause?: unknown): DbaasError =>
   new DbaasError('HOME_UNUSABLE', `the agent cannot listen on ${path}: ${why}`, {
-    cause, details: {path}, suggestions: ['dbaas agent stop', `ls -l '${path}'`],
+    cause,
+    details: {path},
+    suggestions: ['dbaas agent stop', `ls -l '${path}'`],
   })

@@ -28,7 +28,8 @@ export function checkOf(part: RequestPart, schema: TSchema): Check {
   const {required = []} = schema as {required?: readonly string[]}
   let validate: ValidateFunction | undefined
   return async (value) => {
-    if (value === undefined) return new DbaasError('INVALID_REQUEST', `the ${part} is missing`, {suggestions: ['send a JSON object']})
+    if (value === undefined)
+      return new DbaasError('INVALID_REQUEST', `the ${part} is missing`, {suggestions: ['send a JSON object']})
     if (required.length === 0 && isEmptyObject(value)) return undefined
     validate ??= (await (compilers ??= loadCompilers()))[part].compile(schema)
     return validate(value) ? undefined : explain(part, schema, validate.errors ?? [])
@@ -45,22 +46,37 @@ function explain(part: RequestPart, schema: TSchema, errors: readonly ErrorObjec
   const last = errors.at(-1)
   const first = errors[0]
   if (!last || !first) return new DbaasError('INVALID_REQUEST', `the ${part} is not valid`)
-  const path = last.instancePath.split('/').slice(1).map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+  const path = last.instancePath
+    .split('/')
+    .slice(1)
+    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
   if (first.keyword === 'additionalProperties') {
     const name = String(first.params.additionalProperty)
     const fields = Object.keys((schema as {properties?: object}).properties ?? {})
     const near = path.length === 0 ? nearest(name, fields) : undefined
-    const message = fields.length === 0 ? `the ${part} takes no fields, and has "${short(name)}"` : `the ${part} has no field "${short(name)}"`
+    const message =
+      fields.length === 0
+        ? `the ${part} takes no fields, and has "${short(name)}"`
+        : `the ${part} has no field "${short(name)}"`
     return new DbaasError('INVALID_REQUEST', message, {
       details: {field: short(name), ...(fields.length > 0 ? {fields: fields.join(', ')} : {})},
-      suggestions: near ? [`did you mean "${near}"?`] : fields.length > 0 ? [`the fields are ${fields.join(', ')}`] : [],
+      suggestions: near
+        ? [`did you mean "${near}"?`]
+        : fields.length > 0
+          ? [`the fields are ${fields.join(', ')}`]
+          : [],
     })
   }
-  const field = first.keyword === 'required' ? [...path, String(first.params.missingProperty)].join('.') : path.join('.')
+  const field =
+    first.keyword === 'required' ? [...path, String(first.params.missingProperty)].join('.') : path.join('.')
   const because = first.keyword === 'required' ? 'is missing' : requirement(errors, first)
-  return new DbaasError('INVALID_REQUEST', field === '' ? `the ${part} ${because}` : `"${short(field)}" of the ${part} ${because}`, {
-    details: {...(field === '' ? {} : {field: short(field)}), because},
-  })
+  return new DbaasError(
+    'INVALID_REQUEST',
+    field === '' ? `the ${part} ${because}` : `"${short(field)}" of the ${part} ${because}`,
+    {
+      details: {...(field === '' ? {} : {field: short(field)}), because},
+    },
+  )
 }
 
 /** Of a union (a value or null), ajv tells why each branch failed: together they are what was wanted. */

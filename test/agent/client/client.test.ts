@@ -13,17 +13,25 @@ import {temporaryFolder} from '../../support/temporary.js'
 import {serve} from '../http/serve.js'
 import type {Serving} from '../http/serve.js'
 
-const ended = (operation: ApiOperation, status: ApiOperation['status'] = 'succeeded'): ApiOperation =>
-  ({...operation, status, ended_at: '2026-11-23T17:23:00.000Z'})
+const ended = (operation: ApiOperation, status: ApiOperation['status'] = 'succeeded'): ApiOperation => ({
+  ...operation,
+  status,
+  ended_at: '2026-11-23T17:23:00.000Z',
+})
 
 /** Bytes between a port and the socket: the way of a remote agent, without its TLS. */
 async function tunnel(socketPath: string): Promise<{url: string; close(): void}> {
   const open = new Set<Socket>()
   const server = createServer((incoming) => {
     const outgoing = connect(socketPath)
-    for (const [a, b] of [[incoming, outgoing], [outgoing, incoming]] as const) {
+    for (const [a, b] of [
+      [incoming, outgoing],
+      [outgoing, incoming],
+    ] as const) {
       open.add(a)
-      a.on('error', () => b.destroy()).on('close', () => b.destroy()).pipe(b)
+      a.on('error', () => b.destroy())
+        .on('close', () => b.destroy())
+        .pipe(b)
     }
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -67,7 +75,10 @@ describe('the client', () => {
         const planned = await client.call('instances.delete', {params: {instance: 'demo-1'}, query: {plan: true}})
         assert.ok('plan' in planned)
         const before = s.services.changes.length
-        const started = await client.call('instances.create', {body: {name: 'übung', cpu: undefined}, idempotencyKey: 'key-1'})
+        const started = await client.call('instances.create', {
+          body: {name: 'übung', cpu: undefined},
+          idempotencyKey: 'key-1',
+        })
         assert.ok('operation' in started && started.operation.id)
         assert.equal(s.services.changes.length, before + 1)
         assert.deepEqual(s.services.changes.at(-1)?.arguments, {name: 'übung'})
@@ -76,12 +87,18 @@ describe('the client', () => {
 
       it('sends names as they are, whatever is in them', async () => {
         for (const name of ['a/b', '..', '.', 'ä?#&=%2F', ' ', "'"]) {
-          await assert.rejects(client.call('instances.get', {params: {instance: name}}), {code: 'INSTANCE_NOT_FOUND', message: `there is no instance "${name}"`})
+          await assert.rejects(client.call('instances.get', {params: {instance: name}}), {
+            code: 'INSTANCE_NOT_FOUND',
+            message: `there is no instance "${name}"`,
+          })
         }
       })
 
       it('throws the error of the answer, with its suggestions and its request id', async () => {
-        const error = await client.call('instances.get', {params: {instance: 'nope'}}).then(() => assert.fail(), (thrown: unknown) => thrown as AgentError)
+        const error = await client.call('instances.get', {params: {instance: 'nope'}}).then(
+          () => assert.fail(),
+          (thrown: unknown) => thrown as AgentError,
+        )
         assert.equal(error.code, 'INSTANCE_NOT_FOUND')
         assert.equal(error.row.exit, 3)
         assert.deepEqual(error.suggestions, ['dbaas list'])
@@ -95,9 +112,12 @@ describe('the client', () => {
         text = ''
         for await (const chunk of client.stream('agent.logs', {query: {lines: 7}})) text += chunk
         assert.equal(text, 'the last 7 lines\n')
-        await assert.rejects(async () => {
-          for await (const _ of client.stream('instances.logs', {params: {instance: 'nope'}})) assert.fail()
-        }, {code: 'INSTANCE_NOT_FOUND'})
+        await assert.rejects(
+          async () => {
+            for await (const _ of client.stream('instances.logs', {params: {instance: 'nope'}})) assert.fail()
+          },
+          {code: 'INSTANCE_NOT_FOUND'},
+        )
       })
 
       it('closes a stream that is left, which the server sees', async () => {
@@ -108,7 +128,10 @@ describe('the client', () => {
           yield 'first'
           await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
         }
-        for await (const chunk of client.stream('instances.logs', {params: {instance: 'demo-1'}, query: {follow: true}})) {
+        for await (const chunk of client.stream('instances.logs', {
+          params: {instance: 'demo-1'},
+          query: {follow: true},
+        })) {
           assert.equal(chunk, 'first\n')
           break
         }
@@ -124,9 +147,12 @@ describe('the client', () => {
           throw new Error('the file is gone')
         }
         let text = ''
-        await assert.rejects(async () => {
-          for await (const chunk of client.stream('instances.logs', {params: {instance: 'demo-1'}})) text += chunk
-        }, {code: 'AGENT_UNREACHABLE'})
+        await assert.rejects(
+          async () => {
+            for await (const chunk of client.stream('instances.logs', {params: {instance: 'demo-1'}})) text += chunk
+          },
+          {code: 'AGENT_UNREACHABLE'},
+        )
         assert.equal(text, 'first\n')
         s.services.logLines = original
       })
@@ -154,7 +180,10 @@ describe('the client', () => {
         const following = client.follow(operation.id, () => stop.abort('enough'), stop.signal)
         await assert.rejects(following, (thrown) => thrown === 'enough' || (thrown as Error).name === 'AbortError')
         await until(() => s.services.followers() === 0)
-        await assert.rejects(client.follow('op_nope', () => undefined), {code: 'OPERATION_NOT_FOUND'})
+        await assert.rejects(
+          client.follow('op_nope', () => undefined),
+          {code: 'OPERATION_NOT_FOUND'},
+        )
       })
     })
   }
@@ -171,9 +200,16 @@ describe('the client', () => {
     const free = await tunnel('/nowhere')
     free.close()
     for (const [target, because] of [
-      [{socketPath: join(folder.path, 'agent.sock')}, /no agent runs/], [{url: free.url}, /nobody listens/], [{url: 'http://host.invalid'}, /name/],
+      [{socketPath: join(folder.path, 'agent.sock')}, /no agent runs/],
+      [{url: free.url}, /nobody listens/],
+      [{url: 'http://host.invalid'}, /name/],
     ] as const) {
-      const error = await createClient({target}).call('agent.get').then(() => assert.fail(), (thrown: unknown) => thrown as AgentError)
+      const error = await createClient({target})
+        .call('agent.get')
+        .then(
+          () => assert.fail(),
+          (thrown: unknown) => thrown as AgentError,
+        )
       assert.equal(error.code, 'AGENT_UNREACHABLE', String(error))
       assert.equal(error.row.exit, 6)
       assert.match(error.message, because)
@@ -198,41 +234,68 @@ describe('the client', () => {
     }
 
     it('takes nothing for an answer that is not one', async () => {
-      const pages: [number, string][] = [[502, '<html>Bad gateway</html>'], [200, '<html>hello</html>'], [500, '{"error":"no"}'], [404, '']]
+      const pages: [number, string][] = [
+        [502, '<html>Bad gateway</html>'],
+        [200, '<html>hello</html>'],
+        [500, '{"error":"no"}'],
+        [404, ''],
+      ]
       for (const [status, page] of pages) {
-        await answering((_, response) => response.writeHead(status).end(page), (client) =>
-          assert.rejects(client.call('agent.get'), {code: 'AGENT_UNREACHABLE', message: /not an agent of dbaas/}))
+        await answering(
+          (_, response) => response.writeHead(status).end(page),
+          (client) =>
+            assert.rejects(client.call('agent.get'), {code: 'AGENT_UNREACHABLE', message: /not an agent of dbaas/}),
+        )
       }
-      await answering((request) => request.socket.destroy(), (client) => assert.rejects(client.call('agent.get'), {code: 'AGENT_UNREACHABLE'}))
+      await answering(
+        (request) => request.socket.destroy(),
+        (client) => assert.rejects(client.call('agent.get'), {code: 'AGENT_UNREACHABLE'}),
+      )
     })
 
     it('polls when something between keeps events back', async () => {
       let polls = 0
-      await answering((request, response) => {
-        if (request.url?.endsWith('/events')) return void response.writeHead(200, {'content-type': 'text/event-stream'}).end(': nothing\n\n')
-        const operation = anOperation(1)
-        response.writeHead(200, {'content-type': 'application/json'}).end(JSON.stringify({operation: ++polls < 2 ? operation : ended(operation)}))
-      }, async (client) => {
-        const seen: string[] = []
-        await client.follow('op_1', ({status}) => seen.push(status))
-        assert.deepEqual(seen, ['running', 'succeeded'])
-      })
+      await answering(
+        (request, response) => {
+          if (request.url?.endsWith('/events'))
+            return void response.writeHead(200, {'content-type': 'text/event-stream'}).end(': nothing\n\n')
+          const operation = anOperation(1)
+          response
+            .writeHead(200, {'content-type': 'application/json'})
+            .end(JSON.stringify({operation: ++polls < 2 ? operation : ended(operation)}))
+        },
+        async (client) => {
+          const seen: string[] = []
+          await client.follow('op_1', ({status}) => seen.push(status))
+          assert.deepEqual(seen, ['running', 'succeeded'])
+        },
+      )
     })
 
     it('gives up on one that stays away, and says how to come back', async () => {
       let requests = 0
-      await answering((request, response) => {
-        if (requests++ === 0) {
-          response.writeHead(200, {'content-type': 'text/event-stream'})
-          response.write(`event: operation\ndata: ${JSON.stringify({operation: anOperation(1)})}\n\n`, () => request.socket.destroy())
-        } else request.socket.destroy()
-      }, async (client) => {
-        const error = await client.follow('op_1', () => undefined).then(() => assert.fail(), (thrown: unknown) => thrown as AgentError)
-        assert.equal(error.code, 'AGENT_UNREACHABLE')
-        assert.equal(error.details.operation_id, 'op_1')
-        assert.match(error.suggestions.join(), /dbaas operations wait op_1/)
-        assert.ok(requests > 2)
-      })
+      await answering(
+        (request, response) => {
+          if (requests++ === 0) {
+            response.writeHead(200, {'content-type': 'text/event-stream'})
+            response.write(`event: operation\ndata: ${JSON.stringify({operation: anOperation(1)})}\n\n`, () =>
+              request.socket.destroy(),
+            )
+          } else request.socket.destroy()
+        },
+        async (client) => {
+          const error = await client
+            .follow('op_1', () => undefined)
+            .then(
+              () => assert.fail(),
+              (thrown: unknown) => thrown as AgentError,
+            )
+          assert.equal(error.code, 'AGENT_UNREACHABLE')
+          assert.equal(error.details.operation_id, 'op_1')
+          assert.match(error.suggestions.join(), /dbaas operations wait op_1/)
+          assert.ok(requests > 2)
+        },
+      )
     })
   })
 
@@ -241,7 +304,9 @@ describe('the client', () => {
     const operation = anOperation(1)
     first.services.change(operation)
     const seen: string[] = []
-    const following = createClient({target: {socketPath: first.socketPath}}).follow(operation.id, ({kind, status}) => seen.push(`${kind} ${status}`))
+    const following = createClient({target: {socketPath: first.socketPath}}).follow(operation.id, ({kind, status}) =>
+      seen.push(`${kind} ${status}`),
+    )
     await until(() => seen.length === 1)
     first.server.app.server.closeAllConnections()
     await first.server.close()

@@ -11,7 +11,7 @@ import type {Location} from '../../../src/agent/client/locate.js'
 import {DbaasError} from '../../../src/core/errors.js'
 import {temporaryFolder} from '../../support/temporary.js'
 
-/** Behaves towards its launcher as the agent does: one holder of the lock, the loser exits 0, it listens in the home. */
+/** Behaves towards its launcher as the agent does: one holder of the lock, losers exit 0, it listens in the home. */
 const standIn = (before = '') => `
 import {linkSync, unlinkSync, writeFileSync, appendFileSync} from 'node:fs'
 import {createServer} from 'node:net'
@@ -39,7 +39,8 @@ describe('launching the agent', () => {
     return path
   }
   const at = (): Location => locate({}, {DBAAS_HOME: home})
-  const pids = (): number[] => existsSync(join(home, 'pids')) ? readFileSync(join(home, 'pids'), 'utf8').trim().split('\n').map(Number) : []
+  const pids = (): number[] =>
+    existsSync(join(home, 'pids')) ? readFileSync(join(home, 'pids'), 'utf8').trim().split('\n').map(Number) : []
   const alive = (pid: number): boolean => {
     try {
       return process.kill(pid, 0)
@@ -53,7 +54,10 @@ describe('launching the agent', () => {
   })
   after(() => folder.dispose())
   const failure = (options: Parameters<typeof ensureAgent>[1]): Promise<DbaasError> =>
-    ensureAgent(at(), options).then(() => assert.fail('it started'), (error: unknown) => error as DbaasError)
+    ensureAgent(at(), options).then(
+      () => assert.fail('it started'),
+      (error: unknown) => error as DbaasError,
+    )
 
   it('makes the home for its owner alone, starts one that outlives the command, and then starts none', async () => {
     const options = {entry: entry('good', standIn())}
@@ -65,7 +69,14 @@ describe('launching the agent', () => {
     assert.equal(pids().length, 1)
     assert.ok(alive(pid))
     // A session of its own: Ctrl-C in the terminal is not for it.
-    assert.notEqual(spawnSync('ps', ['-o', 'sid=', '-p', String(pid)]).stdout.toString().trim(), spawnSync('ps', ['-o', 'sid=', '-p', String(process.pid)]).stdout.toString().trim())
+    assert.notEqual(
+      spawnSync('ps', ['-o', 'sid=', '-p', String(pid)])
+        .stdout.toString()
+        .trim(),
+      spawnSync('ps', ['-o', 'sid=', '-p', String(process.pid)])
+        .stdout.toString()
+        .trim(),
+    )
     assert.equal(readFileSync(join(home, 'logs', 'agent.log'), 'utf8'), 'starting\n')
   })
 
@@ -86,18 +97,39 @@ describe('launching the agent', () => {
 
   it('replaces a socket that nobody listens on any more', async () => {
     mkdirSync(home, {recursive: true, mode: 0o700})
-    spawnSync(process.execPath, ['-e', 'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))', join(home, 'agent.sock')])
+    spawnSync(process.execPath, [
+      '-e',
+      'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))',
+      join(home, 'agent.sock'),
+    ])
     assert.ok(existsSync(join(home, 'agent.sock')))
-    await ensureAgent(at(), {entry: entry('replacing', standIn("try { unlinkSync(join(home, 'agent.sock')) } catch {}"))})
+    await ensureAgent(at(), {
+      entry: entry('replacing', standIn("try { unlinkSync(join(home, 'agent.sock')) } catch {}")),
+    })
   })
 
-  it('hands on the agent\'s own reason, with exit code 6', async () => {
+  it("hands on the agent's own reason, with exit code 6", async () => {
     const fatal = pathToFileURL(join(folder.path, 'fatal.json'))
     for (const code of ['STORE_NEWER', 'STORE_CORRUPT', 'HOME_UNUSABLE', 'DISK_FULL'] as const) {
-      writeFatal(folder.path, new DbaasError(code, `because of ${code}`, {details: {file: 'x'}, suggestions: ['do this']}))
+      writeFatal(
+        folder.path,
+        new DbaasError(code, `because of ${code}`, {details: {file: 'x'}, suggestions: ['do this']}),
+      )
       writeFileSync(fatal, readFileSync(join(folder.path, 'agent.error.json')))
-      const error = await failure({entry: entry('fatal', standIn(`import('node:fs').then((fs) => { fs.copyFileSync(new URL(${JSON.stringify(fatal.href)}), join(home, 'agent.error.json')); process.exit(1) }); await new Promise(() => {})`))})
-      assert.deepEqual([error.code, error.message, error.details, error.suggestions, error.row.exit], [code, `because of ${code}`, {file: 'x'}, ['do this'], 6])
+      const error = await failure({
+        entry: entry(
+          'fatal',
+          standIn(
+            `const fs = await import('node:fs')
+            fs.copyFileSync(new URL(${JSON.stringify(fatal.href)}), join(home, 'agent.error.json'))
+            process.exit(1)`,
+          ),
+        ),
+      })
+      assert.deepEqual(
+        [error.code, error.message, error.details, error.suggestions, error.row.exit],
+        [code, `because of ${code}`, {file: 'x'}, ['do this'], 6],
+      )
     }
   })
 
@@ -110,12 +142,17 @@ describe('launching the agent', () => {
     assert.match(error.message, /exit code 1/)
     assert.match(String(error.details.last_words), /Node\.js v/)
     assert.equal(error.details.log, join(home, 'logs', 'agent.log'))
-    const killed = await failure({entry: entry('killed', standIn("process.kill(process.pid, 'SIGKILL'); await new Promise(() => {})"))})
+    const killed = await failure({
+      entry: entry('killed', standIn("process.kill(process.pid, 'SIGKILL'); await new Promise(() => {})")),
+    })
     assert.match(killed.message, /SIGKILL/)
   })
 
   it('gives up on one that never listens', async () => {
-    const error = await failure({entry: entry('mute', standIn('await new Promise((resolve) => setTimeout(resolve, 5000))')), giveUpMs: 700})
+    const error = await failure({
+      entry: entry('mute', standIn('await new Promise((resolve) => setTimeout(resolve, 5000))')),
+      giveUpMs: 700,
+    })
     assert.equal(error.code, 'AGENT_START_FAILED')
     assert.match(error.message, /0\.7 s/)
   })
@@ -127,11 +164,36 @@ describe('launching the agent', () => {
   })
 
   it('gives it what a daemon needs of the environment, and no token', async () => {
-    const environment = agentEnvironment({
-      PATH: '/bin', HOME: '/u', LC_ALL: 'C', DBAAS_TOKEN: 'secret', DBAAS_URL: 'u', DBAAS_CONTEXT: 'c', DBAAS_TENANT: 't', DBAAS_SITE: 's', NODE_OPTIONS: '--x',
-      npm_config_registry: 'r', https_proxy: 'p', NO_PROXY: 'n', AWS_SECRET_ACCESS_KEY: 'secret', SSH_AUTH_SOCK: 's', UNSET: undefined,
-    }, '/home')
-    assert.deepEqual(environment, {PATH: '/bin', HOME: '/u', LC_ALL: 'C', DBAAS_SITE: 's', npm_config_registry: 'r', https_proxy: 'p', NO_PROXY: 'n', DBAAS_HOME: '/home'})
+    const environment = agentEnvironment(
+      {
+        PATH: '/bin',
+        HOME: '/u',
+        LC_ALL: 'C',
+        DBAAS_TOKEN: 'secret',
+        DBAAS_URL: 'u',
+        DBAAS_CONTEXT: 'c',
+        DBAAS_TENANT: 't',
+        DBAAS_SITE: 's',
+        NODE_OPTIONS: '--x',
+        npm_config_registry: 'r',
+        https_proxy: 'p',
+        NO_PROXY: 'n',
+        AWS_SECRET_ACCESS_KEY: 'secret',
+        SSH_AUTH_SOCK: 's',
+        UNSET: undefined,
+      },
+      '/home',
+    )
+    assert.deepEqual(environment, {
+      PATH: '/bin',
+      HOME: '/u',
+      LC_ALL: 'C',
+      DBAAS_SITE: 's',
+      npm_config_registry: 'r',
+      https_proxy: 'p',
+      NO_PROXY: 'n',
+      DBAAS_HOME: '/home',
+    })
     await ensureAgent(at(), {entry: entry('good', standIn()), environment: {...process.env, DBAAS_TOKEN: 'secret'}})
     while (!existsSync(join(home, 'environment.json'))) await sleep(10)
     const given = JSON.parse(readFileSync(join(home, 'environment.json'), 'utf8')) as Record<string, string>
@@ -163,7 +225,7 @@ describe('launching the agent', () => {
       await refused('HOME_UNUSABLE', /other users/)
     })
 
-    it('says that it may not be written, or belongs to another', async function () {
+    it('says that it may not be written, or belongs to another', async () => {
       mkdirSync(join(home, 'logs'), {recursive: true, mode: 0o700})
       if (process.getuid?.() === 0) {
         const {chownSync} = await import('node:fs')
@@ -181,15 +243,24 @@ describe('launching the agent', () => {
 
     it('says that the disk is full, even when the agent could not write that down', async function () {
       mkdirSync(home, {recursive: true, mode: 0o700})
-      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=700', 'tmpfs', home]).status !== 0) return this.skip()
+      if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k,mode=700', 'tmpfs', home]).status !== 0)
+        return this.skip()
       try {
-        await ensureAgent(at(), {entry: entry('filling', standIn(`
+        await ensureAgent(at(), {
+          entry: entry(
+            'filling',
+            standIn(`
           try { writeFileSync(join(home, 'big'), Buffer.alloc(1 << 20)) } catch {}
-          import('node:fs').then((fs) => { try { fs.writeFileSync(join(home, 'agent.error.json'), '{"fatal":1}') } catch {} process.exit(1) })
-          await new Promise(() => {})`))}).then(() => assert.fail(), (error: DbaasError) => {
-          assert.equal(error.code, 'DISK_FULL', String(error))
-          assert.equal(error.row.exit, 6)
-        })
+          try { writeFileSync(join(home, 'agent.error.json'), '{"fatal":1}') } catch {}
+          process.exit(1)`),
+          ),
+        }).then(
+          () => assert.fail(),
+          (error: DbaasError) => {
+            assert.equal(error.code, 'DISK_FULL', String(error))
+            assert.equal(error.row.exit, 6)
+          },
+        )
         assert.ok(!readdirSync(home).some((name) => name.startsWith('.probe')))
       } finally {
         spawnSync('umount', ['-l', home])

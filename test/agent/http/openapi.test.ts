@@ -27,9 +27,11 @@ interface Document {
 
 /** Verbs that belong to no file of their own: a flag's help, and what another verb's file also does. */
 const commandsFolder = fileURLToPath(new URL('../../../src/commands', import.meta.url))
-const verbs = new Set(readdirSync(commandsFolder, {recursive: true, encoding: 'utf8'})
-  .filter((file) => file.endsWith('.ts') && !file.split('/').some((part) => part.startsWith('_')))
-  .map((file) => file.slice(0, -'.ts'.length).split('/').join(' ')))
+const verbs = new Set(
+  readdirSync(commandsFolder, {recursive: true, encoding: 'utf8'})
+    .filter((file) => file.endsWith('.ts') && !file.split('/').some((part) => part.startsWith('_')))
+    .map((file) => file.slice(0, -'.ts'.length).split('/').join(' ')),
+)
 
 describe('the OpenAPI document', () => {
   let s: Serving
@@ -47,9 +49,14 @@ describe('the OpenAPI document', () => {
   })
 
   it('knows the shared shapes by their names, and each once', () => {
-    assert.deepEqual(Object.keys(document.components.schemas).sort(), sharedSchemas.map((schema) => (schema as unknown as {$id: string}).$id).sort())
+    assert.deepEqual(
+      Object.keys(document.components.schemas).sort(),
+      sharedSchemas.map((schema) => (schema as unknown as {$id: string}).$id).sort(),
+    )
     assert.doesNotMatch(JSON.stringify(document), /def-\d/)
-    const list = document.paths['/v1/instances']!.get!.responses['200']!.content['application/json']!.schema as {properties: {instances: {items: unknown}}}
+    const list = document.paths['/v1/instances']!.get!.responses['200']!.content['application/json']!.schema as {
+      properties: {instances: {items: unknown}}
+    }
     assert.deepEqual(list.properties.instances.items, {$ref: '#/components/schemas/Instance'})
   })
 
@@ -58,33 +65,63 @@ describe('the OpenAPI document', () => {
   })
 
   // Feature: enterprise-dbaas-platform, Property 29: RESTful API Completeness
-  it('has every endpoint, which has a route, a CLI verb, its parameters, and ErrorResponse for every failure', async () => {
-    await fc.assert(fc.asyncProperty(fc.constantFrom(...endpointIds), fc.string({minLength: 1, maxLength: 20}), async (id: EndpointId, word) => {
-      const {method, path, verb, mutates} = endpointPaths[id]
-      const operation = document.paths[path]?.[method.toLowerCase()]
-      assert.ok(operation, `${id} is not documented`)
-      assert.equal(operation.operationId, id)
-      assert.deepEqual(operation.tags, [id.split('.')[0]])
-      const schemas: {body?: unknown; query?: unknown; responses: Record<number, unknown>} = endpointSchemas[id]
-      assert.deepEqual(Object.keys(operation.responses).sort(), [...Object.keys(schemas.responses), 'default'].sort())
-      assert.deepEqual(operation.responses.default!.content['application/json']!.schema, {$ref: '#/components/schemas/ErrorResponse'})
-      const parameters = operation.parameters ?? []
-      assert.deepEqual(parameters.filter((p) => p.in === 'path').map((p) => p.name), [...path.matchAll(/\{(\w+)\}/g)].map((m) => m[1]))
-      assert.equal(parameters.some((p) => p.in === 'header' && p.name === 'idempotency-key'), mutates)
-      assert.equal(operation.requestBody !== undefined, schemas.body !== undefined)
+  it('has every endpoint, with its route, CLI verb, parameters, and ErrorResponse for every failure', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...endpointIds),
+        fc.string({minLength: 1, maxLength: 20}),
+        async (id: EndpointId, word) => {
+          const {method, path, verb, mutates} = endpointPaths[id]
+          const operation = document.paths[path]?.[method.toLowerCase()]
+          assert.ok(operation, `${id} is not documented`)
+          assert.equal(operation.operationId, id)
+          assert.deepEqual(operation.tags, [id.split('.')[0]])
+          const schemas: {body?: unknown; query?: unknown; responses: Record<number, unknown>} = endpointSchemas[id]
+          assert.deepEqual(
+            Object.keys(operation.responses).sort(),
+            [...Object.keys(schemas.responses), 'default'].sort(),
+          )
+          assert.deepEqual(operation.responses.default!.content['application/json']!.schema, {
+            $ref: '#/components/schemas/ErrorResponse',
+          })
+          const parameters = operation.parameters ?? []
+          assert.deepEqual(
+            parameters.filter((p) => p.in === 'path').map((p) => p.name),
+            [...path.matchAll(/\{(\w+)\}/g)].map((m) => m[1]),
+          )
+          assert.equal(
+            parameters.some((p) => p.in === 'header' && p.name === 'idempotency-key'),
+            mutates,
+          )
+          assert.equal(operation.requestBody !== undefined, schemas.body !== undefined)
 
-      const url = path.replace(/\{\w+\}/g, encodeURIComponent(word))
-      const answer = await s.server.app.inject({method, url})
-      const routed = answer.statusCode < 400 || !['ROUTE_NOT_FOUND', 'METHOD_NOT_ALLOWED'].includes(answer.json().error.code)
-      assert.ok(routed, `${method} ${url}: ${answer.body}`)
-      assert.ok(answer.statusCode >= 400 || Object.keys(schemas.responses).includes(String(answer.statusCode)), `${id}: ${answer.statusCode}`)
-      const command = verb.split(' --')[0] as string
-      assert.ok(verbs.has(command), `${id} names the verb "${verb}", which is no file of ${join('src', 'commands')}`)
-    }), {numRuns: 200, examples: endpointIds.map((id) => [id, 'demo-1'] as [EndpointId, string])})
+          const url = path.replace(/\{\w+\}/g, encodeURIComponent(word))
+          const answer = await s.server.app.inject({method, url})
+          const routed =
+            answer.statusCode < 400 || !['ROUTE_NOT_FOUND', 'METHOD_NOT_ALLOWED'].includes(answer.json().error.code)
+          assert.ok(routed, `${method} ${url}: ${answer.body}`)
+          assert.ok(
+            answer.statusCode >= 400 || Object.keys(schemas.responses).includes(String(answer.statusCode)),
+            `${id}: ${answer.statusCode}`,
+          )
+          const command = verb.split(' --')[0] as string
+          assert.ok(
+            verbs.has(command),
+            `${id} names the verb "${verb}", which is no file of ${join('src', 'commands')}`,
+          )
+        },
+      ),
+      {numRuns: 200, examples: endpointIds.map((id) => [id, 'demo-1'] as [EndpointId, string])},
+    )
   })
 
   it('has no endpoint that is not in the table', () => {
-    const documented = Object.entries(document.paths).flatMap(([path, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`))
-    assert.deepEqual(documented.sort(), endpointIds.map((id) => `${endpointPaths[id].method} ${endpointPaths[id].path}`).sort())
+    const documented = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    )
+    assert.deepEqual(
+      documented.sort(),
+      endpointIds.map((id) => `${endpointPaths[id].method} ${endpointPaths[id].path}`).sort(),
+    )
   })
 })

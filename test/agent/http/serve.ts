@@ -25,16 +25,31 @@ export async function serve(options: Partial<HttpServerOptions> = {}, instances 
   const [services, sink] = [createFakeServices(instances), createFakeSink()]
   const log: Serving['log'] = []
   const server = await createHttpServer({
-    services, sink, clock: {now: Date.now}, version: '0.1.0', newRequestId: () => makeId('request', Date.now(), randomBytes(16)),
+    services,
+    sink,
+    clock: {now: Date.now},
+    version: '0.1.0',
+    newRequestId: () => makeId('request', Date.now(), randomBytes(16)),
     principalFor: (requestId, caller) => ({
-      id: 'local:0', tenantId: caller.tenant ?? defaultTenant, roles: [platformAdministrator], source: 'socket', requestId,
+      id: 'local:0',
+      tenantId: caller.tenant ?? defaultTenant,
+      roles: [platformAdministrator],
+      source: 'socket',
+      requestId,
     }),
-    log: (message, facts) => log.push({message, facts}), checkResponse: checkAgainstSchema, ...options,
+    log: (message, facts) => log.push({message, facts}),
+    checkResponse: checkAgainstSchema,
+    ...options,
   })
   const socketPath = path ?? join(folder.path, 'run', 'agent.sock')
   await server.listenUnix(socketPath)
   return {
-    server, services, sink, log, folder: folder.path, socketPath,
+    server,
+    services,
+    sink,
+    log,
+    folder: folder.path,
+    socketPath,
     async stop() {
       await server.close()
       folder.dispose()

@@ -39,7 +39,11 @@ describe('the socket of the API', () => {
 
   it('replaces what a killed agent left', async () => {
     const path = join(folder.path, 'stale.sock')
-    spawnSync(process.execPath, ['-e', 'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))', path])
+    spawnSync(process.execPath, [
+      '-e',
+      'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))',
+      path,
+    ])
     assert.ok(existsSync(path))
     await listen(path)
     assert.equal((await speak(path, 'GET', '/')).text, 'here')

@@ -9,5 +9,11 @@ import {templateRoutes} from './templates.js'
 
 /** Every endpoint of the table has a handler, or this does not compile. */
 export const handlers: Handlers = {
-  ...platformRoutes, ...instanceRoutes, ...configurationRoutes, ...engineRoutes, ...templateRoutes, ...operationRoutes, ...auditRoutes,
+  ...platformRoutes,
+  ...instanceRoutes,
+  ...configurationRoutes,
+  ...engineRoutes,
+  ...templateRoutes,
+  ...operationRoutes,
+  ...auditRoutes,
 }

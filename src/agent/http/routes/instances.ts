@@ -3,9 +3,12 @@ import type {HandlersOf} from '../handler.js'
 
 export const instanceRoutes = {
   'instances.list': async ({principal, query}, {instances}) => ok({instances: await instances.list(principal, query)}),
-  'instances.create': async ({principal, body, idempotency}, {instances}) => planned(await instances.create(principal, body, idempotency)),
-  'instances.get': async ({principal, params}, {instances}) => ok({instance: await instances.get(principal, params.instance)}),
-  'instances.update': async ({principal, params, body}, {instances}) => ok(await instances.update(principal, params.instance, body)),
+  'instances.create': async ({principal, body, idempotency}, {instances}) =>
+    planned(await instances.create(principal, body, idempotency)),
+  'instances.get': async ({principal, params}, {instances}) =>
+    ok({instance: await instances.get(principal, params.instance)}),
+  'instances.update': async ({principal, params, body}, {instances}) =>
+    ok(await instances.update(principal, params.instance, body)),
   'instances.delete': async ({principal, params, query, idempotency}, {instances}) =>
     planned(await instances.delete(principal, params.instance, query, idempotency)),
   'instances.start': async ({principal, params, body, idempotency}, {instances}) =>
@@ -18,6 +21,7 @@ export const instanceRoutes = {
     ok({credentials: await instances.credentials(principal, params.instance)}),
   'instances.sql': async ({principal, params, body, signal}, {instances}) =>
     ok(await instances.sql(principal, params.instance, body, signal)),
-  'instances.logs': async ({principal, params, query, signal}, {instances}) =>
-    ({text: await instances.logs(principal, params.instance, query, signal)}),
+  'instances.logs': async ({principal, params, query, signal}, {instances}) => ({
+    text: await instances.logs(principal, params.instance, query, signal),
+  }),
 } satisfies HandlersOf<'instances'>

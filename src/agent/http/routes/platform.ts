@@ -11,7 +11,9 @@ export const platformRoutes = {
     await platform.stop(principal)
     return accepted({stopping: true} as const)
   },
-  'agent.logs': async ({principal, query}, {platform}) => ({text: await platform.logs(principal, query.lines ?? defaultLogLines)}),
+  'agent.logs': async ({principal, query}, {platform}) => ({
+    text: await platform.logs(principal, query.lines ?? defaultLogLines),
+  }),
   'doctor.get': async ({principal}, {platform}) => ok({checks: await platform.doctor(principal)}),
   'sizes.list': async () => ok({sizes: Object.values(sizes), default: defaultSize}),
 } satisfies HandlersOf<'health' | 'agent' | 'doctor' | 'sizes'>

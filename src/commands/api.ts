@@ -18,11 +18,13 @@ export default class Api extends BaseCommand {
     const body = flags.body === undefined ? undefined
       : flags.body === '-' ? await readInput('-')
         : flags.body.startsWith('@') ? await readInput(flags.body.slice(1)) : flags.body
-    const [location, {ensureAgent}, {rawCall}] = await Promise.all([
+    const [location, {ensureAgent}, {checkPath, rawCall}] = await Promise.all([
       this.location(), import('../agent/client/launch.js'), import('./_support/raw-call.js'),
     ])
+    const method = args.method.toUpperCase()
+    checkPath(method, args.path)
     await ensureAgent(location)
-    const request = {method: args.method.toUpperCase(), path: args.path, body, idempotencyKey: flags['idempotency-key']}
+    const request = {method, path: args.path, body, idempotencyKey: flags['idempotency-key']}
     process.exitCode = await rawCall(location, request, process.stdout)
   }
 }

@@ -11,14 +11,17 @@ export interface RawRequest {
   readonly idempotencyKey: string | undefined
 }
 
+/** Throws USAGE for what cannot be the path of a request. */
+export function checkPath(method: string, path: string): void {
+  if (/^\/[\x21-\x7E]*$/.test(path)) return
+  throw new DbaasError('USAGE', `"${path}" is not a path`, {details: {path}, suggestions: [`dbaas api ${method} /v1/instances`]})
+}
+
 /**
  * Streams the answer's body to `out` and returns the exit code: 0, or that of the ErrorResponse in it. Throws
- * USAGE for a path that is none of the API's, AGENT_UNREACHABLE.
+ * AGENT_UNREACHABLE.
  */
 export async function rawCall(location: Location, {method, path, body, idempotencyKey}: RawRequest, out: NodeJS.WritableStream): Promise<number> {
-  if (!path.startsWith('/')) {
-    throw new DbaasError('USAGE', `"${path}" is not a path`, {details: {path}, suggestions: [`dbaas api ${method} /v1/instances`]})
-  }
   const answer = await transportTo(location.target)({
     method, path, body, quietMs: 0,
     headers: {

@@ -7,13 +7,14 @@ import {DbaasError} from '../../../core/errors.js'
 import {nearest} from '../../../core/nearest.js'
 import {formatDuration} from '../../../core/time.js'
 import {renderDetails} from '../render/details.js'
+import {renderFailure} from '../render/failure.js'
 import {paintFor} from '../render/paint.js'
 import type {Paint} from '../render/paint.js'
 import {renderSql} from '../render/sql.js'
-import {toDbaasError} from '../failure.js'
+import {requestIdOf, toDbaasError} from '../failure.js'
 import {loadHistory, saveHistory} from './history.js'
 import {metaCommands} from './postgresql.js'
-import {isComplete, leavesTransactionOpen} from './statements.js'
+import {leavesTransactionOpen, stateOf} from './statements.js'
 
 /** Runs until `\q`, Ctrl-D or the end of stdin. Returns the exit code; in a pipe the first error ends it. */
 export async function runPrompt(client: Client, location: Location, name: string): Promise<number> {
@@ -25,7 +26,7 @@ export async function runPrompt(client: Client, location: Location, name: string
     input: process.stdin, output: interactive ? process.stdout : undefined, terminal: interactive, history, historySize: 1000, removeHistoryDuplicates: true,
   } as Parameters<typeof createInterface>[0])
   if (interactive) {
-    process.stdout.write(`${instance.name}: ${instance.engine} ${instance.version}. Statements end with ; and each is a transaction of its own. \\? helps, \\q quits.\n`)
+    process.stdout.write(`${instance.name}: ${instance.engine} ${instance.version}. \\? helps, \\q quits; each statement is a transaction of its own.\n`)
     lines.on('history', (now: string[]) => history.splice(0, history.length, ...now))
   }
   try {
@@ -60,13 +61,14 @@ async function converse(lines: Interface, session: Session): Promise<number> {
   })
   ask()
   for await (const line of lines) {
-    const text = pending === '' ? line.trim() : line
-    if (pending === '' && /^(?:\\q|quit|exit)\s*;?$/.test(text)) return 0
-    pending = pending === '' && text.startsWith('\\') ? '' : pending === '' ? text : `${pending}\n${text}`
-    const isMeta = pending === '' && text.startsWith('\\')
-    if (isMeta || isComplete(pending)) {
+    // As in psql, a backslash command also counts in the middle of a statement, which then goes on.
+    const isMeta = line.trimStart().startsWith('\\') && stateOf(pending) !== 'quoted'
+    const text = line.trim()
+    if (isMeta ? /^\\q\b/.test(text) : pending === '' && /^(?:quit|exit)\s*;?$/.test(text)) return 0
+    if (!isMeta) pending = pending === '' ? text : `${pending}\n${line}`
+    if (isMeta || stateOf(pending) === 'complete') {
       const statement = isMeta ? text : pending
-      pending = ''
+      if (!isMeta) pending = ''
       const ok = await run(statement, isMeta, session)
       if (!ok && !session.interactive) return 1
     }
@@ -84,8 +86,6 @@ async function run(text: string, isMeta: boolean, session: Session): Promise<boo
     else await send(isMeta ? translate(text) : text, isMeta, session)
     return true
   } catch (error) {
-    const {renderFailure} = await import('../render/failure.js')
-    const {requestIdOf} = await import('../failure.js')
     process.stderr.write(renderFailure(toDbaasError(error), requestIdOf(error), session.err))
     return false
   }

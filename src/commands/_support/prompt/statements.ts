@@ -1,14 +1,17 @@
 /** Where statements end. Pure. */
 
+/** `quoted`: the next line is part of a quoted text or a comment, whatever it looks like. */
+export type TextState = 'complete' | 'pending' | 'quoted'
+
 /**
- * Whether the text ends with a `;` that is not inside a quoted text, a quoted name, a dollar-quoted body or a
+ * Complete is a text that ends with a `;` which is not inside a quoted text, a quoted name, a dollar-quoted body or a
  * comment (PostgreSQL manual 4.1: block comments nest, `E''` texts know backslashes), so that it can be sent.
  */
-export function isComplete(text: string): boolean {
+export function stateOf(text: string): TextState {
   let ended = false
   for (let at = 0; at < text.length;) {
     const next = skipQuoted(text, at)
-    if (next === undefined) return false
+    if (next === undefined) return 'quoted'
     if (next > at) {
       // A comment after the last `;` changes nothing; anything else begins a new statement.
       if (!isComment(text, at)) ended = false
@@ -20,7 +23,7 @@ export function isComplete(text: string): boolean {
     else if (!/\s/.test(character)) ended = false
     at++
   }
-  return ended
+  return ended ? 'complete' : 'pending'
 }
 
 const isComment = (text: string, at: number): boolean => text.startsWith('--', at) || text.startsWith('/*', at)

@@ -1,5 +1,4 @@
 /** Where the agent of a home listens: one rule for the CLI that connects and the agent that binds. */
-import {createHash} from 'node:crypto'
 import {lstatSync, mkdirSync, realpathSync} from 'node:fs'
 import {basename, dirname, join, resolve} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
@@ -17,6 +16,8 @@ export function agentSocketPath(home: string, root = '/tmp'): string {
   const real = realPathOf(resolve(home))
   const preferred = join(real, 'agent.sock')
   if (Buffer.byteLength(preferred) <= limitBytes) return preferred
+  // Loaded here: every command passes this way, and few have such a home.
+  const {createHash} = process.getBuiltinModule('node:crypto')
   const own = join(root, `dbaas-${process.getuid?.() ?? 'user'}`)
   const folder = join(own, createHash('sha256').update(real).digest('hex').slice(0, 16))
   for (const path of [own, folder]) makeOwnFolder(path, home)

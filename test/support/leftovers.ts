@@ -11,7 +11,8 @@ export function leftoversOf(home: string): string[] {
   const found: string[] = []
   for (const folder of ['instances', 'scratch']) found.push(...children(join(dataRoot, folder)).map((path) => `folder ${path}`))
   for (const {pid, what} of processesOf([dataRoot])) {
-    if (/postgres|mysqld|mariadbd/.test(what)) found.push(`process ${pid} ${what}`)
+    // directories are prepared in the background, bounded, for instances to come
+    if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
   }
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
@@ -29,10 +30,19 @@ export function leftoversOf(home: string): string[] {
   } finally {
     db.close()
   }
-  for (const controller of children('/sys/fs/cgroup')) {
-    for (const group of children(controller).filter((path) => /\/dbaas-/.test(path))) {
-      found.push(...children(group).filter((path) => /\/nod_/.test(path)).map((path) => `cgroup ${path}`))
-    }
+  // v1 has a tree for each controller, v2 one for all
+  const trees = ['/sys/fs/cgroup', ...children('/sys/fs/cgroup')]
+  for (const group of trees.flatMap(children).filter((path) => path.endsWith(`/dbaas-${siteOf(home).slice(-12)}`))) {
+    found.push(...children(group).filter((path) => /\/nod_/.test(path)).map((path) => `cgroup ${path}`))
   }
   return found
+}
+
+function siteOf(home: string): string {
+  const db = new Database(join(home, 'metadata.db'), {readonly: true})
+  try {
+    return (db.prepare("SELECT value FROM settings WHERE name = 'site.id'").get() as {value: string}).value
+  } finally {
+    db.close()
+  }
 }

@@ -114,8 +114,9 @@ export function processesOf(folders: readonly string[]): {pid: number; what: str
       const command = readFileSync(`/proc/${name}/cmdline`, 'utf8').replaceAll('\0', ' ').trim()
       const environment = readFileSync(`/proc/${name}/environ`, 'utf8')
       const cwd = readlinkSync(`/proc/${name}/cwd`)
-      if (folders.some((f) => cwd === f || cwd.startsWith(`${f}/`) || command.includes(f) || environment.split('\0').includes(`DBAAS_HOME=${f}`))) {
-        // the test's own children that only inherit the variable are the CLI's, and have ended by now
+      // the endpoint process works in / and names itself anew; its log tells whose it is
+      const output = readlinkSync(`/proc/${name}/fd/1`)
+      if (folders.some((f) => cwd === f || cwd.startsWith(`${f}/`) || output.startsWith(`${f}/`) || command.includes(f) || environment.split('\0').includes(`DBAAS_HOME=${f}`))) {
         found.push({pid, what: command})
       }
     } catch {

@@ -8,7 +8,7 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {notProtected} from './views.js'
-import {freeEndpointPort, freeNodePort} from './ports.js'
+import {freeEndpointPort} from './ports.js'
 import type {Servers} from './servers.js'
 
 export interface CreateInput {
@@ -88,20 +88,8 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       },
       'await-ready': {
         async run({input, signal, progress, commit}) {
-          const subject = await servers.load(input.instanceId)
-          try {
-            await servers.awaitReady(subject, signal, progress)
-          } catch (error) {
-            if (!(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
-            // somebody took the port between our look and the server's bind
-            const port = await freeNodePort(context, subject.runtime)
-            commit(async (tx) => {
-              await tx.ports.release(subject.node.id)
-              await tx.ports.reserve({tenantId: subject.instance.tenantId, port, ownerId: subject.node.id})
-              await tx.nodes.update(subject.node.id, {port, runtimeRef: null})
-            })
-            return next('configure')
-          }
+          const ready = await servers.readyOrMoved(await servers.load(input.instanceId), signal, progress, commit)
+          if (!ready) return next('configure')
           return next('create-access')
         },
       },

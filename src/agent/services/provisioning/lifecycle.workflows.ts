@@ -88,9 +88,9 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
         },
       },
       'await-ready': {
-        async run({input, signal, progress}) {
-          await servers.awaitReady(await servers.load(input.instanceId), signal, progress)
-          return next('publish-endpoint')
+        async run({input, signal, progress, commit}) {
+          const ready = await servers.readyOrMoved(await servers.load(input.instanceId), signal, progress, commit)
+          return next(ready ? 'publish-endpoint' : 'configure')
         },
       },
       'publish-endpoint': {
@@ -197,9 +197,9 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
         },
       },
       'await-ready': {
-        async run({input, signal, progress}) {
-          await servers.awaitReady(await servers.load(input.instanceId), signal, progress)
-          return next('publish-endpoint')
+        async run({input, signal, progress, commit}) {
+          const ready = await servers.readyOrMoved(await servers.load(input.instanceId), signal, progress, commit)
+          return next(ready ? 'publish-endpoint' : 'start-server')
         },
       },
       'publish-endpoint': {
@@ -254,9 +254,9 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
         },
       },
       'await-ready': {
-        async run({input, signal, progress}) {
-          await servers.awaitReady(await servers.load(input.instanceId), signal, progress)
-          return next('publish-endpoint')
+        async run({input, signal, progress, commit}) {
+          const ready = await servers.readyOrMoved(await servers.load(input.instanceId), signal, progress, commit)
+          return next(ready ? 'publish-endpoint' : 'start-server')
         },
       },
       'publish-endpoint': {

@@ -4,7 +4,9 @@ import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../.
 import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
 import type {Host} from '../../../engines/host.js'
 import type {Observation, Placement, Runtime} from '../../runtimes/runtime.js'
+import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {freeNodePort} from './ports.js'
 
 /** A node with everything needed to act on it. */
 export interface Subject {
@@ -95,22 +97,53 @@ export function createServers(context: ServiceContext) {
    * it lives but does not answer in time, and the signal's reason when that is aborted.
    */
   async function awaitReady(subject: Subject, signal: AbortSignal, progress: (because: string) => void): Promise<void> {
-    const {engine, host} = subject
+    const {engine, host, runtime, placement, node} = subject
     const credentials = await admin()
     const until = context.clock.now() + readySeconds * 1000
     let because = 'the server is starting'
-    for (let attempt = 0; context.clock.now() < until; attempt++) {
-      signal.throwIfAborted()
-      const not = await engine.lifecycle.whyNotReady(host, credentials)
-      if (not === undefined) return
-      if (not !== because) progress((because = not))
-      // looking costs more than trying, so a dead server is looked for less often
-      if (attempt % 8 === 7 && (await observe(subject)).state !== 'running') throw engine.lifecycle.explainFailure(await logTail(subject))
-      await pause(attempt < 100 ? 10 : 100)
+    // its end is watched, because a stranger on its port may accept a connection and say nothing
+    let unwatch = (): void => undefined
+    const ended = new Promise<'ended'>((resolve) => {
+      if (node.runtimeRef !== null) unwatch = runtime.watch(placement, node.runtimeRef, () => resolve('ended'))
+    })
+    try {
+      for (let attempt = 0; context.clock.now() < until; attempt++) {
+        signal.throwIfAborted()
+        const not = await Promise.race([engine.lifecycle.whyNotReady(host, credentials), ended])
+        if (not === undefined) return
+        if (not === 'ended' || attempt % 100 === 99) {
+          if ((await observe(subject)).state !== 'running') throw engine.lifecycle.explainFailure(await logTail(subject))
+        }
+        if (not !== because) progress((because = not))
+        await pause(attempt < 100 ? 10 : 100)
+      }
+    } finally {
+      unwatch()
     }
     throw new DbaasError('DATABASE_UNAVAILABLE', `${subject.instance.name} does not answer: ${because}`, {
       details: {instance: subject.instance.name}, suggestions: [`dbaas logs ${subject.instance.name}`],
     })
+  }
+
+  /**
+   * `awaitReady`, but when somebody took the server's port between our look and its bind, the node gets another port
+   * (stored with the step's outcome) and the answer is false: configure and start again.
+   */
+  async function readyOrMoved(subject: Subject, signal: AbortSignal, progress: (because: string) => void, commit: (change: (tx: Tx) => Promise<void>) => void): Promise<boolean> {
+    try {
+      await awaitReady(subject, signal, progress)
+      return true
+    } catch (error) {
+      if (!(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
+      const port = await freeNodePort(context, subject.runtime)
+      progress(`port ${subject.node.port} was taken, so the server gets ${port}`)
+      commit(async (tx) => {
+        await tx.ports.release(subject.node.id)
+        await tx.ports.reserve({tenantId: subject.instance.tenantId, port, ownerId: subject.node.id})
+        await tx.nodes.update(subject.node.id, {port, runtimeRef: null})
+      })
+      return false
+    }
   }
 
   /** Asks gently, then firmly, then kills; returns when everything of the server is proven gone. */
@@ -156,7 +189,7 @@ export function createServers(context: ServiceContext) {
     })
   }
 
-  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, halt, clientOf, route, logTail}
+  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, readyOrMoved, halt, clientOf, route, logTail}
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

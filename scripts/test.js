@@ -54,9 +54,8 @@ for (const [name, command] of checks) {
 process.stdout.write('\n== tests\n')
 const scratch = mkdtempSync(join(tmpdir(), 'dbaas-test-counts-'))
 const counts = join(scratch, 'counts.json')
-// With a spec in .mocharc.json mocha would add its files: the configuration is repeated here without it.
 const files = mochaArguments.some((arg) => arg.endsWith('.ts')) ? [] : testFiles()
-const mocha = tool('mocha/bin/mocha.js', '--no-config', '--import', 'tsx', '--timeout', '60000', '--reporter', 'test/support/reporter.cjs', ...files, ...mochaArguments)
+const mocha = tool('mocha/bin/mocha.js', '--reporter', 'test/support/reporter.cjs', ...files, ...mochaArguments)
 const status = run(mocha, {...process.env, DBAAS_TEST_COUNTS: counts, ...(full ? {DBAAS_TEST_FULL: '1'} : {})})
 // No counts: mocha itself did not come to its end, which is a failure by whatever code it exited.
 const tests = existsSync(counts) ? JSON.parse(readFileSync(counts, 'utf8')) : {passed: 0, failed: 1, skipped: 0}

@@ -16,8 +16,8 @@ const awkward = fc.oneof(anything, fc.stringMatching(/^[ '"\\$`%&?#@:/=;!\n]{1,8
 
 /** libpq's own rules for `name = 'value'` (its manual, 32.1.1.1). */
 function parseKeywords(text: string): Record<string, string> {
-  return Object.fromEntries([...text.matchAll(/(\w+)=(?:'((?:[^'\\]|\\[^])*)'|((?:[^\s'\\])+))/g)]
-    .map(([, name, quoted, bare]) => [name, quoted === undefined ? bare : quoted.replace(/\\([^])/g, '$1')]))
+  return Object.fromEntries([...text.matchAll(/(\w+)=(?:'((?:[^'\\]|\\[\s\S])*)'|((?:[^\s'\\])+))/g)]
+    .map(([, name, quoted, bare]) => [name, quoted === undefined ? bare : quoted.replace(/\\([\s\S])/g, '$1')]))
 }
 
 describe('connection strings', () => {

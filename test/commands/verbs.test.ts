@@ -29,8 +29,8 @@ describe('verbs on a real database', function () {
   it('lists it, and shows plainly that it is not protected', async () => {
     const {instances} = (await site.json('list')) as {instances: ApiInstance[]}
     assert.deepEqual(instances.map(({name}) => name), ['demo'])
-    assert.match((await site.run('list')).stdout, /^NAME\s+STATUS[^]*demo\s+running/)
-    assert.match((await site.run('status', 'demo')).stdout, /demo {2}running[^]*not protected: no backups/)
+    assert.match((await site.run('list')).stdout, /^NAME\s+STATUS[\s\S]*demo\s+running/)
+    assert.match((await site.run('status', 'demo')).stdout, /demo {2}running[\s\S]*not protected: no backups/)
   })
 
   it('gives a URL with which a driver connects, the certificate verified', async () => {
@@ -64,7 +64,7 @@ describe('verbs on a real database', function () {
     ])
     const failed = await site.run('sql', 'demo', 'selec 1')
     assert.deepEqual([failed.code, failed.stdout], [1, ''])
-    assert.match(failed.stderr, /syntax error[^]*SQL_ERROR/)
+    assert.match(failed.stderr, /syntax error[\s\S]*SQL_ERROR/)
   })
 
   it('speaks through its own prompt where there is no psql', async () => {
@@ -73,7 +73,7 @@ describe('verbs on a real database', function () {
       'connect', 'demo', '--built-in',
     )
     assert.equal(code, 0, stderr)
-    assert.match(stdout, /CREATE[^]*INSERT 1\n[^]*public\s+t\s+table[^]*id\s+integer\s+not null[^]*t_pkey[^]*pg_database_owner[^]*a;b/)
+    assert.match(stdout, /CREATE[\s\S]*INSERT 1\n[\s\S]*public\s+t\s+table[\s\S]*id\s+integer\s+not null[\s\S]*t_pkey[\s\S]*pg_database_owner[\s\S]*a;b/)
     assert.doesNotMatch(stdout, /never/)
     const failed = await withInput('select 1;\nselec 2;\nselect 3 as three;\n', 'connect', 'demo', '--built-in')
     assert.equal(failed.code, 1)

@@ -29,6 +29,7 @@ export function answers(socketPath: string): Promise<boolean> {
 const reasons: Record<string, string> = {
   ENOENT: 'no agent runs',
   ECONNREFUSED: 'nobody listens there',
+  ENOTDIR: 'a part of its path is a file',
   EACCES: 'permission denied: it belongs to another user',
   ECONNRESET: 'the connection broke',
   EPIPE: 'the connection broke',

@@ -1,5 +1,6 @@
 /** The home folder as the CLI must find or make it before an agent can live there. */
 import {closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync, writeSync} from 'node:fs'
+import type {Stats} from 'node:fs'
 import {join} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 
@@ -8,12 +9,8 @@ const rotateBytes = 16 * 1024 * 1024
 
 /** Makes the home (0700) and its log folder; safe to repeat. Throws HOME_UNUSABLE, DISK_FULL. */
 export function prepareHome(home: string): void {
-  try {
-    mkdirSync(join(home, 'logs'), {recursive: true, mode: 0o700})
-  } catch (error) {
-    throw homeError(home, error)
-  }
-  const found = statSync(home)
+  const found = make(home, home)
+  if (!found.isDirectory()) throw unusable(home, 'it is not a folder', [`ls -ld '${home}'`])
   // Whoever may write here may replace the socket, and be given passwords.
   if (process.getuid && found.uid !== process.getuid()) {
     throw unusable(home, 'it belongs to another user', [
@@ -22,6 +19,17 @@ export function prepareHome(home: string): void {
     ])
   }
   if ((found.mode & 0o022) !== 0) throw unusable(home, 'other users may write to it', [`chmod 700 '${home}'`])
+  // Only now: `sudo dbaas` in somebody's home would leave a folder that its owner cannot enter.
+  make(home, join(home, 'logs'))
+}
+
+function make(home: string, folder: string): Stats {
+  try {
+    mkdirSync(folder, {recursive: true, mode: 0o700})
+    return statSync(folder)
+  } catch (error) {
+    throw homeError(home, error)
+  }
 }
 
 /** The log, open for appending; a large one is first set aside, as `agent.log.1`. Throws HOME_UNUSABLE, DISK_FULL. */

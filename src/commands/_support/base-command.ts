@@ -80,9 +80,9 @@ function startingAgent(client: Client, location: Location): Client {
     try {
       return await client.call(...request)
     } catch (error) {
-      // Of these two it is certain that the request was never sent.
+      // Of these it is certain that the request was never sent. ENOTDIR: the home is a file, which the start will tell.
       const {code} = ((error as Error).cause ?? {}) as NodeJS.ErrnoException
-      if (code !== 'ENOENT' && code !== 'ECONNREFUSED') throw error
+      if (code !== 'ENOENT' && code !== 'ECONNREFUSED' && code !== 'ENOTDIR') throw error
       const {ensureAgent} = await import('../../agent/client/launch.js')
       await ensureAgent(location)
       return client.call(...request)

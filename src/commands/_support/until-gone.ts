@@ -4,11 +4,21 @@ import {DbaasError} from '../../core/errors.js'
 
 const limitMs = 30_000
 
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
 /**
- * Returns when the agent of that process id answers no more: a start right after a stop must not meet the old one.
+ * Returns when the agent of that process id answers no more and, where it runs on this machine, has ended: it closes
+ * its socket first and its store last, and who copies or replaces the home after a stop must not do so in between.
  * Throws WAIT_TIMED_OUT after 30 s.
  */
-export async function untilGone(client: Client, pid: number): Promise<void> {
+export async function untilGone(client: Client, pid: number, here: boolean): Promise<void> {
   const deadline = Date.now() + limitMs
   while (Date.now() < deadline) {
     const answers = await client.call('agent.get', {}).then(
@@ -16,7 +26,7 @@ export async function untilGone(client: Client, pid: number): Promise<void> {
       // While it shuts down it refuses; only silence means that it is gone.
       (error: unknown) => !(error instanceof DbaasError && error.code === 'AGENT_UNREACHABLE'),
     )
-    if (!answers) return
+    if (!answers && !(here && lives(pid))) return
     await sleep(25)
   }
   throw new DbaasError('WAIT_TIMED_OUT', `the agent (pid ${pid}) has not ended after ${limitMs / 1000} s`, {

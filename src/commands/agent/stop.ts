@@ -7,11 +7,11 @@ export default class AgentStop extends BaseCommand {
 
   async run(): Promise<unknown> {
     await this.parse(AgentStop)
-    const client = await this.client({start: false})
+    const [client, location] = [await this.client({start: false}), await this.location()]
     const {agent} = await client.call('agent.get', {})
     await client.call('agent.stop', {idempotencyKey: crypto.randomUUID()})
     const {untilGone} = await import('../_support/until-gone.js')
-    await untilGone(client, agent.pid)
+    await untilGone(client, agent.pid, location.local)
     return this.answer({agent: {...agent, stopped: true}}, (paint) => `${paint.green('✓')} the agent (pid ${agent.pid}) has stopped; databases go on\n`)
   }
 }

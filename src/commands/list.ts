@@ -16,7 +16,8 @@ export default class List extends BaseCommand {
     const {instances} = await client.call('instances.list', {query})
     return this.answer({instances}, async (paint) => {
       const {renderList} = await import('./_support/render/instance.js')
-      return renderList(instances, Date.now(), paint)
+      const filtered = Object.keys(query).length > 0
+      return instances.length === 0 && filtered ? 'No instance matches.\n' : renderList(instances, Date.now(), paint)
     })
   }
 }

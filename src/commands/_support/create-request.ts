@@ -35,7 +35,7 @@ export async function parseCreateFile(text: string, path: string): Promise<Creat
     // Numbers such as `version: 17.10` must stay what was typed, so every scalar is read as text.
     content = parse(text, {schema: 'failsafe'})
   } catch (error) {
-    if (error instanceof YAMLParseError) throw wrong(error.message.split('\n')[0] as string)
+    if (error instanceof YAMLParseError) throw wrong((error.message.split('\n')[0] as string).replace(/:$/, ''), lineOf(error.linePos), ['mend the file, then run the command again'])
     throw error
   }
   if (typeof content !== 'object' || content === null || Array.isArray(content)) {
@@ -48,26 +48,29 @@ export async function parseCreateFile(text: string, path: string): Promise<Creat
       throw wrong(`has no key "${key}"`, {key}, [...(near ? [`did you mean ${near}?`] : []), `the keys are ${fileKeys.join(', ')}`])
     }
     if (key === 'set') flags.set = assignments(value, wrong)
-    else if (typeof value !== 'string') throw wrong(`"${key}" takes one value`, {key})
+    else if (typeof value !== 'string') throw wrong(`"${key}" takes one value`, {key}, [`write ${key}: VALUE`])
     else if (key === 'protect') flags.protect = truth(value, wrong)
     else flags[key] = value
   }
   return flags as CreateFlags
 }
 
-type Wrong = (because: string, details?: Record<string, string>) => DbaasError
+type Wrong = (because: string, details?: Record<string, string>, suggestions?: string[]) => DbaasError
+
+const lineOf = (places: readonly {line: number; col: number}[] | undefined): Record<string, string> =>
+  places?.[0] ? {line: String(places[0].line), column: String(places[0].col)} : {}
 
 function assignments(value: unknown, wrong: Wrong): string[] {
   if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
   if (typeof value === 'object' && value !== null && !Array.isArray(value) && Object.values(value).every((entry) => typeof entry === 'string')) {
     return Object.entries(value).map(([name, entry]) => `${name}=${entry as string}`)
   }
-  throw wrong('"set" takes a mapping of parameters to values', {key: 'set'})
+  throw wrong('"set" takes a mapping of parameters to values', {key: 'set'}, ['write set: {work_mem: 64MB}'])
 }
 
 function truth(value: string, wrong: Wrong): boolean {
   if (value === 'true' || value === 'false') return value === 'true'
-  throw wrong(`"protect" is true or false, not "${value}"`, {key: 'protect'})
+  throw wrong(`"protect" is true or false, not "${value}"`, {key: 'protect'}, ['write protect: true'])
 }
 
 /** Throws USAGE, INVALID_SIZE, INVALID_REQUEST for what is malformed; what is possible, the agent judges. */
@@ -108,6 +111,8 @@ function parseTtl(text: string): number {
 
 function parsePort(text: string): number {
   const port = parseNumber('port', text, {integer: true, min: 1})
-  if (port > 65_535) throw new DbaasError('USAGE', `--port is at most 65535, not ${text}`, {details: {flag: '--port', value: text}})
+  if (port > 65_535) throw new DbaasError('USAGE', `--port is at most 65535, not ${text}`, {
+    details: {flag: '--port', value: text}, suggestions: ['leave --port away to get a free one'],
+  })
   return port
 }

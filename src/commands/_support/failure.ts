@@ -47,6 +47,14 @@ function usageError(error: ParseFailure, command: CommandShape | undefined): Dba
     const usage = command?.args.map((arg) => ` ${arg.toUpperCase()}`).join('') ?? ''
     return new DbaasError('USAGE', `missing ${missing}`, {details: {missing}, suggestions: [...(command ? [`dbaas ${command.id}${usage}`] : []), help]})
   }
+  const choice = /Expected (--\S+?)=([\s\S]*) to be one of: (.+)/.exec(oneLine(error.message ?? ''))
+  if (error.parse !== undefined && choice) {
+    const [, flag, given, words] = choice as unknown as [string, string, string, string]
+    const near = nearest(given, words.split(', '))
+    return new DbaasError('USAGE', `${flag} does not know "${given}"; it is one of ${words}`, {
+      details: {flag, value: given, words}, suggestions: [...(near ? [`did you mean ${flag} ${near}?`] : []), help],
+    })
+  }
   if (error.parse !== undefined || error.oclif?.exit !== undefined) {
     return new DbaasError('USAGE', oneLine(error.message ?? 'the command line is not valid'), {suggestions: [help]})
   }

@@ -9,7 +9,9 @@ export async function readInput(path: string): Promise<string> {
   } catch (cause) {
     const reasons: Record<string, string> = {ENOENT: 'there is no such file', EISDIR: 'it is a folder', EACCES: 'it may not be read'}
     const code = (cause as NodeJS.ErrnoException).code ?? ''
-    throw new DbaasError('FILE_NOT_FOUND', `cannot read ${path}: ${reasons[code] ?? code}`, {cause, details: {file: path}})
+    throw new DbaasError('FILE_NOT_FOUND', `cannot read ${path}: ${reasons[code] ?? code}`, {
+      cause, details: {file: path}, suggestions: [`ls -l '${path}'`],
+    })
   }
 }
 

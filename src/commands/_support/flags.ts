@@ -3,8 +3,14 @@ import * as Args from '@oclif/core/args'
 import * as Flags from '@oclif/core/flags'
 import {DbaasError} from '../../core/errors.js'
 
+/** `dbaas delete "$NAME"` with NAME unset is a mistake to name, not a request to `/v1/instances/`. */
+async function filled(text: string): Promise<string> {
+  if (text.trim() !== '') return text
+  throw new DbaasError('USAGE', 'an argument is empty', {suggestions: ['give it a value; a variable may be unset', 'dbaas list']})
+}
+
 /** Arguments never read stdin by themselves: a script without one must fail, not wait. */
-export const argument = (description: string) => Args.string({description, required: true, ignoreStdin: true})
+export const argument = (description: string) => Args.string({description, required: true, ignoreStdin: true, parse: filled})
 export const optionalArgument = (description: string) => Args.string({description, ignoreStdin: true})
 export const argumentList = (description: string) => Args.string({description, required: true, multiple: true, ignoreStdin: true})
 
@@ -46,7 +52,7 @@ export function parseNumber(flag: string, text: string, {integer = false, min = 
   const value = Number(text)
   if (text.trim() === '' || !Number.isFinite(value) || value < min || (integer && !Number.isInteger(value))) {
     throw new DbaasError('USAGE', `--${flag} takes ${integer ? 'a whole number' : 'a number'} of at least ${min}, not "${text}"`, {
-      details: {flag: `--${flag}`, value: text},
+      details: {flag: `--${flag}`, value: text}, suggestions: [`--${flag} ${Math.max(1, min)}`],
     })
   }
   return value

@@ -2,10 +2,11 @@
 import {authorize} from '../../../core/access/principal.js'
 import type {ApiOperation} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
-import {hasEnded, operationStatuses, type OperationRecord, type OperationStatus} from '../../../core/workflow/operation.js'
+import {hasEnded, operationStatuses, type OperationRecord} from '../../../core/workflow/operation.js'
 import type {ServiceContext} from '../context.js'
 import type {OperationsApi} from '../contract.js'
 import {operationView} from '../operation-view.js'
+import {checkStatus} from '../statuses.js'
 
 export interface OperationsHub extends OperationsApi {
   /** The workflow engine tells every committed change. */
@@ -31,9 +32,7 @@ export function createOperationsService(context: ServiceContext, cancel: (operat
     async list(principal, query) {
       authorize(principal, 'list', 'operation')
       const status = query?.status
-      if (status !== undefined && !(operationStatuses as readonly string[]).includes(status)) {
-        throw new DbaasError('INVALID_REQUEST', `there is no status "${status}"`, {details: {statuses: operationStatuses.join(', ')}})
-      }
+      if (status !== undefined) checkStatus(status, operationStatuses)
       return store.read({tenant: principal.tenantId}, async (tx) => {
         let instanceId: string | undefined
         if (query?.instance !== undefined) {
@@ -44,7 +43,7 @@ export function createOperationsService(context: ServiceContext, cancel: (operat
           }
         }
         const records = await tx.operations.list({
-          limit: query?.limit ?? 100, ...(instanceId === undefined ? {} : {instanceId}), ...(status === undefined ? {} : {status: status as OperationStatus}),
+          limit: query?.limit ?? 100, ...(instanceId === undefined ? {} : {instanceId}), ...(status === undefined ? {} : {status}),
         })
         return records.map(operationView)
       })

@@ -59,54 +59,60 @@ export function createCatalogues(context: ServiceContext, files: CatalogueFiles)
 
   /**
    * Checks values against the catalogue, and what only the binary knows against the binary. Throws UNKNOWN_PARAMETER,
-   * PARAMETER_MANAGED, INVALID_PARAMETER_VALUE.
+   * PARAMETER_MANAGED, INVALID_PARAMETER_VALUE. `instance`: the name of the one to be changed, for what is suggested.
    */
-  async function check(engine: Engine, runtime: Runtime, version: string, values: Readonly<Record<string, string>>, all: Readonly<Record<string, string>>): Promise<void> {
+  async function check(
+    engine: Engine, runtime: Runtime, version: string, values: Readonly<Record<string, string>>, all: Readonly<Record<string, string>>, instance?: string,
+  ): Promise<void> {
     if (Object.keys(values).length === 0) return
     const catalogue = await of(engine, runtime, version)
+    const explain = (name: string): string =>
+      instance === undefined ? `dbaas api GET /v1/engines/${engine.name}/versions/${version}/parameters/${name}` : `dbaas config explain ${instance} ${name}`
     for (const [name, value] of Object.entries(values)) {
-      const definition = definitionOf(engine, catalogue, version, name)
+      const definition = definitionOf(engine, catalogue, version, name, instance)
       if (definition.managed !== null) {
         throw new DbaasError('PARAMETER_MANAGED', `${name} is set by dbaas: ${definition.managed}`, {
-          details: {parameter: name, because: definition.managed},
+          details: {parameter: name, because: definition.managed}, suggestions: [`leave ${name} away`, explain(name)],
         })
       }
       if (definition.requires === 'fixed') {
-        throw new DbaasError('PARAMETER_MANAGED', `${name} cannot be changed after the server was built`, {details: {parameter: name}})
+        throw new DbaasError('PARAMETER_MANAGED', `${name} cannot be changed after the server was built`, {
+          details: {parameter: name}, suggestions: [`leave ${name} away`, explain(name)],
+        })
       }
       const because = engine.config.whyNotValid(definition, value)
-      if (because !== undefined && because !== 'ask') throw invalid(name, value, because, definition)
+      if (because !== undefined && because !== 'ask') throw invalid(name, value, because, definition, explain(name))
     }
     // combinations (and strings) are judged by the server's own program, with everything that will be in the file
     await runtime.pool.scratch({engine: engine.name, version}, async ({host}: {host: Host}) => {
       const refusal = await engine.config.preflight(host, all, version)
       if (!refusal) return
       const name = refusal.parameter ?? Object.keys(values)[0] ?? 'a parameter'
-      throw invalid(name, all[name] ?? '', refusal.because, catalogue.get(name))
+      throw invalid(name, all[name] ?? '', refusal.because, catalogue.get(name), explain(name))
     })
   }
 
-  function definitionOf(engine: Engine, catalogue: Catalogue, version: string, name: string) {
+  function definitionOf(engine: Engine, catalogue: Catalogue, version: string, name: string, instance?: string) {
     const definition = catalogue.get(name)
     if (definition) return definition
     const near = nearest(name, catalogue.keys())
     throw new DbaasError('UNKNOWN_PARAMETER', `${engine.title} ${version} has no parameter "${name}"`, {
       details: {parameter: name, engine: engine.name, version, ...(near ? {nearest: near} : {})},
-      suggestions: near ? [`did you mean ${near}?`] : ['dbaas config show NAME --all'],
+      suggestions: near ? [`did you mean ${near}?`] : [instance === undefined ? `dbaas api GET /v1/engines/${engine.name}/versions/${version}/parameters` : `dbaas config show ${instance} --all`],
     })
   }
 
   return {of, check, definitionOf}
 }
 
-function invalid(name: string, value: string, because: string, definition: {min: string | null; max: string | null; unit: string | null; values: readonly string[] | null} | undefined): DbaasError {
+function invalid(name: string, value: string, because: string, definition: {min: string | null; max: string | null; unit: string | null; values: readonly string[] | null} | undefined, explain: string): DbaasError {
   return new DbaasError('INVALID_PARAMETER_VALUE', `"${value}" is not a value of ${name}: ${because}`, {
     details: {
       parameter: name, value, because,
       ...(definition?.min != null ? {min: definition.min} : {}), ...(definition?.max != null ? {max: definition.max} : {}),
       ...(definition?.unit != null ? {unit: definition.unit} : {}), ...(definition?.values ? {values: definition.values.join(', ')} : {}),
     },
-    suggestions: ['dbaas config explain NAME ' + name],
+    suggestions: [explain],
   })
 }
 

@@ -78,7 +78,7 @@ export function createConfigurationService(options: {
     const user = {...instance.layers.user, ...set}
     const catalogue = await catalogues.of(engine, runtime, instance.version)
     for (const name of unset) {
-      catalogues.definitionOf(engine, catalogue, instance.version, name)
+      catalogues.definitionOf(engine, catalogue, instance.version, name, instance.name)
       delete user[name]
     }
     const template = body.template === undefined ? instance.template : body.template
@@ -86,7 +86,7 @@ export function createConfigurationService(options: {
       ? {...instance.layers, user}
       : await layersFor({engine, size: instance.size, version: instance.version, template, user, templates, principal})
     const asked = effectiveParameters(layers)
-    await catalogues.check(engine, runtime, instance.version, {...(body.template === undefined ? {} : layers.template), ...set}, asked)
+    await catalogues.check(engine, runtime, instance.version, {...(body.template === undefined ? {} : layers.template), ...set}, asked, instance.name)
 
     const now = effectiveParameters(instance.layers)
     const changed = [...new Set([...Object.keys(now), ...Object.keys(asked)])].filter((name) => now[name] !== asked[name])

@@ -2,12 +2,13 @@
 import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {ApiInstance, BodyOf, CreateBody, QueryOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
-import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
-import {checkName} from '../../../core/instance/names.js'
+import {effectiveParameters, instanceStatuses, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {checkName, whyNotAName} from '../../../core/instance/names.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
 import {nearest} from '../../../core/nearest.js'
 import {parseTime} from '../../../core/time.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
+import type {SiteFacts} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, InstancesApi, Planned, Started} from '../contract.js'
@@ -20,6 +21,7 @@ import {freeEndpointPort, freeNodePort} from './ports.js'
 import type {Servers} from './servers.js'
 import {operationView, planView} from '../operation-view.js'
 import {repeated, submit} from '../submit.js'
+import {checkStatus} from '../statuses.js'
 import {layersFor, type Templates} from './templates.js'
 import {resolveVersion} from '../versions.js'
 import {instanceView} from './views.js'
@@ -62,7 +64,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     const near = nearest(ref, names)
     throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance "${ref}"`, {
       details: {instance: ref, ...(near ? {nearest: near} : {})},
-      suggestions: near ? [`did you mean ${near}?`, 'dbaas list'] : ['dbaas list', `dbaas create ${ref}`],
+      suggestions: near ? [`did you mean ${near}?`, 'dbaas list'] : ['dbaas list', ...(whyNotAName(ref) === undefined ? [`dbaas create ${ref}`] : [])],
     })
   }
 
@@ -118,7 +120,9 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     const runtime = context.runtimes.get(body.runtime ?? context.runtimes.default)
     const size = resolveSize(body)
     if (body.protected && body.ttl_seconds !== undefined) {
-      throw new DbaasError('INVALID_REQUEST', 'a protected instance cannot expire: give --protect or --ttl, not both')
+      throw new DbaasError('INVALID_REQUEST', 'a protected instance cannot expire: give --protect or --ttl, not both', {
+        details: {name: body.name}, suggestions: [`dbaas create ${body.name} --protect`, `dbaas create ${body.name} --ttl 1h`],
+      })
     }
     if (await store.read(scopeOf(principal), (tx) => tx.instances.find(body.name))) {
       throw new DbaasError('NAME_IN_USE', `there already is an instance "${body.name}"`, {
@@ -191,11 +195,16 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     create,
     async list(principal, query: QueryOf<'instances.list'>) {
       authorize(principal, 'list', 'instance')
+      const engine = query?.engine === undefined ? undefined : context.engines.get(query.engine).name
+      if (query?.status !== undefined) checkStatus(query.status, instanceStatuses)
       const {instances, nodes} = await store.read(scopeOf(principal), async (tx) => ({instances: await tx.instances.list(), nodes: await tx.nodes.list()}))
       const ofInstance = new Map<string, NodeRecord[]>()
       for (const node of nodes) ofInstance.set(node.instanceId, [...(ofInstance.get(node.instanceId) ?? []), node])
-      const wanted = instances.filter((i) => (query?.engine === undefined || i.engine === query.engine) && (query?.status === undefined || i.status === query.status))
-      return Promise.all(wanted.map((i) => view(i, ofInstance.get(i.id) ?? [])))
+      const wanted = instances.filter((i) => (engine === undefined || i.engine === engine) && (query?.status === undefined || i.status === query.status))
+      // one look at each runtime, not one for each instance
+      const facts = new Map<string, SiteFacts>()
+      for (const name of new Set(wanted.map((i) => i.runtime))) facts.set(name, await context.runtimes.get(name).facts())
+      return wanted.map((i) => instanceView(i, ofInstance.get(i.id) ?? [], {facts: facts.get(i.runtime) as SiteFacts, caFile: context.certificates.caFile}))
     },
     async get(principal, ref) {
       authorize(principal, 'read', `instance/${ref}`)

@@ -1,6 +1,6 @@
 /** The composition root: everything concrete meets here, wired by hand. Nothing else in the agent knows it all. */
 import {randomBytes} from 'node:crypto'
-import {chmodSync, mkdirSync, readFileSync, rmSync, statSync} from 'node:fs'
+import {readFileSync, statSync} from 'node:fs'
 import {open} from 'node:fs/promises'
 import {availableParallelism} from 'node:os'
 import {join} from 'node:path'
@@ -12,6 +12,7 @@ import type {Clock} from '../core/time.js'
 import type {Engine} from '../engines/engine.js'
 import {engines as builtInEngines, findEngine} from '../engines/index.js'
 import {openAuthority} from './certificates/authority.js'
+import {prepareHome} from './client/home.js'
 import {agentSocketPath} from './client/socket-path.js'
 import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
@@ -212,9 +213,14 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       services: {instances, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       // only the owner of the home can open the socket, so whoever speaks is the owner
-      principalFor: (requestId: string): Principal => ({
-        id: `local:${uid}`, tenantId: defaultTenant, roles: [platformAdministrator], source: 'socket', requestId,
-      }),
+      principalFor(requestId: string, caller): Principal {
+        if (caller.tenant !== undefined && caller.tenant !== defaultTenant) {
+          throw new DbaasError('TENANT_NOT_FOUND', `there is no tenant "${caller.tenant}"`, {
+            details: {tenant: caller.tenant}, suggestions: [`--tenant ${defaultTenant}`],
+          })
+        }
+        return {id: `local:${uid}`, tenantId: defaultTenant, roles: [platformAdministrator], source: 'socket', requestId}
+      },
       sink: {
         request(record) {
           lastRequestAt = clock.now()
@@ -249,22 +255,6 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
   } catch (error) {
     await closeAll()
     throw error
-  }
-}
-
-function prepareHome(home: string): void {
-  try {
-    mkdirSync(home, {recursive: true, mode: 0o700})
-    if (!statSync(home).isDirectory()) throw new Error('it is not a folder')
-    for (const folder of ['logs', 'keys', 'catalogues']) mkdirSync(join(home, folder), {recursive: true, mode: 0o700})
-    chmodSync(join(home, 'keys'), 0o700)
-    rmSync(join(home, 'agent.error.json'), {force: true})
-  } catch (cause) {
-    const error = DbaasError.from(cause)
-    if (error.code === 'DISK_FULL') throw error
-    throw new DbaasError('HOME_UNUSABLE', `the home folder ${home} cannot be used: ${error.message}`, {
-      cause, details: {home}, suggestions: ['set DBAAS_HOME to a folder that you may write'],
-    })
   }
 }
 

@@ -1,10 +1,11 @@
 /** The daemon's entry: signals and exit codes; the only file of the agent that ends the process. */
-import {readFileSync, writeFileSync} from 'node:fs'
+import {readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import pino from 'pino'
 import {DbaasError} from '../core/errors.js'
 import {startApp} from './app.js'
+import {writeFatal} from './client/fatal.js'
 import {readConfig} from './config.js'
 
 const packageRoot = fileURLToPath(new URL('../..', import.meta.url))
@@ -38,10 +39,7 @@ try {
 } catch (thrown) {
   const error = DbaasError.from(thrown)
   logger.fatal({code: error.code, stack: (thrown as Error)?.stack}, error.message)
-  try {
-    writeFileSync(join(config.home, 'agent.error.json'), JSON.stringify({fatal: error.toDetail()}), {mode: 0o600})
-  } catch {
-    // the home itself is what cannot be used: the launcher finds that out the same way
-  }
+  // where the home itself is what cannot be used, the launcher finds that out the same way
+  writeFatal(config.home, error)
   process.exit(1)
 }

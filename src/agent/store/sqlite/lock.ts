@@ -1,5 +1,5 @@
 import Database from 'better-sqlite3'
-import type {Connection} from './open.js'
+import {translateSqlite, type Connection} from './open.js'
 
 /**
  * An exclusive lock that the system releases with the process, however it ends: an SQLite file held in an exclusive
@@ -15,7 +15,7 @@ export function takeLock(file: string): {release(): void} | undefined {
     db?.close()
     const code = String((error as {code?: unknown}).code ?? '')
     if (code.startsWith('SQLITE_BUSY')) return undefined
-    throw error
+    throw translateSqlite(error, file)
   }
   const held = db
   return {release: () => held.close()}

@@ -13,7 +13,7 @@ import type {Engine} from '../engines/engine.js'
 import {engines as builtInEngines, findEngine} from '../engines/index.js'
 import {openAuthority} from './certificates/authority.js'
 import {prepareHome} from './client/home.js'
-import {agentSocketPath} from './client/socket-path.js'
+import {agentSocketPath, leaveSocketFolder} from './client/socket-path.js'
 import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
 import {createHttpServer} from './http/server.js'
@@ -177,6 +177,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const logFile = join(home, 'logs', 'agent.log')
     const socket = agentSocketPath(home)
+    closers.push(() => leaveSocketFolder(socket))
     const startedAt = clock.now()
     let stopping: Promise<void> | undefined
     let end!: () => void

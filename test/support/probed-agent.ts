@@ -23,7 +23,7 @@ const prepare = (): Promise<unknown> => {
   return built
 }
 
-export const clientOf = (site: Site) => createClient({target: {socketPath: agentSocketPath(site.home)}})
+export const clientOf = (site: Site) => createClient({target: {socketPath: agentSocketPath(site.home, {make: false})}})
 
 /** Starts the agent with a probe on a home that has none running, and waits until it answers. */
 export async function startProbed(site: Site, probe: Probe): Promise<ChildProcess> {

@@ -56,7 +56,7 @@ export function locate(asked: Asked = {}, environment: Environment = process.env
       context: localContext,
       local: true,
       home,
-      target: {socketPath: agentSocketPath(home)},
+      target: {socketPath: agentSocketPath(home, {make: false})},
       tenant: tenantOr(undefined),
     }
   }

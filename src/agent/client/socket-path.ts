@@ -1,5 +1,5 @@
 /** Where the agent of a home listens: one rule for the CLI that connects and the agent that binds. */
-import {lstatSync, mkdirSync, realpathSync} from 'node:fs'
+import {lstatSync, mkdirSync, realpathSync, rmdirSync} from 'node:fs'
 import {basename, dirname, join, resolve} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 
@@ -8,10 +8,11 @@ const limitBytes = 100
 
 /**
  * `<home>/agent.sock`, or, where that is too long for a socket, `/tmp/dbaas-<uid>/<hash of the home>/agent.sock` in
- * folders of our own (made when absent). `root` replaces /tmp in tests; never `os.tmpdir()`, because CLI and agent
- * must agree although they may run under different TMPDIRs. Throws HOME_UNUSABLE.
+ * folders of our own. Only who binds makes them (`make`): who merely looks for an agent leaves no trace. `root` replaces
+ * /tmp in tests; never `os.tmpdir()`, because CLI and agent must agree although they may run under different TMPDIRs.
+ * Throws HOME_UNUSABLE.
  */
-export function agentSocketPath(home: string, root = '/tmp'): string {
+export function agentSocketPath(home: string, {root = '/tmp', make = true}: {root?: string; make?: boolean} = {}): string {
   // Judged and hashed by its real path: whoever reaches the home through a link must come to the same socket.
   const real = realPathOf(resolve(home))
   const preferred = join(real, 'agent.sock')
@@ -20,8 +21,26 @@ export function agentSocketPath(home: string, root = '/tmp'): string {
   const {createHash} = process.getBuiltinModule('node:crypto')
   const own = join(root, `dbaas-${process.getuid?.() ?? 'user'}`)
   const folder = join(own, createHash('sha256').update(real).digest('hex').slice(0, 16))
-  for (const path of [own, folder]) makeOwnFolder(path, home)
+  for (const path of [own, folder]) {
+    if (make) makeOwnFolder(path, home)
+    else if (!lstatSync(path, {throwIfNoEntry: false})) break
+    refuseStrange(path, home)
+  }
   return join(folder, 'agent.sock')
+}
+
+/** Removes the folders that `agentSocketPath` made for a long home, as far as they are empty. */
+export function leaveSocketFolder(socketPath: string): void {
+  const folder = dirname(socketPath)
+  if (!/\/dbaas-[^/]+\/[0-9a-f]{16}$/.test(folder)) return
+  for (const path of [folder, dirname(folder)]) {
+    try {
+      rmdirSync(path)
+    } catch {
+      // agents of other homes have their sockets there
+      return
+    }
+  }
 }
 
 /** The real path also of what is not there yet: of its nearest ancestor that is, and the rest as written. */
@@ -42,6 +61,9 @@ function makeOwnFolder(path: string, home: string): void {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST')
       throw unusable(path, home, `it cannot be made (${(error as NodeJS.ErrnoException).code})`)
   }
+}
+
+function refuseStrange(path: string, home: string): void {
   const found = lstatSync(path)
   if (!found.isDirectory()) throw unusable(path, home, 'it is not a folder')
   if (process.getuid && found.uid !== process.getuid()) throw unusable(path, home, 'it belongs to another user')

@@ -194,7 +194,7 @@ describe("the path of the agent's socket", () => {
 
   it('is in the home when a socket may have such a path', () => {
     const home = join(folder.path, 'über home')
-    assert.equal(agentSocketPath(home, root), join(home, 'agent.sock'))
+    assert.equal(agentSocketPath(home, {root}), join(home, 'agent.sock'))
     assert.deepEqual(readdirSync(root), [])
   })
 
@@ -203,9 +203,9 @@ describe("the path of the agent's socket", () => {
     mkdirSync(real)
     const link = join(folder.path, 'l')
     symlinkSync(real, link)
-    const path = agentSocketPath(real, root)
-    assert.equal(agentSocketPath(link, root), path)
-    assert.equal(agentSocketPath(join(folder.path, 'l', '..', 'l'), root), path)
+    const path = agentSocketPath(real, {root})
+    assert.equal(agentSocketPath(link, {root}), path)
+    assert.equal(agentSocketPath(join(folder.path, 'l', '..', 'l'), {root}), path)
     assert.equal(statSync(dirname(path)).mode & 0o777, 0o700)
     fc.assert(
       fc.property(
@@ -213,7 +213,7 @@ describe("the path of the agent's socket", () => {
         fc.string({unit: 'grapheme', maxLength: 60}),
         (a, b) => {
           const [one, two] = [a, b].map((text) =>
-            agentSocketPath(join(folder.path, `h-${encodeURIComponent(text)}`), root),
+            agentSocketPath(join(folder.path, `h-${encodeURIComponent(text)}`), {root}),
           ) as [string, string]
           assert.equal(one === two, a === b)
           assert.ok(Buffer.byteLength(one) <= Math.max(100, Buffer.byteLength(root) + 50))
@@ -229,12 +229,12 @@ describe("the path of the agent's socket", () => {
     mkdirSync(evil)
     const own = join(evil, `dbaas-${process.getuid?.()}`)
     mkdirSync(own, {mode: 0o777})
-    assert.throws(() => agentSocketPath(home, evil), {code: 'HOME_UNUSABLE'})
+    assert.throws(() => agentSocketPath(home, {root: evil}), {code: 'HOME_UNUSABLE'})
     rmSync(own, {recursive: true})
     symlinkSync(root, own)
-    assert.throws(() => agentSocketPath(home, evil), {code: 'HOME_UNUSABLE', message: /not a folder/})
+    assert.throws(() => agentSocketPath(home, {root: evil}), {code: 'HOME_UNUSABLE', message: /not a folder/})
     rmSync(own)
     writeFileSync(own, '')
-    assert.throws(() => agentSocketPath(home, evil), {code: 'HOME_UNUSABLE'})
+    assert.throws(() => agentSocketPath(home, {root: evil}), {code: 'HOME_UNUSABLE'})
   })
 })

@@ -4,12 +4,13 @@
  * operation must end as if nothing had happened, and nothing may be left when the instance is deleted.
  */
 import assert from 'node:assert/strict'
+import {randomUUID} from 'node:crypto'
 import {once} from 'node:events'
 import type {ApiOperation} from '../../src/core/api/schemas.js'
 import type {EndpointId} from '../../src/core/api/paths.js'
 import {hasEnded, type OperationStatus} from '../../src/core/workflow/operation.js'
 import {leftoversOf} from '../support/leftovers.js'
-import {clientOf, startProbed, untilAnswers} from '../support/probed-agent.js'
+import {clientOf, startProbed, stopAgent, untilAnswers} from '../support/probed-agent.js'
 import {temporarySite, type Site} from '../support/site.js'
 
 const whens = ['before', 'after', 'stored'] as const
@@ -19,7 +20,7 @@ interface Case {
   readonly steps: readonly string[]
   /** What must be there first, and the call that starts the operation. */
   prepare(site: Site): Promise<void>
-  begin(site: Site): Promise<ApiOperation>
+  begin(site: Site, key: string): Promise<ApiOperation>
   /** What must be true when it succeeded. */
   succeeded(site: Site): Promise<void>
   /** What must be true when it was undone (a fault at the last step). */
@@ -27,11 +28,12 @@ interface Case {
   readonly undoSteps?: readonly string[]
 }
 
-const call = async (site: Site, id: EndpointId, options: object): Promise<ApiOperation> => {
-  const answer = await clientOf(site).call(id as 'instances.start', {...options, idempotencyKey: `${Math.random()}`} as never)
+/** The same key asked again is the same operation: how a client finds out what became of a request that broke off. */
+const call = async (site: Site, id: EndpointId, options: object, key = `${Math.random()}`): Promise<ApiOperation> => {
+  const answer = await clientOf(site).call(id as 'instances.start', {...options, idempotencyKey: key} as never)
   return (answer as {operation: ApiOperation}).operation
 }
-const start = (id: EndpointId, body: object = {}) => (site: Site) => call(site, id, {params: {instance: 'demo'}, body})
+const start = (id: EndpointId, body: object = {}) => (site: Site, key?: string) => call(site, id, {params: {instance: 'demo'}, body}, key)
 
 async function serves(site: Site): Promise<void> {
   const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
@@ -83,11 +85,18 @@ async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation
 }
 
 let maxConnections = 50
+/** Another value for each change, and the same one when the change is asked for again. */
+const asked = new Map<string, number>()
+const wantedConnections = (key: string): number => {
+  const known = asked.get(key) ?? ++maxConnections
+  asked.set(key, known)
+  return known
+}
 const cases: Case[] = [
   {
     kind: 'instance.create',
     steps: ['prepare-software', 'place-node', 'initialise', 'configure', 'start-server', 'await-ready', 'create-access', 'verify', 'publish-endpoint'],
-    prepare: removed, begin: (site) => call(site, 'instances.create', {body: {name: 'demo', size: 'micro'}}), succeeded: serves,
+    prepare: removed, begin: (site, key) => call(site, 'instances.create', {body: {name: 'demo', size: 'micro'}}, key), succeeded: serves,
     undone: isGone, undoSteps: ['publish-endpoint', 'await-ready', 'start-server', 'initialise', 'place-node'],
   },
   {
@@ -103,32 +112,34 @@ const cases: Case[] = [
   },
   {
     kind: 'configuration.update', steps: ['preflight', 'write', 'checkpoint', 'restart-server', 'verify'], prepare: created,
-    begin: (site) => start('configuration.update', {set: {max_connections: String(++maxConnections)}})(site),
+    begin: (site, key) => start('configuration.update', {set: {max_connections: String(wantedConnections(key))}})(site, key),
     succeeded: (site) => parameter(String(maxConnections))(site),
     undone: (site) => parameter(String(maxConnections - 1))(site), undoSteps: ['verify', 'restart-server', 'write'],
   },
   {
     kind: 'instance.delete', steps: ['close-endpoint', 'stop-server', 'shred', 'erase'], prepare: created,
-    begin: (site) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}), succeeded: isGone,
+    begin: (site, key) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}, key), succeeded: isGone,
   },
 ]
 
 describe('an agent killed at any step of any workflow', function () {
   this.timeout(180_000)
-  const site = temporarySite('kill')
+  const site = temporarySite('kill', {env: {DBAAS_POOL_SIZE: '1'}})
+  before(() => site.run('agent', 'start'))
   after(() => site.dispose())
 
   async function killedAt(one: Case, kill: {step: string; direction: 'forward' | 'undo'; when: (typeof whens)[number]}, fault?: string): Promise<ApiOperation> {
-    await site.run('agent', 'start')
     await one.prepare(site)
-    await site.run('agent', 'stop')
+    await stopAgent(site)
     const agent = await startProbed(site, {kill: {kind: one.kind, ...kill}, ...(fault ? {fault: {kind: one.kind, step: fault}} : {})})
     const death = once(agent, 'exit')
-    const operation = await one.begin(site)
+    const key = randomUUID()
+    const begun = one.begin(site, key).catch(() => undefined)
     const [, signal] = await death
     assert.equal(signal, 'SIGKILL', 'the agent was not killed where it should have been')
-    // with the endpoint process alive the agent comes back by itself; on an empty site the next command brings it
-    await site.run('agent', 'start')
+    // with the endpoint process alive the agent would come back by itself; the next command brings it sooner
+    assert.equal((await site.run('agent', 'start')).code, 0)
+    const operation = (await begun) ?? (await one.begin(site, key))
     return finish(site, operation)
   }
 
@@ -155,7 +166,6 @@ describe('an agent killed at any step of any workflow', function () {
   }
 
   it('leaves nothing when all is deleted', async () => {
-    await site.run('agent', 'start')
     await removed(site)
     assert.deepEqual(leftoversOf(site.home), [])
   })

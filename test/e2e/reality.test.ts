@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
 import {readdirSync, readFileSync, writeFileSync, chownSync, statSync} from 'node:fs'
-import {createServer} from 'node:net'
+import {createConnection, createServer} from 'node:net'
 import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import pg from 'pg'
@@ -81,6 +81,25 @@ describe('reality', function () {
     // the url is asked of an agent, which is started by that
     const client = await connect(site)
     assert.deepEqual((await client.query('select answer from t')).rows, [{answer: 42}])
+    await client.end()
+  })
+
+  it('passes a cancel request through the endpoint', async () => {
+    const client = await connect(site)
+    const {processID, secretKey} = client as unknown as {processID: number; secretKey: number | Buffer}
+    const sleeping = client.query('select pg_sleep(60)')
+    const failed = assert.rejects(sleeping, (error: {code?: string}) => error.code === '57014')
+    const {endpoint} = await get(site)
+    const key = Buffer.isBuffer(secretKey) ? secretKey : Buffer.from([secretKey >>> 24, secretKey >>> 16, secretKey >>> 8, secretKey])
+    const request = Buffer.alloc(12 + key.length)
+    request.writeInt32BE(request.length, 0)
+    request.writeInt32BE(80877102, 4)
+    request.writeInt32BE(processID, 8)
+    key.copy(request, 12)
+    const socket = createConnection(endpoint?.port as number, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.end(request)
+    await failed
     await client.end()
   })
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import {DbaasError} from '../../src/core/errors.js'
-import {startInProcess, type InProcess} from '../support/in-process.js'
+import {freshKey, startInProcess, type InProcess} from '../support/in-process.js'
 import {leftoversOf} from '../support/leftovers.js'
 import {realRuns} from '../support/runs.js'
 
@@ -71,5 +71,22 @@ describe('a create that fails', function () {
       offset = 301_000
       throw new DbaasError('DATABASE_UNAVAILABLE', 'it takes so long')
     }, 'DEADLINE_EXCEEDED')), {numRuns: realRuns(10, 100), endOnFailure: true})
+  })
+
+  it('is cancelled by a person at any step, and leaves nothing', async () => {
+    for (const step of steps.slice(0, -1)) {
+      const name = `c${++n}`
+      let reached!: () => void
+      const there = new Promise<void>((resolve) => (reached = resolve))
+      fault = {step, when: 'before', act: () => reached()}
+      const answer = await agent.client.call('instances.create', {body: {name, size: 'micro'}, idempotencyKey: freshKey()})
+      assert.ok('operation' in answer)
+      await there
+      const {operation} = await agent.client.call('operations.cancel', {params: {operation: answer.operation.id}, idempotencyKey: freshKey()})
+      const end = await agent.finish(operation)
+      assert.equal(end.status, 'cancelled', step)
+      assert.equal(end.error?.code, 'OPERATION_CANCELLED')
+      assert.deepEqual(leftoversOf(agent.site.home), [])
+    }
   })
 })

@@ -47,3 +47,17 @@ export async function untilAnswers(site: Site, seconds = 30): Promise<void> {
     }
   }
 }
+
+/** As `dbaas agent stop` does, without a CLI to start. */
+export async function stopAgent(site: Site): Promise<void> {
+  const {agent} = await clientOf(site).call('agent.get', {})
+  await clientOf(site).call('agent.stop', {body: {}} as never)
+  for (const until = Date.now() + 20_000; Date.now() < until; await pause(10)) {
+    try {
+      process.kill(agent.pid, 0)
+    } catch {
+      return
+    }
+  }
+  throw new Error(`the agent ${agent.pid} does not stop`)
+}

@@ -39,7 +39,10 @@ export function sqlError(error: ServerError): DbaasError {
   return new DbaasError('SQL_ERROR', passwordless(error.message), {
     details,
     cause: error,
-    ...(error.hint ? {suggestions: [error.hint]} : {}),
+    suggestions: [
+      ...(error.hint ? [error.hint] : []),
+      ...(error.position ? [`look at character ${error.position} of the statement`] : []),
+    ],
   })
 }
 
@@ -99,7 +102,7 @@ const failures: readonly Failure[] = [
     explain: (_match, words) =>
       new DbaasError('INSUFFICIENT_MEMORY', 'the server could not get the memory it asks for at its start', {
         details: {server: words},
-        suggestions: ['make it smaller: dbaas scale NAME --memory 512MiB', 'lower shared_buffers or max_connections'],
+        suggestions: ['lower shared_buffers or max_connections', 'stop an instance that is not needed'],
       }),
   },
   {

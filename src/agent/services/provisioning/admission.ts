@@ -11,24 +11,30 @@ export const diskNeededBytes = 256 * MIB
 /** Backends, caches and the server's own memory beside what it allocates at start. */
 const serverOverheadBytes = 48 * MIB
 
-/** Throws INSUFFICIENT_CPU, INSUFFICIENT_MEMORY, INSUFFICIENT_DISK. `startBytes`: what the server allocates when it starts. */
-export function admit(size: InstanceSize, startBytes: number, facts: SiteFacts): void {
+/**
+ * Throws INSUFFICIENT_CPU, INSUFFICIENT_MEMORY, INSUFFICIENT_DISK. `startBytes`: what the server allocates when it
+ * starts; `asked`: the parameters that were asked for, and may be why it is so much.
+ */
+export function admit(size: InstanceSize, startBytes: number, facts: SiteFacts, asked: readonly string[] = []): void {
   if (size.cpu > facts.cpus) {
     throw new DbaasError('INSUFFICIENT_CPU', `${size.cpu} CPUs are asked for, and this site has ${facts.cpus}`, {
       details: {cpu: String(size.cpu), available: String(facts.cpus)}, suggestions: [`--cpu ${facts.cpus}`, 'choose a smaller --size'],
     })
   }
-  const memory = startBytes + serverOverheadBytes
-  if (memory > facts.memoryAvailableBytes) {
-    throw new DbaasError('INSUFFICIENT_MEMORY', `the server needs ${formatBytes(memory)} of memory to start, and ${formatBytes(facts.memoryAvailableBytes)} are free`, {
-      details: {needed_bytes: String(memory), available_bytes: String(facts.memoryAvailableBytes)},
-      suggestions: ['choose a smaller --size or --memory', 'dbaas list', 'stop an instance that is not needed'],
-    })
-  }
+  admitMemory(startBytes + serverOverheadBytes, facts, asked.length > 0 ? `lower ${asked.join(', ')}` : 'choose a smaller --size or --memory')
   if (diskNeededBytes > facts.diskFreeBytes) {
     throw new DbaasError('INSUFFICIENT_DISK', `a new database needs ${formatBytes(diskNeededBytes)} of disk, and ${formatBytes(facts.diskFreeBytes)} are free`, {
       details: {needed_bytes: String(diskNeededBytes), available_bytes: String(facts.diskFreeBytes)},
       suggestions: ['free some space', 'set DBAAS_HOME to a folder on a larger disk', 'dbaas doctor'],
     })
   }
+}
+
+/** Throws INSUFFICIENT_MEMORY. `bytes`: what is needed beside what is in use now; `instead`: what to ask for instead. */
+export function admitMemory(bytes: number, facts: SiteFacts, instead: string): void {
+  if (bytes <= facts.memoryAvailableBytes) return
+  throw new DbaasError('INSUFFICIENT_MEMORY', `the server needs ${formatBytes(bytes)} of memory to start, and ${formatBytes(facts.memoryAvailableBytes)} are free`, {
+    details: {needed_bytes: String(bytes), available_bytes: String(facts.memoryAvailableBytes)},
+    suggestions: [instead, 'dbaas list', 'stop an instance that is not needed'],
+  })
 }

@@ -7,6 +7,7 @@ import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '..
 import type {Engine} from '../../../engines/engine.js'
 import type {ServiceContext} from '../context.js'
 import type {ConfigurationApi, Idempotency, Planned, Started} from '../contract.js'
+import {admitMemory} from './admission.js'
 import {canonicalNames, type Catalogues} from './catalogues.js'
 import {reconfigureKind, type ReconfigureInput} from './reconfigure.workflow.js'
 import {restartGap} from './lifecycle.workflows.js'
@@ -93,6 +94,14 @@ export function createConfigurationService(options: {
     const serving = instance.wanted === 'running'
     const restart = changed.some((name) => catalogue.get(name)?.requires === 'restart')
     const requires: ReconfigureInput['requires'] = !serving || changed.length === 0 ? 'none' : restart ? 'restart' : 'reload'
+    // A server that cannot get its memory would be stopped, fail to start, and be put back: an outage for nothing.
+    if (requires === 'restart') {
+      const added = await runtime.pool.scratch({engine: engine.name, version: instance.version}, async ({host}) => {
+        const [before, after] = [await engine.config.memoryNeeded(host, now, instance.version), await engine.config.memoryNeeded(host, asked, instance.version)]
+        return (after ?? 0) - (before ?? 0)
+      })
+      admitMemory(added, await runtime.facts(), `lower ${changed.join(', ')}`)
+    }
     const flow = options.workflow(reconfigureKind)
     if (body.plan) {
       const typical = await store.read('platform', (tx) => tx.measurements.typical(restartGap(engine.name)))

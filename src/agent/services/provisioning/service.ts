@@ -138,7 +138,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     if (Object.keys(asked).length > 0) {
       await catalogues.check(engine, runtime, version, asked, effectiveParameters(layers))
       const needed = await runtime.pool.scratch({engine: engine.name, version}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
-      admit(size, needed ?? size.memory_bytes / 4, facts)
+      admit(size, needed ?? size.memory_bytes / 4, facts, Object.keys(asked))
     } else {
       admit(size, size.memory_bytes / 4, facts)
     }

@@ -1,5 +1,5 @@
 import {spawn, type ChildProcess} from 'node:child_process'
-import {mkdirSync} from 'node:fs'
+import {mkdirSync, readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import {build} from 'esbuild'
@@ -53,11 +53,17 @@ export async function stopAgent(site: Site): Promise<void> {
   const {agent} = await clientOf(site).call('agent.get', {})
   await clientOf(site).call('agent.stop', {body: {}} as never)
   for (const until = Date.now() + 20_000; Date.now() < until; await pause(10)) {
-    try {
-      process.kill(agent.pid, 0)
-    } catch {
-      return
-    }
+    if (!lives(agent.pid)) return
   }
   throw new Error(`the agent ${agent.pid} does not stop`)
+}
+
+/** An ended process whose parent has not asked yet is no process any more. */
+function lives(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
 }

@@ -133,6 +133,8 @@ export interface DataPool {
   prune(keep: ReadonlySet<string>): Promise<void>
   /** A short-lived host on scratch folders and a free port, removed afterwards whatever happens; a server started in it is ended. */
   scratch<T>(software: {engine: string; version: string}, use: (scratch: Scratch) => Promise<T>): Promise<T>
+  /** Ends what is being prepared and all scratch servers; from now on both are refused with AGENT_STOPPING. */
+  stop(): Promise<void>
 }
 
 export interface Scratch {

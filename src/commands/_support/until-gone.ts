@@ -1,15 +1,19 @@
+import {readFileSync} from 'node:fs'
 import {setTimeout as sleep} from 'node:timers/promises'
 import type {Client} from '../../agent/client/client.js'
 import {DbaasError} from '../../core/errors.js'
 
 const limitMs = 30_000
 
+/** A zombie has ended, too: who should reap it may take seconds, where process 1 is no real init (containers). */
 function lives(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return true
+    return !/^\d+ \(.*\) Z/s.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    const {code, syscall} = error as NodeJS.ErrnoException
+    // where there is no /proc, the signal that went through is what is known; else it ended between the two looks
+    return code === 'EPERM' || (syscall === 'open' && process.platform !== 'linux')
   }
 }
 

@@ -6,6 +6,7 @@ import {randomUUID} from 'node:crypto'
 import {access, open, readdir, rename, rmdir, stat} from 'node:fs/promises'
 import {constants} from 'node:fs'
 import {join} from 'node:path'
+import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {ServerCommand} from '../../../engines/engine.js'
 import type {DataPool, Placement, Scratch} from '../runtime.js'
@@ -42,7 +43,8 @@ export function createPool(options: PoolOptions): DataPool {
   const scratchRoot = join(options.dataRoot, 'scratch')
   const passage = user.separate ? 0o711 : 0o700
   /** Folders this agent is working in; all others without a final name are what a dead one left. */
-  const active = new Set<string>()
+  const active = new Map<string, {place: Place; engine: string}>()
+  let stopped = false
 
   const folderOf = (key: string): string => join(root, encodeURIComponent(key).replace(/^\./, '%2E'))
 
@@ -59,11 +61,12 @@ export function createPool(options: PoolOptions): DataPool {
 
   const prepare: DataPool['prepare'] = (key, software, initialise) =>
     atEdge(`prepare a data directory for ${key}`, async () => {
+      refuseWhenStopped()
       await ensureSoftware(software)
       const folder = folderOf(key)
       const id = randomUUID()
       const place = placeIn(join(folder, `${draftPrefix}${id}`), `pool-${id}`)
-      active.add(place.folder)
+      active.set(place.folder, {place, engine: software.engine})
       try {
         await makeBelow(async () => {
           for (const parent of [root, folder]) await makeFolder(parent, passage)
@@ -132,10 +135,11 @@ export function createPool(options: PoolOptions): DataPool {
 
   const scratch: DataPool['scratch'] = (software, use) =>
     atEdge(`use a scratch place for ${software.engine} ${software.version}`, async () => {
+      refuseWhenStopped()
       await ensureSoftware(software)
       const id = randomUUID()
       const place = placeIn(join(scratchRoot, id), `scratch-${id}`)
-      active.add(place.folder)
+      active.set(place.folder, {place, engine: software.engine})
       const hold = await holdFreePort()
       try {
         await makeBelow(async () => {
@@ -164,7 +168,20 @@ export function createPool(options: PoolOptions): DataPool {
     await removeTree(place.folder)
   }
 
-  return {count, prepare, claim, prune, scratch}
+  function refuseWhenStopped(): void {
+    if (stopped) throw new DbaasError('AGENT_STOPPING', 'the agent is shutting down')
+  }
+
+  /** An initdb in the background is not waited for: it is killed, and its own call removes what it made. */
+  const stop: DataPool['stop'] = async () => {
+    stopped = true
+    while (active.size > 0) {
+      for (const {place, engine} of active.values()) await clear({place, serverProgram: serverProgram(engine)})
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
+  return {count, prepare, claim, prune, scratch, stop}
 }
 
 const names = (folder: string): Promise<string[]> =>

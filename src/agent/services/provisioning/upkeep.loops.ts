@@ -131,6 +131,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     async stop() {
       stopped = true
       for (const timer of timers) clearTimeout(timer)
+      await Promise.all(context.runtimes.names.map((name) => context.runtimes.get(name).pool.stop()))
       await Promise.allSettled(active)
     },
   }

@@ -18,7 +18,7 @@ import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
 import {createHttpServer} from './http/server.js'
 import {runtimes} from './runtimes/index.js'
-import {runtimeNames} from './runtimes/names.js'
+import {defaultRuntime, runtimeNames} from './runtimes/names.js'
 import {resolveDataRoot} from './runtimes/process/locations.js'
 import type {Runtime} from './runtimes/runtime.js'
 import type {ServiceContext} from './services/context.js'
@@ -128,13 +128,13 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       randomSecret: () => randomBytes(24).toString('base64url'),
       engines: {get names() { return Object.keys(engineTable) }, get: (name) => findEngine(name, engineTable)},
       runtimes: {
-        names: runtimeNames, default: 'process',
+        names: runtimeNames, default: defaultRuntime,
         get(name) {
           const found = Object.hasOwn(runtimeTable, name) ? runtimeTable[name] : undefined
           if (found) return found
           const near = nearest(name, Object.keys(runtimeTable))
           throw new DbaasError('UNKNOWN_RUNTIME', `there is no runtime "${name}"`, {
-            details: {runtime: name, runtimes: Object.keys(runtimeTable).join(', ')}, suggestions: [`--runtime ${near ?? 'process'}`],
+            details: {runtime: name, runtimes: Object.keys(runtimeTable).join(', ')}, suggestions: [`--runtime ${near ?? defaultRuntime}`],
           })
         },
       },

@@ -85,6 +85,8 @@ async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation
 }
 
 let maxConnections = 50
+/** What the last change that succeeded has set. */
+let inForce = 0
 /** Another value for each change, and the same one when the change is asked for again. */
 const asked = new Map<string, number>()
 const wantedConnections = (key: string): number => {
@@ -113,8 +115,11 @@ const cases: Case[] = [
   {
     kind: 'configuration.update', steps: ['preflight', 'write', 'checkpoint', 'restart-server', 'verify'], prepare: created,
     begin: (site, key) => start('configuration.update', {set: {max_connections: String(wantedConnections(key))}})(site, key),
-    succeeded: (site) => parameter(String(maxConnections))(site),
-    undone: (site) => parameter(String(maxConnections - 1))(site), undoSteps: ['verify', 'restart-server', 'write'],
+    async succeeded(site) {
+      inForce = maxConnections
+      await parameter(String(inForce))(site)
+    },
+    undone: (site) => parameter(String(inForce))(site), undoSteps: ['verify', 'restart-server', 'write'],
   },
   {
     kind: 'instance.delete', steps: ['close-endpoint', 'stop-server', 'shred', 'erase'], prepare: created,

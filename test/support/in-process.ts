@@ -5,7 +5,6 @@ import {startApp, type App} from '../../src/agent/app.js'
 import {createClient} from '../../src/agent/client/client.js'
 import type {ProbePoint} from '../../src/agent/workflow/engine.js'
 import type {ApiOperation, CreateBody} from '../../src/core/api/schemas.js'
-import {DbaasError} from '../../src/core/errors.js'
 import {hasEnded, type OperationStatus} from '../../src/core/workflow/operation.js'
 import type {Engine} from '../../src/engines/engine.js'
 import {projectRoot, temporarySite, type Site} from './site.js'
@@ -67,5 +66,3 @@ export async function startInProcess(name: string, options: InProcessOptions = {
     },
   }
 }
-
-export const codeOf = (error: unknown): string => (error instanceof DbaasError ? error.code : String(error))

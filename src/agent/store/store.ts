@@ -2,7 +2,6 @@
  * What services see of the state: one transaction at a time, within the reach of one tenant or of the platform
  * (DECISIONS.md 2). No I/O inside a transaction; it may run again.
  */
-import type {ErrorDetail} from '../../core/errors.js'
 import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
 import type {Json} from '../../core/json.js'
 import type {OperationRecord, OperationStatus} from '../../core/workflow/operation.js'
@@ -206,5 +205,3 @@ export interface EventRecord {
   readonly payload: Json
   readonly at: number
 }
-
-export type {ErrorDetail}

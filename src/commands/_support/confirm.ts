@@ -20,18 +20,12 @@ export async function confirm({name, deed, yes, command}: Confirmation): Promise
       suggestions: [`${command} --yes`],
     })
   }
-  const {createInterface} = await import('node:readline/promises')
-  const ask = createInterface({input: process.stdin, output: process.stderr})
-  const interrupted = new Promise<undefined>((resolve) => ask.once('close', () => resolve(undefined)))
-  try {
-    const typed = await Promise.race([ask.question(`This will ${deed}. Type ${name} to go on: `), interrupted])
-    if (typed?.trim() === name) return
-    if (typed === undefined) process.stderr.write('\n')
-    throw new DbaasError('CONFIRMATION_REQUIRED', typed === undefined ? 'not confirmed; nothing was changed' : `"${typed.trim()}" is not ${name}; nothing was changed`, {
-      details: {name},
-      suggestions: [`${command} --yes`],
-    })
-  } finally {
-    ask.close()
-  }
+  const {input} = await import('@inquirer/prompts')
+  // on stderr, so that stdout stays the answer's; Ctrl-C and a closed terminal reject
+  const typed = await input({message: `This will ${deed}. Type ${name} to go on:`}, {output: process.stderr}).catch(() => undefined)
+  if (typed?.trim() === name) return
+  throw new DbaasError('CONFIRMATION_REQUIRED', typed === undefined ? 'not confirmed; nothing was changed' : `"${typed.trim()}" is not ${name}; nothing was changed`, {
+    details: {name},
+    suggestions: [`${command} --yes`],
+  })
 }

@@ -70,12 +70,6 @@ export async function readCatalogue(host: Host, admin: AdminCredentials): Promis
   )
 }
 
-/** For the agent's cache on disk. */
-export const catalogueToJson = (catalogue: Catalogue): string => JSON.stringify([...catalogue.values()])
-
-export const catalogueFromJson = (text: string): Catalogue =>
-  new Map((JSON.parse(text) as ParameterDefinition[]).map((definition) => [definition.name, definition]))
-
 interface ReadingRow extends SettingRow {
   value: string
   pending_restart: boolean

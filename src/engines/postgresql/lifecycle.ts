@@ -35,7 +35,7 @@ const soon = new Set(['57P01', '57P02', '57P03', '53300'])
 const attemptMs = 2000
 
 async function whyNotReady(host: Host, admin: AdminCredentials): Promise<string | undefined> {
-  let connection
+  let connection: Awaited<ReturnType<typeof connectAdmin>> | undefined
   try {
     connection = await connectAdmin(host, admin, {timeoutMs: attemptMs})
     await connection.client.query('select 1')

@@ -201,7 +201,7 @@ describe('whatever arrives', () => {
   after(() => s.stop())
 
   // Feature: enterprise-dbaas-platform, Property 31: Standardized Error Response Format
-  it("is answered with a success, or an ErrorResponse with a code of the table and the code\'s status", async () => {
+  it("is answered with a success, or an ErrorResponse with a code of the table and the code's status", async () => {
     const seen = new Set<string>()
     await fc.assert(
       fc.asyncProperty(request, async (asked) => {

@@ -19,8 +19,20 @@ export async function resolveDataRoot(home: string, shared: string = sharedRoot)
     const real = await realpath(home)
     await refuseWorldWritable(real)
     const user = await serviceUser()
-    if (!user.separate || (await canTraverse(real, user))) return real
-    return sharedFolder(real, shared)
+    return speakable(!user.separate || (await canTraverse(real, user)) ? real : await sharedFolder(real, shared))
+  })
+}
+
+/**
+ * initdb, and programs like it, hand their own path to a shell, between double quotes: these characters would end them,
+ * or be obeyed. Spaces and every letter of every script are fine.
+ */
+function speakable(path: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: a line break in a path is what is looked for
+  const bad = /["$`\\\u0000-\u001F]/.exec(path)?.[0]
+  if (bad === undefined) return path
+  throw new DbaasError('HOME_UNUSABLE', `database programs cannot run below ${path}: its path has the character ${JSON.stringify(bad)}`, {
+    details: {path, character: bad}, suggestions: ['export DBAAS_HOME="$HOME/.dbaas"', 'rename the folder'],
   })
 }
 

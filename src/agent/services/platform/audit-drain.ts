@@ -17,7 +17,7 @@ export interface Recorder {
   drain(): Promise<void>
   flushRequests(): Promise<void>
   problem(): string | null
-  /** Throws AUDIT_UNAVAILABLE while the log cannot be written (DECISIONS.md 3). */
+  /** Throws AUDIT_UNAVAILABLE, or DISK_FULL where that is why, while the log cannot be written (DECISIONS.md 3). */
   mayChange(): void
   close(): Promise<void>
 }
@@ -27,7 +27,7 @@ export function createRecorder(options: {store: Store; auditLog: AuditLog; clock
   let requests: {record: RequestRecord; audit: AuditRecord}[] = []
   let timer: NodeJS.Timeout | undefined
   let turn: Promise<void> = Promise.resolve()
-  let problem: string | null = null
+  let problem: DbaasError | null = null
   let closed = false
 
   const poke = (): void => {
@@ -70,11 +70,11 @@ export function createRecorder(options: {store: Store; auditLog: AuditLog; clock
         await drainOnce()
         problem = null
       } catch (error) {
-        const message = error instanceof Error ? error.message : String(error)
-        if (problem === null) options.log('the audit log cannot be written', {error: message})
-        problem = message
+        const known = DbaasError.from(error)
+        if (problem === null) options.log('the audit log cannot be written', {error: known.message})
+        problem = known
         poke()
-        throw new DbaasError('AUDIT_UNAVAILABLE', `the audit log cannot be written: ${message}`, {cause: error, suggestions: ['dbaas doctor']})
+        throw new DbaasError('AUDIT_UNAVAILABLE', `the audit log cannot be written: ${known.message}`, {cause: error, suggestions: ['dbaas doctor']})
       }
     })
     turn = next.catch(() => undefined)
@@ -89,11 +89,13 @@ export function createRecorder(options: {store: Store; auditLog: AuditLog; clock
     poke,
     drain,
     flushRequests,
-    problem: () => problem,
+    problem: () => problem?.message ?? null,
     mayChange() {
       if (problem === null) return
-      throw new DbaasError('AUDIT_UNAVAILABLE', `nothing may be changed while the audit log cannot be written: ${problem}`, {
-        suggestions: ['free some space in the home folder', 'dbaas doctor'],
+      // The disk is what its owner can do something about; that the audit log is what met it first is chance.
+      if (problem.code === 'DISK_FULL') throw new DbaasError('DISK_FULL', problem.message, {cause: problem, details: problem.details, suggestions: problem.suggestions})
+      throw new DbaasError('AUDIT_UNAVAILABLE', `nothing may be changed while the audit log cannot be written: ${problem.message}`, {
+        suggestions: ['dbaas doctor', 'dbaas agent logs'],
       })
     },
     async close() {

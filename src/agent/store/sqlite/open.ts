@@ -46,12 +46,14 @@ export function openDatabase(file: string, migrations: readonly Migration[]): Co
     const fresh = !existsSync(file)
     db = new Database(file)
     if (fresh) chmodSync(file, 0o600)
+    // Before anything is written: the mode of the journal is kept in the file, which may not be ours.
+    const found = recognise(db, file, migrations)
     db.pragma('journal_mode = WAL')
     db.pragma('synchronous = FULL')
     db.pragma('foreign_keys = ON')
     db.pragma('secure_delete = ON')
     db.pragma('busy_timeout = 5000')
-    migrate(db, file, migrations)
+    migrate(db, file, migrations, found)
     return db
   } catch (error) {
     db?.close()
@@ -59,7 +61,8 @@ export function openDatabase(file: string, migrations: readonly Migration[]): Co
   }
 }
 
-function migrate(db: Connection, file: string, migrations: readonly Migration[]): void {
+/** Throws STORE_CORRUPT, STORE_NEWER for a file that is not to be touched. */
+function recognise(db: Connection, file: string, migrations: readonly Migration[]): {version: number; empty: boolean} {
   const version = db.pragma('user_version', {simple: true}) as number
   const owner = db.pragma('application_id', {simple: true}) as number
   const empty = version === 0 && (db.prepare('SELECT count(*) AS n FROM sqlite_schema').get() as {n: number}).n === 0
@@ -74,6 +77,10 @@ function migrate(db: Connection, file: string, migrations: readonly Migration[])
     const damage = (db.pragma('quick_check(1)', {simple: true}) as string)
     if (damage !== 'ok') throw corrupt(file, undefined, damage)
   }
+  return {version, empty}
+}
+
+function migrate(db: Connection, file: string, migrations: readonly Migration[], {version, empty}: {version: number; empty: boolean}): void {
   if (version === migrations.length) {
     verifyHashes(db, file, migrations)
     return

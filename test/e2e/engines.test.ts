@@ -9,7 +9,17 @@ const onRequest = full ? ['14', '15', '16', '17'] : ['14', '17']
 describe('versions of an engine', function () {
   this.timeout(300_000)
   const site = temporarySite('engines', {env: {DBAAS_POOL_SIZE: '0'}})
+  before(async () => {
+    assert.equal((await site.run('create', 'steady', '--size', 'micro', '--set', 'work_mem=7MB')).code, 0)
+    atFirst = await state()
+  })
   after(() => site.dispose())
+  let atFirst: unknown
+  const state = async (): Promise<unknown> => ({
+    instance: (await site.json('status', 'steady')).instance,
+    parameters: await site.json('config', 'show', 'steady', '--all'),
+    times: (await site.json('sql', 'steady', 'select pg_postmaster_start_time()::text, pg_conf_load_time()::text')).rows,
+  })
 
   const serverVersion = async (name: string): Promise<string> => (await site.json('sql', name, 'show server_version')).rows[0][0]
 
@@ -52,5 +62,11 @@ describe('versions of an engine', function () {
     const refused = await site.json('engines', 'remove', `postgresql@${found.version}`)
     assert.notEqual(refused.error, undefined)
     assert.equal((await site.run('delete', 'system', '--yes')).code, 0)
+  })
+
+  // Feature: enterprise-dbaas-platform, Property 2: Engine Addition Stability
+  // Iterations: one a version, real installs
+  it('has changed no process id, status or setting of the instance that was there before', async () => {
+    assert.deepEqual(await state(), atFirst)
   })
 })

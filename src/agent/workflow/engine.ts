@@ -62,6 +62,8 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
   const {store, clock} = options
   const workflows = new Map(options.workflows.map((w) => [w.kind, w]))
   const active = new Map<string, {controller: AbortController; instanceId: string | null; ended: Promise<void>}>()
+  /** Operations that could not be driven (the store was full, say): left alone for a while, never in a tight loop. */
+  const stalled = new Map<string, {times: number; until: number}>()
   let stopping = false
   let wakeTimer: NodeJS.Timeout | undefined
   let scheduling: Promise<void> | undefined
@@ -108,8 +110,9 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
         wakeAt = Math.min(wakeAt, operation.leaseUntil ?? now)
         continue
       }
-      if (operation.runAt > now) {
-        wakeAt = Math.min(wakeAt, operation.runAt)
+      const runAt = Math.max(operation.runAt, stalled.get(operation.id)?.until ?? 0)
+      if (runAt > now) {
+        wakeAt = Math.min(wakeAt, runAt)
         continue
       }
       if (active.size >= options.parallelism) continue
@@ -125,7 +128,12 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
   function launch(operation: OperationRecord): void {
     const controller = new AbortController()
     const ended = drive(operation, controller)
-      .catch((error: unknown) => options.log('an operation could not be driven', {operation: operation.id, error: String(error)}))
+      .then(() => void stalled.delete(operation.id))
+      .catch((error: unknown) => {
+        const times = (stalled.get(operation.id)?.times ?? 0) + 1
+        stalled.set(operation.id, {times, until: clock.now() + backoffMs(times, options.random(), 500, 10_000)})
+        options.log('an operation could not be driven', {operation: operation.id, error: String(error)})
+      })
       .finally(() => {
         active.delete(operation.id)
         poke()

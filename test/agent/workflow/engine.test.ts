@@ -185,6 +185,28 @@ describe('the workflow engine', () => {
     assert.equal(most, 2)
   })
 
+  it('does not spin on an operation that it cannot drive, and drives it when it can again', async () => {
+    const flow = workflow<object, Tx>()({kind: 'later', start: 'a', order: ['a'], deadlineSeconds: 60, steps: {a: {async run() { return done() }}}})
+    const op = operation('later', 'a')
+    await store.transact('platform', (tx) => tx.operations.insert(op))
+    let writes = 0
+    let full = true
+    const failing: Store = {...store, transact: (scope, change) => {
+      writes++
+      return full ? Promise.reject(new DbaasError('DISK_FULL', 'full')) : store.transact(scope, change)
+    }}
+    const engine = createWorkflowEngine({
+      store: failing, clock: {now: Date.now}, owner: 'boot', workflows: [flow] as unknown as AnyWorkflow[], parallelism: 4, random: () => 0,
+      log: () => undefined, changed: () => undefined,
+    })
+    engines.push(engine)
+    engine.poke()
+    await new Promise((resolve) => setTimeout(resolve, 400))
+    assert.ok(writes <= 3, `${writes} tries in 400 ms`)
+    full = false
+    assert.equal((await ended(op.id)).status, 'succeeded')
+  })
+
   it('ends the same when it is killed at any points of any workflow and started again', async function () {
     this.timeout(120_000)
     await fc.assert(fc.asyncProperty(

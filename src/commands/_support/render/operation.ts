@@ -42,7 +42,7 @@ export function renderOperations(operations: readonly ApiOperation[], now: numbe
     operation.kind,
     paintOutcome(operation.status, paint),
     operation.instance_id ?? '-',
-    operation.created_at,
+    `${formatDuration(Math.max(0, now - Date.parse(operation.created_at)))} ago`,
     tookText(operation, now),
     operation.error?.code ?? operation.steps.at(-1)?.name ?? '-',
   ]), paint)

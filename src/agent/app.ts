@@ -16,6 +16,7 @@ import {prepareHome} from './client/home.js'
 import {agentSocketPath, leaveSocketFolder} from './client/socket-path.js'
 import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
+import type {ResponseCheck} from './http/register.js'
 import {createHttpServer} from './http/server.js'
 import {runtimes} from './runtimes/index.js'
 import {defaultRuntime, runtimeNames} from './runtimes/names.js'
@@ -53,6 +54,8 @@ export interface AppOptions extends AgentConfig {
   readonly probe?: (point: ProbePoint) => Promise<void>
   readonly clock?: Clock
   readonly engines?: Readonly<Record<string, Engine>>
+  /** Sees every answer before it is sent; throws when it is not what its schema says. */
+  readonly checkResponse?: ResponseCheck
 }
 
 export interface App {
@@ -213,6 +216,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const http = await createHttpServer({
       services: {instances, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
+      ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner
       principalFor(requestId: string, caller): Principal {
         if (caller.tenant !== undefined && caller.tenant !== defaultTenant) {

@@ -45,6 +45,7 @@ describe('a create that fails', function () {
   }
 
   // Feature: enterprise-dbaas-platform, Property 6: Provisioning Failure Cleanup
+  // Iterations: 18 real creates: each step, before and after its work
   it('leaves nothing, at every step, before and after its work', async () => {
     for (const step of steps) {
       for (const when of ['before', 'after'] as const) {

@@ -7,6 +7,7 @@ import type {ProbePoint} from '../../src/agent/workflow/engine.js'
 import type {ApiOperation, CreateBody} from '../../src/core/api/schemas.js'
 import {hasEnded, type OperationStatus} from '../../src/core/workflow/operation.js'
 import type {Engine} from '../../src/engines/engine.js'
+import {checkAgainstSchema} from './response-check.js'
 import {projectRoot, temporarySite, type Site} from './site.js'
 
 export interface InProcess {
@@ -34,7 +35,7 @@ export async function startInProcess(name: string, options: InProcessOptions = {
   const site = temporarySite(name)
   const {version} = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {version: string}
   const app = await startApp({
-    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2,
+    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2, checkResponse: checkAgainstSchema,
     log: (message, facts) => void (process.env.DBAAS_TEST_LOG && console.error(message, facts)),
     ...(options.engines ? {engines: options.engines} : {}), ...(options.probe ? {probe: options.probe} : {}),
     ...(options.now ? {clock: {now: options.now}} : {}),

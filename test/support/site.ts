@@ -94,7 +94,8 @@ async function disposeHome(home: string, cli: (...args: string[]) => Promise<Ran
 /** The folder of a home that the server user cannot reach (root's), found by the label in it. */
 export function dataRootOf(home: string): string {
   const shared = '/var/lib/dbaas'
-  if (!existsSync(shared)) return home
+  // only root's homes have one, and only root may look
+  if (process.getuid?.() !== 0 || !existsSync(shared)) return home
   for (const name of readdirSync(shared)) {
     const label = join(shared, name, 'home')
     if (existsSync(label) && readFileSync(label, 'utf8').trim() === home) return join(shared, name)

@@ -1,7 +1,7 @@
 /** The composition root: everything concrete meets here, wired by hand. Nothing else in the agent knows it all. */
 import {randomBytes} from 'node:crypto'
 import {readFileSync, statSync} from 'node:fs'
-import {open} from 'node:fs/promises'
+import {access, open} from 'node:fs/promises'
 import {availableParallelism} from 'node:os'
 import {join} from 'node:path'
 import {agentPrincipal, defaultTenant, platformAdministrator, type Principal} from '../core/access/principal.js'
@@ -209,7 +209,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       context, auditLog, drainAudit: recorder.drain, flushRequests: recorder.flushRequests,
       agent: {version: options.version, socket, site: options.siteName, region: options.region, startedAt, home, dataRoot},
       strangers: () => supervisor.strangers(), auditProblem: recorder.problem, readLog: (lines) => lastLines(logFile, lines),
-      breakers: () => [], stop: () => void setImmediate(() => void stop()),
+      programs: requiredPrograms, breakers: () => [], stop: () => void setImmediate(() => void stop()),
     })
 
     const uid = process.getuid?.() ?? 0
@@ -290,4 +290,14 @@ function trimAgentLog(file: string): void {
   } catch {
     // no log file: the agent runs in the foreground
   }
+}
+
+/** Linux has no lock that Node can take and a child can inherit, so the endpoint process is started through flock(1). */
+async function requiredPrograms(): Promise<{name: string; found: boolean; hint: string}[]> {
+  const needed = process.platform === 'linux' ? [{name: 'flock', hint: 'install util-linux (apt-get install util-linux)'}] : []
+  const folders = (process.env.PATH ?? '').split(':').filter((folder) => folder !== '')
+  return Promise.all(needed.map(async ({name, hint}) => {
+    const looks = await Promise.all(folders.map((folder) => access(join(folder, name)).then(() => true, () => false)))
+    return {name, hint, found: looks.includes(true)}
+  }))
 }

@@ -18,6 +18,8 @@ export interface PlatformOptions {
   readonly strangers: () => Promise<readonly Found[]>
   readonly auditProblem: () => string | null
   readonly readLog: (lines: number) => Promise<string>
+  /** Programs of the machine that the agent needs, and the package each comes with. */
+  readonly programs: () => Promise<readonly {name: string; found: boolean; hint: string}[]>
   readonly breakers: () => ApiBreaker[]
   readonly stop: () => void
 }
@@ -100,6 +102,7 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
             : note(`engine ${engineName}`, 'no version is installed', `dbaas engines install ${engineName}`))
         }
       }
+      for (const {name, found, hint} of await options.programs()) checks.push(check(`program ${name}`, found, found ? 'is there' : 'is missing', hint))
       checks.push(await endpointCheck(), auditCheck())
       const strangers = await options.strangers()
       checks.push(strangers.length === 0

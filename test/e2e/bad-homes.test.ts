@@ -26,7 +26,8 @@ const cliAt = (home: string, env: NodeJS.ProcessEnv = {}, user: {uid?: number; g
 
 describe('a missing agent', function () {
   this.timeout(30_000)
-  const site = temporarySite('no-agent')
+  let site: Site
+  before(() => void (site = temporarySite('no-agent')))
   after(() => site.dispose())
 
   for (const verb of ['status', 'stop']) {
@@ -53,13 +54,17 @@ describe('a missing agent', function () {
 
 describe('a damaged home', function () {
   this.timeout(60_000)
-  const site = temporarySite('damaged', {env: {DBAAS_POOL_SIZE: '0'}})
-  const store = join(site.home, 'metadata.db')
-  const key = join(site.home, 'keys', 'master.key')
-  const kept = join(dirname(site.home), 'kept')
+  let site: Site
+  let store: string
+  let key: string
+  let kept: string
   after(() => site.dispose())
 
   before(async () => {
+    site = temporarySite('damaged', {env: {DBAAS_POOL_SIZE: '0'}})
+    store = join(site.home, 'metadata.db')
+    key = join(site.home, 'keys', 'master.key')
+    kept = join(dirname(site.home), 'kept')
     assert.equal((await site.run('config', 'templates', 'save', 'mine', '--set', 'work_mem=8MB')).code, 0)
     assert.equal((await site.run('agent', 'stop')).code, 0)
   })
@@ -124,7 +129,8 @@ describe('a damaged home', function () {
 
 describe('a home that cannot be one', function () {
   this.timeout(30_000)
-  const folder = temporaryFolder('homes')
+  let folder: ReturnType<typeof temporaryFolder>
+  before(() => void (folder = temporaryFolder('homes')))
   after(() => folder.dispose())
 
   it('because it is a file is refused', async () => {
@@ -217,7 +223,8 @@ describe('a home that is hard to bear, and works', function () {
 
 describe('a small disk', function () {
   this.timeout(120_000)
-  const folder = temporaryFolder('disk')
+  let folder: ReturnType<typeof temporaryFolder>
+  before(() => void (folder = temporaryFolder('disk')))
   const mounts: string[] = []
   after(() => {
     for (const path of mounts) execFileSync('umount', [path])

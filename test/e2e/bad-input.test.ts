@@ -13,7 +13,7 @@ import type {ApiEngine, ApiOperation} from '../../src/core/api/schemas.js'
 import type {ErrorCode} from '../../src/core/errors.js'
 import {leftoversOf} from '../support/leftovers.js'
 import {assertRefused, refuse} from '../support/refusal.js'
-import {projectRoot, temporarySite, type Ran} from '../support/site.js'
+import {projectRoot, temporarySite, type Ran, type Site} from '../support/site.js'
 
 type Row = readonly [title: string, argv: readonly string[], code: ErrorCode, names: RegExp, suggests: RegExp]
 
@@ -96,8 +96,9 @@ const onDemo: readonly Row[] = [
 describe('bad input', function () {
   this.timeout(60_000)
   // No prepared data directories: a create takes long enough to be interrupted.
-  const site = temporarySite('input', {env: {DBAAS_POOL_SIZE: '0'}})
-  const cli = site.run
+  let site: Site
+  const cli = (...argv: string[]) => site.run(...argv)
+  before(() => void (site = temporarySite('input', {env: {DBAAS_POOL_SIZE: '0'}})))
   after(() => site.dispose())
 
   const operations = async (): Promise<ApiOperation[]> => (await site.json('operations', 'list')).operations

@@ -16,11 +16,17 @@ export function editDistance(a: string, b: string): number {
   return (rows[a.length] as number[])[b.length] as number
 }
 
-/** The candidate closest to `word`, if it is close enough to be what was meant (a third of its length, at least 2). */
+/**
+ * The candidate closest to `word`, if it is close enough to be what was meant (a third of its length, at least 2). The
+ * beginning of a longer word (three letters or more) means that word: `prot` is `protect`, not `port`.
+ */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+  const all = [...candidates]
+  const begun = word.length < 3 ? [] : all.filter((candidate) => candidate.toLowerCase().startsWith(word.toLowerCase()))
+  if (begun.length > 0) return begun.reduce((a, b) => (b.length < a.length ? b : a))
   let best: string | undefined
   let bestDistance = Math.max(2, Math.floor(word.length / 3)) + 1
-  for (const candidate of candidates) {
+  for (const candidate of all) {
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
     if (distance < bestDistance) {

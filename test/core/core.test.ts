@@ -77,6 +77,10 @@ describe('nearest', () => {
     assert.equal(nearest('shraed_buffers', words), 'shared_buffers')
     assert.equal(nearest('zzzzzzzz', words), undefined)
   })
+  it('takes the beginning of a word for that word', () => {
+    assert.equal(nearest('prot', ['port', 'protect', 'protection']), 'protect')
+    assert.equal(nearest('shared', ['shared_buffers', 'share']), 'shared_buffers')
+  })
   it('measures a distance: symmetric, zero only for equal words', () => {
     fc.assert(fc.property(fc.string({maxLength: 12}), fc.string({maxLength: 12}), (a, b) => {
       assert.equal(editDistance(a, b), editDistance(b, a))

@@ -142,7 +142,8 @@ export function createConfigurationService(options: {
       let names: Iterable<string>
       if (other === undefined || other === 'defaults') {
         right = (name) => left.get(name)?.default ?? null
-        names = left.keys()
+        // what the agent sets (port, files of certificates) is nobody's choice
+        names = [...left].filter(([, reading]) => reading.source !== 'managed').map(([name]) => name)
       } else if (other.startsWith('template:')) {
         const engine = context.engines.get(instance.engine)
         const values = await templates.resolve(principal, engine, other.slice('template:'.length), instance.size)

@@ -1,7 +1,7 @@
 /** A site of its own for a test: a home, the built CLI on it, and the certainty that nothing of it is left. */
 import {spawn} from 'node:child_process'
-import {existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync} from 'node:fs'
-import {join} from 'node:path'
+import {existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync} from 'node:fs'
+import {basename, join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {setTimeout as pause} from 'node:timers/promises'
 import {temporaryFolder} from './temporary.js'
@@ -88,6 +88,7 @@ async function disposeHome(home: string, cli: (...args: string[]) => Promise<Ran
     }
     await pause(50)
   }
+  removeGroups(dataRoot)
   if (dataRoot !== home) rmSync(dataRoot, {recursive: true, force: true})
 }
 
@@ -125,4 +126,17 @@ export function processesOf(folders: readonly string[]): {pid: number; what: str
     }
   }
   return found
+}
+
+/** A site whose agent and servers were killed could not take its control groups away itself. */
+function removeGroups(dataRoot: string): void {
+  const folders = (path: string): string[] =>
+    existsSync(path) ? readdirSync(path, {withFileTypes: true}).filter((e) => e.isDirectory()).map((e) => join(path, e.name)) : []
+  const nodes = new Set(folders(join(dataRoot, 'instances')).flatMap(folders).map((path) => basename(path)))
+  const trees = ['/sys/fs/cgroup', ...folders('/sys/fs/cgroup')]
+  for (const group of trees.flatMap(folders).filter((path) => basename(path).startsWith('dbaas-'))) {
+    const ours = folders(group).filter((path) => nodes.has(basename(path)))
+    for (const path of ours) rmdirSync(path)
+    if (ours.length > 0 && folders(group).length === 0) rmdirSync(group)
+  }
 }

@@ -171,8 +171,9 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
           return next('stop-server')
         },
         // whatever was stopped is started again, and only then are the waiting connections let through
-        async undo({input, signal, progress, commit}) {
+        async undo({input, signal, progress, commit, operationId}) {
           const subject = await servers.load(input.instanceId)
+          commit((tx) => tx.settings.remove(`gap:${operationId}`))
           await steps.configure(input.instanceId)
           const {ref} = await servers.launch(subject)
           commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', statusReason: null, updatedAt: clock.now()}))

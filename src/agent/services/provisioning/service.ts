@@ -36,6 +36,7 @@ export interface InstancesOptions {
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
 }
 
+const factsKeptMs = 2000
 const maxSqlRows = 10_000
 const defaultSqlSeconds = 60
 
@@ -50,9 +51,20 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
   const {store, clock} = context
   const scopeOf = (principal: Principal) => ({tenant: principal.tenantId})
 
+  /** Which limits hold changes with the machine's set-up, not from one request to the next. Admission looks anew. */
+  const seen = new Map<string, {at: number; facts: Promise<SiteFacts>}>()
+  function factsOf(runtime: string): Promise<SiteFacts> {
+    const kept = seen.get(runtime)
+    const now = clock.now()
+    if (kept && now - kept.at < factsKeptMs) return kept.facts
+    const facts = context.runtimes.get(runtime).facts()
+    seen.set(runtime, {at: now, facts})
+    facts.catch(() => seen.delete(runtime))
+    return facts
+  }
+
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
-    const facts = await context.runtimes.get(instance.runtime).facts()
-    return instanceView(instance, nodes, {facts, caFile: context.certificates.caFile})
+    return instanceView(instance, nodes, {facts: await factsOf(instance.runtime), caFile: context.certificates.caFile})
   }
 
   async function find(principal: Principal, ref: string): Promise<InstanceRecord> {
@@ -201,10 +213,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       const ofInstance = new Map<string, NodeRecord[]>()
       for (const node of nodes) ofInstance.set(node.instanceId, [...(ofInstance.get(node.instanceId) ?? []), node])
       const wanted = instances.filter((i) => (engine === undefined || i.engine === engine) && (query?.status === undefined || i.status === query.status))
-      // one look at each runtime, not one for each instance
-      const facts = new Map<string, SiteFacts>()
-      for (const name of new Set(wanted.map((i) => i.runtime))) facts.set(name, await context.runtimes.get(name).facts())
-      return wanted.map((i) => instanceView(i, ofInstance.get(i.id) ?? [], {facts: facts.get(i.runtime) as SiteFacts, caFile: context.certificates.caFile}))
+      return Promise.all(wanted.map((i) => view(i, ofInstance.get(i.id) ?? [])))
     },
     async get(principal, ref) {
       authorize(principal, 'read', `instance/${ref}`)

@@ -17,6 +17,8 @@ export class AgentKeeper {
   #delayMs = firstDelayMs
   #timer: NodeJS.Timeout | undefined
   #child: ChildProcess | null = null
+  /** Started here and not yet ended, whether they connected or not. */
+  readonly #started = new Set<ChildProcess>()
 
   constructor(launch: AgentLaunch) {
     this.#launch = launch
@@ -45,6 +47,15 @@ export class AgentKeeper {
     this.#child = null
   }
 
+  /**
+   * The agent was asked to stop. One that was started here and is still on its way would find the lock free a moment
+   * later, and undo the stop; the agent that stops takes the signal for what it does already.
+   */
+  stopAsked(): void {
+    for (const child of this.#started) child.kill('SIGTERM')
+    this.rest()
+  }
+
   #startIn(ms: number): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#start(), ms)
@@ -55,6 +66,8 @@ export class AgentKeeper {
     if (program === undefined) return
     const child = spawn(program, parameters, {detached: true, stdio: 'ignore', cwd: '/', env: this.#launch.env})
     this.#child = child
+    this.#started.add(child)
+    child.on('exit', () => this.#started.delete(child))
     const again = (because: string) => {
       // An agent that did connect has made us rest: how its process ends is then told by the connection.
       if (this.#child !== child) return

@@ -118,9 +118,10 @@ export class EndpointProcess {
         }
       case 'detach':
         this.#agentIsWanted = false
-        this.#keeper.rest()
+        this.#keeper.stopAsked()
         return null
       case 'stop':
+        this.#keeper.stopAsked()
         setImmediate(() => void this.end(0))
         return null
       case 'upgrade':

@@ -38,10 +38,7 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
         async undo({input, signal, progress, commit}) {
           const subject = await servers.load(input.instanceId)
           if (input.before !== 'running' && input.before !== 'degraded') return
-          const {ref} = await servers.launch(subject)
-          await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
-          await servers.route(subject, 'open')
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: context.clock.now()}))
+          await servers.serve(subject, {signal, progress, commit})
           started(input.instanceId)
         },
       },

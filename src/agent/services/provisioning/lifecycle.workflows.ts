@@ -175,10 +175,7 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
           const subject = await servers.load(input.instanceId)
           commit((tx) => tx.settings.remove(`gap:${operationId}`))
           await steps.configure(input.instanceId)
-          const {ref} = await servers.launch(subject)
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', statusReason: null, updatedAt: clock.now()}))
-          await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
-          await servers.route(subject, 'open')
+          await servers.serve(subject, {signal, progress, commit})
           started(input.instanceId)
         },
       },

@@ -60,10 +60,7 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
           }
           await servers.route(subject, 'hold')
           await servers.halt(subject, progress)
-          const {ref} = await servers.launch({...subject, node: {...subject.node, runtimeRef: null}})
-          await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
-          await servers.route(subject, 'open')
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: clock.now()}))
+          await servers.serve({...subject, node: {...subject.node, runtimeRef: null}}, {signal, progress, commit})
           started(input.instanceId)
         },
       },
@@ -89,14 +86,9 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
           const since = clock.now()
           await servers.route(subject, 'hold')
           await servers.halt(subject, progress)
-          const {ref} = await servers.launch({...subject, node: {...subject.node, runtimeRef: null}})
-          await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
-          await servers.route(subject, 'open')
+          await servers.serve({...subject, node: {...subject.node, runtimeRef: null}}, {signal, progress, commit})
           const gap = clock.now() - since
-          commit(async (tx) => {
-            await tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: clock.now()})
-            await tx.measurements.record(restartGap(subject.instance.engine), gap, clock.now())
-          })
+          commit((tx) => tx.measurements.record(restartGap(subject.instance.engine), gap, clock.now()))
           started(input.instanceId)
           return next('verify')
         },

@@ -4,6 +4,7 @@ import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../.
 import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
 import type {Host} from '../../../engines/host.js'
 import type {Observation, Placement, Runtime} from '../../runtimes/runtime.js'
+import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {freeNodePort} from './ports.js'
@@ -171,6 +172,17 @@ export function createServers(context: ServiceContext) {
     })
   }
 
+  /**
+   * Starts the server unless it runs, waits until it answers, and lets clients in: the end of every restart, and of every
+   * undo of one. The node's new ref is stored with the outcome of the step.
+   */
+  async function serve(subject: Subject, step: Pick<StepContext<unknown, Tx>, 'signal' | 'progress' | 'commit'>): Promise<void> {
+    const {ref} = await launch(subject)
+    step.commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', statusReason: null, updatedAt: context.clock.now()}))
+    await awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, step.signal, step.progress)
+    await route(subject, 'open')
+  }
+
   async function clientOf(instance: InstanceRecord, at?: {host: string; port: number}): Promise<ClientCredentials> {
     const password = await store.read('platform', (tx) => tx.secrets.get(instance.id, 'password'))
     if (password === undefined) throw new DbaasError('INVALID_STATE', `${instance.name} has no credentials: it is being made or deleted`)
@@ -189,7 +201,7 @@ export function createServers(context: ServiceContext) {
     })
   }
 
-  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, readyOrMoved, halt, clientOf, route, logTail}
+  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
 }
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

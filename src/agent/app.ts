@@ -121,7 +121,8 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const processRuntime = await runtimes.process({
       dataRoot, siteId, packagesFolder: options.packageRoot, log,
       // a view, not a copy: an engine added to the table is there for the runtime as well
-      engines: new Proxy<Record<string, Engine['versions']>>({}, {get: (_, name) => engineTable[String(name)]?.versions}),
+      engines: new Proxy<Record<string, Engine>>({}, {get: (_, name) => engineTable[String(name)]}),
+      env: process.env,
     })
     closers.push(() => processRuntime.close())
     const runtimeTable: Readonly<Record<string, Runtime>> = {process: processRuntime}
@@ -152,10 +153,11 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const servers = createServers(context)
+    const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => supervisor.started(instanceId)
     const workflows = [
-      createWorkflow(context, servers, started), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
+      createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
       reconfigureWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
@@ -165,7 +167,6 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflow = (kind: string) => workflowEngine.workflow(kind)
     const operations = createOperationsService(context, (operation) => workflowEngine.cancel(operation))
-    const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const templates = createTemplates(context, catalogues, platform)
     const instances = createInstancesService({context, servers, catalogues, templates, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
@@ -246,7 +247,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
 
     await endpointReady
-    await processRuntime.pool.prune(new Set(Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version)))))
+    await processRuntime.tidy(new Set(Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version)))))
     await supervisor.reconcile()
     await workflowEngine.start()
     await http.listenUnix(socket)

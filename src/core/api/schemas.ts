@@ -56,6 +56,8 @@ export const NodeSchema = Type.Object({
   lag_seconds: Nullable(Type.Number()),
   last_sync: Nullable(Time),
   pid: Nullable(Type.Integer()),
+  container: Nullable(Type.String()),
+  pod: Nullable(Type.String()),
 }, {$id: 'Node', ...closed})
 
 export const InstanceSchema = Type.Object({
@@ -68,6 +70,9 @@ export const InstanceSchema = Type.Object({
   status_reason: Nullable(Type.String()),
   wanted_status: Words(['running', 'stopped']),
   runtime: Type.String(),
+  image: Nullable(Type.Object({
+    reference: Type.String(), digest: Nullable(Type.String({description: 'Of the registry; null for an image that came from none'})), id: Type.String(),
+  }, closed)),
   size: SizeSchema,
   limits: Type.Object({cpu: LimitSchema, memory: LimitSchema, storage: LimitSchema}, closed),
   endpoint: Nullable(AddressSchema),
@@ -229,6 +234,8 @@ export const CreateBodySchema = Type.Object({
   engine: Type.Optional(Type.String()),
   version: Type.Optional(Type.String()),
   runtime: Type.Optional(Type.String()),
+  image: Type.Optional(Type.String({minLength: 1, maxLength: 400, description: 'Image to run instead of the official one (docker)'})),
+  publish_address: Type.Optional(Type.String({minLength: 1, maxLength: 255, description: 'Address that its ports are bound to; loopback by default'})),
   size: Type.Optional(Type.String()),
   cpu: Type.Optional(Type.Number()),
   memory_bytes: Type.Optional(Type.Integer()),

@@ -36,6 +36,7 @@ export interface InstancesOptions {
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
 }
 
+const loopback = '127.0.0.1'
 const factsKeptMs = 2000
 const maxSqlRows = 10_000
 const defaultSqlSeconds = 60
@@ -64,7 +65,13 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
   }
 
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
-    return instanceView(instance, nodes, {facts: await factsOf(instance.runtime), caFile: context.certificates.caFile})
+    return instanceView(instance, nodes, {
+      facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
+      nodeOf: (node) => {
+        const {host, runtime} = servers.subjectOf(instance, node)
+        return {address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
+      },
+    })
   }
 
   async function find(principal: Principal, ref: string): Promise<InstanceRecord> {
@@ -141,15 +148,24 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         details: {name: body.name}, suggestions: [`dbaas status ${body.name}`, 'choose another name'],
       })
     }
-    const version = await resolveVersion(engine, runtime, body.version, options.platform)
+    const resolved = await resolveVersion(engine, runtime, body.version, options.platform, body.image ?? null)
+    const {version} = resolved
+    const whyNotPublish = await runtime.whyNotPublish(body.publish_address ?? null)
+    if (whyNotPublish !== undefined) {
+      throw new DbaasError('INVALID_REQUEST', whyNotPublish, {
+        details: {runtime: runtime.name, ...(body.publish_address === undefined ? {} : {publish_address: body.publish_address})},
+        suggestions: [body.publish_address === undefined ? `dbaas create ${body.name} --runtime ${runtime.name} --publish-address ADDRESS` : 'leave --publish-address away'],
+      })
+    }
     const layers = await layersFor({engine, size, version, template: body.template, user: canonicalNames(body.parameters ?? {}), templates, principal})
     const asked = {...layers.template, ...layers.user}
     const facts = await runtime.facts()
     // the quick refusal first: reading a catalogue may take a server start
     admit(size, 0, facts)
-    if (Object.keys(asked).length > 0) {
-      await catalogues.check(engine, runtime, version, asked, effectiveParameters(layers))
-      const needed = await runtime.pool.scratch({engine: engine.name, version}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
+    const unchecked = !resolved.installed && Object.keys(asked).length > 0
+    if (resolved.installed && Object.keys(asked).length > 0) {
+      await catalogues.check(engine, runtime, resolved, asked, effectiveParameters(layers))
+      const needed = await runtime.scratch.use({engine: engine.name, version, image: resolved.image}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
       admit(size, needed ?? size.memory_bytes / 4, facts, Object.keys(asked))
     } else {
       admit(size, size.memory_bytes / 4, facts)
@@ -170,8 +186,9 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       const nodePort = await freeNodePort(context, runtime)
       const instance: InstanceRecord = {
         id: instanceId, tenantId: principal.tenantId, name: body.name, engine: engine.name, version, runtime: runtime.name,
+        image: resolved.image, imageAsked: body.image ?? null, publishAddress: body.publish_address ?? loopback, leased: false,
         status: 'provisioning', statusReason: null, wanted: 'running', size, template: body.template ?? null, layers,
-        endpointHost: '127.0.0.1', endpointPort, database: engine.defaultDatabase, username: engine.defaultUsername,
+        endpointHost: loopback, endpointPort, database: engine.defaultDatabase, username: engine.defaultUsername,
         incarnation: context.newId('event').slice(4), protected: body.protected ?? false,
         expiresAt: body.ttl_seconds === undefined ? null : now + body.ttl_seconds * 1000, createdAt: now, updatedAt: now,
       }
@@ -186,7 +203,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
           await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
           await tx.ports.reserve({tenantId: principal.tenantId, port: nodePort, ownerId: nodeId})
           await tx.secrets.put(principal.tenantId, instanceId, 'password', context.randomSecret())
-          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined}
+          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined, unchecked}
           return submit(context, tx, principal, {
             kind: createKind, instanceId, resource: `instance/${body.name}`, input: {...input}, start: flow.order[0] as string,
             deadlineSeconds: flow.deadlineSeconds,
@@ -280,7 +297,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, direct: nodes.map((n) => ({host: instance.endpointHost, port: n.port})),
+        username: instance.username, password: client.password, direct: nodes.map((n) => servers.subjectOf(instance, n).host.address()),
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }
     },

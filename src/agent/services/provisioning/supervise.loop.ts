@@ -3,7 +3,7 @@
  * a server is seen as it happens, and a recover operation brings it back, later and later if it does not stay.
  */
 import {backoffMs} from '../../../core/workflow/backoff.js'
-import type {Found} from '../../runtimes/runtime.js'
+import type {Found, ServerEnd} from '../../runtimes/runtime.js'
 import type {Route, RouteState} from '../../endpoints/endpoint.js'
 import type {ServiceContext} from '../context.js'
 import {createKind} from './create.workflow.js'
@@ -44,28 +44,28 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     const subject = await servers.load(instanceId).catch(() => undefined)
     if (!subject) return
     const now = await servers.observe(subject)
-    if (now.state !== 'running') return ended(instanceId, null)
+    if (now.state !== 'running') return ended(instanceId, now.state === 'stopped' ? now : {exitCode: null, because: null})
     watches.get(instanceId)?.()
-    watches.set(instanceId, subject.runtime.watch(subject.placement, now.ref, (exitCode) => {
+    watches.set(instanceId, subject.runtime.watch(subject.placement, now.ref, (end) => {
       watches.delete(instanceId)
-      background('handling the end of a server', ended(instanceId, exitCode))
+      background('handling the end of a server', ended(instanceId, end))
     }))
   }
 
-  async function ended(instanceId: string, exitCode: number | null): Promise<void> {
+  async function ended(instanceId: string, end: ServerEnd): Promise<void> {
     if (stopped) return
     const outcome = await store.transact('platform', async (tx) => {
       const instance = await tx.instances.find(instanceId)
       if (!instance || instance.wanted !== 'running') return undefined
       // an operation that is under way knows what it did
       if ((await tx.operations.openOfInstance(instanceId)).length > 0) return undefined
-      const because = exitCode === null ? 'its server ended' : `its server ended with code ${exitCode}`
+      const because = end.because ?? (end.exitCode === null ? 'its server ended' : `its server ended with code ${end.exitCode}`)
       const now = clock.now()
       for (const node of await tx.nodes.ofInstance(instanceId)) {
         await tx.nodes.update(node.id, {status: 'failed', statusReason: because, updatedAt: now})
       }
       await tx.instances.update(instanceId, {status: 'degraded', statusReason: `${because}; it is being started again`, updatedAt: now})
-      await tx.event({id: context.newId('event'), tenantId: instance.tenantId, type: 'instance.server_ended', subject: instanceId, payload: {exit_code: exitCode}, at: now})
+      await tx.event({id: context.newId('event'), tenantId: instance.tenantId, type: 'instance.server_ended', subject: instanceId, payload: {exit_code: end.exitCode, because: end.because}, at: now})
       return instance
     })
     if (outcome) scheduleRecovery(instanceId)

@@ -110,7 +110,7 @@ describe('the process runtime with a real PostgreSQL', () => {
   it('starts again at once when somebody killed the postmaster and left a busy backend behind', async () => {
     const {ref, pid} = await runtime.start(node(), command(runtime.host(node())))
     await busy()
-    const ended = new Promise((resolve) => runtime.watch(node(), ref, resolve))
+    const ended = new Promise((resolve) => runtime.watch(node(), ref, (end) => resolve(end.exitCode)))
     process.kill(pid as number, 'SIGKILL')
     assert.equal(await ended, 137)
     assert.ok(atWork().some((info) => info.program.startsWith('postgres:')), 'a backend lives on without its postmaster')
@@ -124,7 +124,7 @@ describe('the process runtime with a real PostgreSQL', () => {
 
   it('ends by the signal it is sent, and its log tells', async () => {
     const {ref} = await runtime.start(node(), command(runtime.host(node())))
-    const ended = new Promise((resolve) => runtime.watch(node(), ref, resolve))
+    const ended = new Promise((resolve) => runtime.watch(node(), ref, (end) => resolve(end.exitCode)))
     await runtime.signal(node(), ref, 'SIGINT')
     assert.equal(await ended, 0)
     const last: string[] = []

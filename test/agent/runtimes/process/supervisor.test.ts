@@ -134,7 +134,7 @@ describe('the supervisor of processes', () => {
     await runtime.start(node, fakeCommand(runtime.host(node)))
     await until('ready', () => log().includes('ready'))
     const seen = (await other.list()).filter((each) => each.nodeId === node.nodeId)
-    assert.deepEqual(seen.map((each) => each.placement), [null])
+    assert.deepEqual(seen.map((each) => [each.siteId, each.placement]), [[siteId, node]])
     assert.match(String(seen[0]?.where), new RegExp(siteId))
     assert.equal((await runtime.observe(node, null)).state, 'running')
     await other.close()

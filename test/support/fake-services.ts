@@ -253,6 +253,9 @@ export function createFakeServices(count = 3): FakeServices {
         return fake.logLines(signal)
       },
     },
+    scaling: {
+      scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),
+    },
     configuration: {
       get: async () => ({
         work_mem: {

@@ -33,6 +33,10 @@ export interface InstancesApi {
   logs(principal: Principal, ref: string, query: QueryOf<'instances.logs'>, signal: AbortSignal): Promise<AsyncIterable<string>>
 }
 
+export interface ScalingApi {
+  scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+}
+
 export interface ConfigurationApi {
   get(principal: Principal, ref: string, options: {all?: boolean}): Promise<Record<string, ApiParameterReading>>
   update(principal: Principal, ref: string, body: BodyOf<'configuration.update'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
@@ -73,6 +77,7 @@ export interface PlatformApi {
 
 export interface Services {
   readonly instances: InstancesApi
+  readonly scaling: ScalingApi
   readonly configuration: ConfigurationApi
   readonly engines: EnginesApi
   readonly operations: OperationsApi

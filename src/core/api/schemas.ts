@@ -300,6 +300,16 @@ export const endpointSchemas = {
   'instances.start': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.stop': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.restart': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.scale': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      size: Type.Optional(Type.String()),
+      cpu: Type.Optional(Type.Number()),
+      memory_bytes: Type.Optional(Type.Integer()),
+      storage_bytes: Type.Optional(Type.Integer()),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
   'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
     engine: Type.String(),
     scheme: Type.String({description: '`postgresql`'}),

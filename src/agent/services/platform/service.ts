@@ -1,5 +1,6 @@
 /** The agent about itself: who it is, whether it is well, what the site can do, the audit and the request log. */
 import {authorize} from '../../../core/access/principal.js'
+import {DbaasError} from '../../../core/errors.js'
 import type {ApiAuditEntry, ApiBreaker, ApiCheck} from '../../../core/api/schemas.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
@@ -89,7 +90,16 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
       authorize(principal, 'read', 'doctor')
       const checks: ApiCheck[] = []
       for (const name of context.runtimes.names) {
-        const facts = await context.runtimes.get(name).facts()
+        const facts = await context.runtimes.get(name).facts().catch((error: unknown) => {
+          if (!(error instanceof DbaasError) || error.code !== 'RUNTIME_UNAVAILABLE') throw error
+          return error
+        })
+        if (facts instanceof DbaasError) {
+          // nobody misses what no instance runs on
+          const used = (await store.read('platform', (tx) => tx.instances.list())).some((i) => i.runtime === name)
+          checks.push(used ? check(`runtime ${name}`, false, facts.message, facts.suggestions[0] ?? null) : note(`runtime ${name}`, facts.message, facts.suggestions[0] ?? null))
+          continue
+        }
         checks.push(check(`runtime ${name}`, true, `${facts.platform}, ${facts.cpus} CPUs, ${formatBytes(facts.memoryAvailableBytes)} of ${formatBytes(facts.memoryTotalBytes)} memory free; servers run as ${facts.serverUser}`))
         checks.push(check('disk', facts.diskFreeBytes > lowDiskBytes, `${formatBytes(facts.diskFreeBytes)} free at ${agent.dataRoot}`, 'free some space, or set DBAAS_HOME to a larger disk', 'warning'))
         for (const kind of ['cpu', 'memory', 'storage'] as const) {

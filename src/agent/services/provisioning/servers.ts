@@ -76,6 +76,23 @@ export function createServers(context: ServiceContext) {
     return {version: subject.instance.version, instanceName: subject.instance.name, values, tls: await tlsOf(subject)}
   }
 
+  /**
+   * Makes the place whole around data that is there, and writes the files of a server that does not run. Throws
+   * DATA_GONE where there is no data: an empty directory must never be started in its stead.
+   */
+  async function prepare(subject: Subject): Promise<void> {
+    const {instance, runtime, placement, engine, host} = subject
+    const before = await observe(subject)
+    if (before.state !== 'absent') await runtime.place(placement)
+    if (before.state === 'running') return
+    if (before.state === 'absent' || !(await engine.lifecycle.isInitialised(host))) {
+      throw new DbaasError('DATA_GONE', `the data of ${instance.name} is gone: somebody removed it`, {
+        details: {instance: instance.name}, suggestions: [`put the data back, then: dbaas start ${instance.name}`, `dbaas delete ${instance.name}`],
+      })
+    }
+    await engine.config.write(host, await settingsOf(subject))
+  }
+
   const observe = (subject: Subject): Promise<Observation> => subject.runtime.observe(subject.placement, subject.node.runtimeRef)
 
   async function logTail({runtime, placement}: Subject): Promise<string> {
@@ -202,7 +219,7 @@ export function createServers(context: ServiceContext) {
     })
   }
 
-  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
+  return {subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
 }
 
 /** What the place says of its instance, for a store that has to be rebuilt. */

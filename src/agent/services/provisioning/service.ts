@@ -37,7 +37,18 @@ export interface InstancesOptions {
 }
 
 const loopback = '127.0.0.1'
+/** Setting: the runtimes that an instance was ever made on. */
+export const runtimesUsed = 'runtimes.used'
 const factsKeptMs = 2000
+/** Of a runtime that has not answered yet. */
+function unknownFacts(because: string): SiteFacts {
+  const limit = {enforced: false, because}
+  return {
+    platform: 'unknown', cpus: 0, memoryTotalBytes: 0, memoryAvailableBytes: 0, diskFreeBytes: 0, serverUser: 'unknown',
+    limits: {cpu: limit, memory: limit, storage: limit},
+  }
+}
+
 const maxSqlRows = 10_000
 const defaultSqlSeconds = 60
 
@@ -54,13 +65,18 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
 
   /** Which limits hold changes with the machine's set-up, not from one request to the next. Admission looks anew. */
   const seen = new Map<string, {at: number; facts: Promise<SiteFacts>}>()
+  const known = new Map<string, SiteFacts>()
   function factsOf(runtime: string): Promise<SiteFacts> {
     const kept = seen.get(runtime)
     const now = clock.now()
     if (kept && now - kept.at < factsKeptMs) return kept.facts
-    const facts = context.runtimes.get(runtime).facts()
+    // what was known of a runtime that does not answer is still the best there is to show
+    const facts = context.runtimes.get(runtime).facts().catch(async (error: unknown) => {
+      if (!(error instanceof DbaasError) || error.code !== 'RUNTIME_UNAVAILABLE') throw error
+      return known.get(runtime) ?? unknownFacts(error.message)
+    })
     seen.set(runtime, {at: now, facts})
-    facts.catch(() => seen.delete(runtime))
+    facts.then((answer) => known.set(runtime, answer), () => seen.delete(runtime))
     return facts
   }
 
@@ -198,6 +214,8 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }
       try {
         const operation = await store.transact(scopeOf(principal), async (tx) => {
+          const used = new Set((await tx.settings.get(runtimesUsed))?.split(','))
+          if (!used.has(runtime.name)) await tx.settings.put(runtimesUsed, [...used, runtime.name].join(','))
           await tx.instances.insert(instance)
           await tx.nodes.insert(node)
           await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
@@ -215,6 +233,16 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         // two creates may have seen the same port free
         if (body.port !== undefined || attempt >= 20 || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
       }
+    }
+  }
+
+  /** The place says what the store says. Not worth a failure: the next start writes it again. */
+  async function relabel(instanceId: string): Promise<void> {
+    try {
+      const {runtime, placement} = await servers.load(instanceId)
+      await runtime.label(placement)
+    } catch (error) {
+      context.log('a place could not be labelled', {instance: instanceId, error: String(error)})
     }
   }
 
@@ -256,6 +284,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
           details: {protected: String(isProtected), expires_at: expiresAt === null ? 'never' : String(expiresAt)},
         })
       })
+      await relabel(instance.id)
       return {instance: await withNodes(await find(principal, instance.id))}
     },
     delete: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, deleteKind, plan, idempotency, {

@@ -27,6 +27,8 @@ import type {ServiceContext} from './services/context.js'
 import {createOperationsService} from './services/operations/service.js'
 import {createRecorder} from './services/platform/audit-drain.js'
 import {createPlatformService} from './services/platform/service.js'
+import {createAdoption} from './services/provisioning/adopt.js'
+import {adoptWorkflow} from './services/provisioning/adopt.workflow.js'
 import {createCatalogues} from './services/provisioning/catalogues.js'
 import {createConfigurationService} from './services/provisioning/configuration.js'
 import {createWorkflow} from './services/provisioning/create.workflow.js'
@@ -167,7 +169,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const started = (instanceId: string): void => supervisor.started(instanceId)
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -183,6 +185,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
     closers.push(() => supervisor.stop())
+    const adoption = createAdoption({context, instances, strangers: () => supervisor.strangers(), workflow})
 
     let lastRequestAt = 0
     const upkeep = createUpkeep({
@@ -242,7 +245,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, scaling, configuration, engines: software, operations, platform: platformService},
+      services: {instances, scaling, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

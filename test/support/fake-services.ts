@@ -253,6 +253,9 @@ export function createFakeServices(count = 3): FakeServices {
         return fake.logLines(signal)
       },
     },
+    adoption: {
+      adopt: async (_, {plan}) => (plan ? {plan: aPlan} : {operations: [...known.operations.values()], instances: []}),
+    },
     scaling: {
       scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),
     },

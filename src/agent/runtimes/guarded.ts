@@ -56,6 +56,7 @@ export function guarded(inner: Runtime): {runtime: Runtime; breaker: Breaker} {
     kill: (placement, ref) => ask(() => inner.kill(placement, ref)),
     limit: (placement) => ask(() => inner.limit(placement)),
     label: (placement) => ask(() => inner.label(placement)),
+    adopt: (placement, fromSite) => ask(() => inner.adopt(placement, fromSite)),
     usage: (placement) => ask(() => inner.usage(placement)),
     remove: (placement) => ask(() => inner.remove(placement)),
     list: () => ask(() => inner.list()),

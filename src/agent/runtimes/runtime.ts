@@ -123,6 +123,8 @@ export interface Runtime {
   limit(placement: Placement): Promise<void>
   /** Writes down anew what the place says about itself, when the facts have changed. No place: no error. */
   label(placement: Placement): Promise<void>
+  /** Makes what another site placed ours: ends its server, and labels the place anew. The data stays. */
+  adopt(placement: Placement, fromSite: string): Promise<void>
   usage(placement: Placement): Promise<Usage | undefined>
   /** Ends everything of the node and removes its place with all data. */
   remove(placement: Placement): Promise<void>

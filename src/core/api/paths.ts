@@ -22,6 +22,7 @@ export const endpointPaths = {
   'health.get': get('/v1/health', 'doctor', 'Whether the agent and what it depends on work'),
   'agent.get': get('/v1/agent', 'agent status', 'The agent that answers'),
   'agent.stop': change('POST', '/v1/agent/stop', 'agent stop', 'Stop the agent; databases go on'),
+  'agent.adopt': change('POST', '/v1/agent/adopt', 'agent adopt', 'Take over the databases that a lost site left here'),
   'agent.logs': get('/v1/agent/logs', 'agent logs', 'The last lines of the agent\'s own log'),
   'doctor.get': get('/v1/doctor', 'doctor', 'What the site can do, and how to get what it lacks'),
   'sizes.list': get('/v1/sizes', 'create --help', 'The published sizes'),

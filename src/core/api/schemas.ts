@@ -277,6 +277,10 @@ export const endpointSchemas = {
   }, closed)}},
   'agent.get': {responses: {200: Type.Object({agent: AgentSchema}, closed)}},
   'agent.stop': {responses: {202: Type.Object({stopping: Type.Literal(true)}, closed)}},
+  'agent.adopt': {
+    body: Type.Object({site_id: Type.String({minLength: 1, maxLength: 100}), plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Plan, 202: Type.Object({operations: Type.Array(OperationSchema), instances: Type.Array(InstanceSchema)}, closed)},
+  },
   'agent.logs': {query: Type.Object({lines: Type.Optional(Type.Integer({minimum: 1, maximum: 10_000}))}, closed), responses: {200: 'text/plain'}},
   'doctor.get': {responses: {200: Type.Object({checks: Type.Array(CheckSchema)}, closed)}},
   'sizes.list': {responses: {200: Type.Object({sizes: Type.Array(SizeSchema), default: Type.String()}, closed)}},

@@ -140,6 +140,12 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
       await places.label(placement)
     })),
 
+    adopt: (placement, fromSite) => inTurn(placement.nodeId, () => atEdge(`adopt ${placement.instanceName}`, async () => {
+      await supervisor.kill(supervised(placement), null)
+      await createCgroups(fromSite).remove(placement.nodeId)
+      await places.label(placement)
+    })),
+
     usage: (placement) => atEdge(`measure ${placement.instanceName}`, async () =>
       (await isPlaced(placement)) ? usageOf(supervised(placement), cgroups, membership) : undefined),
 

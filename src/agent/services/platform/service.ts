@@ -25,6 +25,13 @@ export interface PlatformOptions {
   readonly stop: () => void
 }
 
+/** What a person can do about strangers: take over those that are whole, end the others by hand. */
+function adoptable(strangers: readonly Found[]): string {
+  const sites = [...new Set(strangers.flatMap((s) => (s.placement && s.siteId ? [s.siteId] : [])))]
+  const byHand = 'they are never touched; end them by hand if they are not wanted'
+  return sites.length === 0 ? byHand : `${sites.map((site) => `dbaas agent adopt --site ${site}`).join(', ')} takes over what a lost home left; else ${byHand}`
+}
+
 const lowDiskBytes = 2 * 1024 ** 3
 
 export function createPlatformService(options: PlatformOptions): PlatformApi {
@@ -118,7 +125,7 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
       const strangers = await options.strangers()
       checks.push(strangers.length === 0
         ? check('strangers', true, 'nothing runs here that the agent does not know')
-        : check('strangers', false, strangers.map((s) => s.where).join('; '), 'they are never touched; end them by hand if they are not wanted', 'warning'))
+        : check('strangers', false, strangers.map((s) => s.where).join('; '), adoptable(strangers), 'warning'))
       checks.push(note('backups', 'not available yet: databases are not protected against loss of the disk'))
       return checks
     },

@@ -35,6 +35,8 @@ describe('the import law', () => {
     ['a service must see ports as types alone', 'agent/services/provisioning/service.ts', "import {x} from '../../runtimes/runtime.js'"],
     ['a route must not know a workflow', 'agent/http/routes/instances.ts', "import {x} from '../../workflow/engine.js'"],
     ['a route must not know a service itself', 'agent/http/routes/instances.ts', "import {x} from '../../services/provisioning/service.js'"],
+    ['the vault must not know a repository kind', 'agent/repositories/vault/writer.ts', "import {openDirectory} from '../directory/index.js'"],
+    ['a repository kind must not know the vault', 'agent/repositories/s3/index.ts', "import type {Vault} from '../vault/index.js'"],
     ['the store must not know a service', 'agent/store/sqlite/store.ts', "import type {X} from '../../services/context.js'"],
     ['the client must not know the server', 'agent/client/client.ts', "import {x} from '../http/server.js'"],
     ['a command must not know the app', 'commands/create.ts', "const {x} = await import('../agent/app.js')"],

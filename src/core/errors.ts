@@ -49,6 +49,7 @@ export const errorTable = {
   CONTEXT_NOT_FOUND: row(404, 3, 'permanent', 'The CLI has no context of that name.'),
   TENANT_NOT_FOUND: row(404, 3, 'permanent', 'No tenant of that name exists for the caller.'),
   SITE_NOT_FOUND: row(404, 3, 'permanent', 'Nothing that such a site made is there.'),
+  BACKUP_NOT_FOUND: row(404, 3, 'permanent', 'The repository has no such backup of the instance.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
 
   // denied
@@ -89,6 +90,13 @@ export const errorTable = {
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),
   INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download does not have the expected checksum.'),
   ENDPOINT_UNAVAILABLE: row(503, 1, 'transient', 'The endpoint process does not answer.'),
+  REPOSITORY_UNAVAILABLE: row(503, 1, 'system', 'The repository (a folder, a bucket) does not answer.'),
+  REPOSITORY_REFUSED: row(502, 1, 'permanent', 'The repository refuses what is asked: the credentials, the permissions, or what it can do.'),
+  REPOSITORY_BUSY: row(409, 5, 'transient', 'Another writer is at work in the repository for this instance.'),
+  REPOSITORY_DAMAGED: row(500, 1, 'permanent', 'An object of the repository is missing, or is not what was written.'),
+  REPOSITORY_NEWER: row(500, 1, 'permanent', 'The repository was written by a newer version of dbaas.'),
+  LEASE_LOST: row(409, 5, 'permanent', 'Another writer has taken over: what was being written does not count.'),
+  KEY_UNAVAILABLE: row(500, 1, 'permanent', 'The key that is needed cannot be had, is destroyed, or is another one.'),
   SECRET_UNREADABLE: row(500, 1, 'permanent', 'A sealed secret cannot be opened with the key of this home.'),
   OPERATION_FAILED: row(500, 1, 'permanent', 'The operation failed and was undone.'),
   OPERATION_CANCELLED: row(409, 1, 'permanent', 'The operation was cancelled and undone.'),

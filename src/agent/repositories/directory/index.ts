@@ -1,0 +1,199 @@
+/** A folder of this machine (or one mounted on it) as a repository. */
+import {constants} from 'node:fs'
+import {link, mkdir, open, readdir, rename, rmdir, stat, unlink} from 'node:fs/promises'
+import {randomBytes} from 'node:crypto'
+import {dirname, join} from 'node:path'
+import {DbaasError} from '../../../core/errors.js'
+import {assertObjectName, missing, partsOf, type Content, type ObjectFacts, type ObjectStore, type Range} from '../repository.js'
+import {fileSystemError} from './errors.js'
+import {createFolders} from './folders.js'
+import {walk} from './walk.js'
+
+/** Unfinished writes; no object's name begins with a dot. */
+const draftsFolder = '.drafts'
+
+/**
+ * An object is a file of mode 0600, its name the path below `root`. It is written as a draft, synced, and then gets
+ * its name: by link(), which fails when the name is taken, or by rename(). So a file is whole as soon as it is seen, and
+ * the folders are synced by `barrier`, many at once. `root` is made by `prepare` alone: where a disk is not mounted,
+ * nothing is written below its mount point.
+ */
+export function openDirectory(root: string): ObjectStore {
+  const folders = createFolders(root)
+  const pathOf = (name: string) => {
+    assertObjectName(name)
+    return join(root, name)
+  }
+  const translate = (name: string) => async (error: unknown): Promise<never> => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && (await stat(root).catch(() => undefined)) !== undefined) throw missing(root, name, error)
+    throw fileSystemError(error, root)
+  }
+
+  async function draft(content: Content): Promise<string> {
+    const path = join(root, draftsFolder, `${Date.now()}-${process.pid}-${randomBytes(8).toString('hex')}`)
+    await folders.ensure(join(root, draftsFolder))
+    const file = await open(path, 'wx', 0o600)
+    try {
+      for (const bytes of partsOf(content)) await file.writeFile(bytes)
+      await file.sync()
+    } catch (error) {
+      await unlink(path).catch(() => undefined)
+      throw error
+    } finally {
+      await file.close()
+    }
+    return path
+  }
+
+  /** `give` names the draft. The folder may go at this moment, emptied by a delete elsewhere: then it is made again. */
+  async function write(name: string, content: Content, give: (from: string, to: string) => Promise<boolean>): Promise<boolean> {
+    const path = pathOf(name)
+    const from = await draft(content)
+    try {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          await folders.ensure(dirname(path))
+          return await give(from, path)
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || attempt === 5) throw error
+        } finally {
+          folders.changed(dirname(path))
+        }
+      }
+    } finally {
+      await unlink(from).catch(() => undefined)
+    }
+  }
+
+  const linkIfAbsent = async (from: string, to: string) => {
+    try {
+      await link(from, to)
+      return true
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+      throw error
+    }
+  }
+
+  async function factsOf(name: string): Promise<ObjectFacts | undefined> {
+    try {
+      const facts = await stat(pathOf(name))
+      return facts.isFile() ? {name, size: facts.size, modifiedAt: facts.mtimeMs} : undefined
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && (await stat(root).catch(() => undefined)) !== undefined) return undefined
+      throw fileSystemError(error, root)
+    }
+  }
+
+  return {
+    kind: 'directory',
+    where: root,
+
+    async prepare() {
+      try {
+        await mkdir(root, {recursive: true, mode: 0o700})
+        const probe = await draft(Buffer.from('probe'))
+        try {
+          // Some file systems (exFAT, some FUSE) have no hard links, and nothing else that is atomic and says "taken".
+          await link(probe, `${probe}-link`)
+          await unlink(`${probe}-link`)
+        } catch (cause) {
+          throw new DbaasError('REPOSITORY_REFUSED', `the file system of ${root} has no hard links, which a repository needs`, {
+            cause, details: {repository: root}, suggestions: ['use a folder on a local file system, or an S3 bucket'],
+          })
+        } finally {
+          await unlink(probe)
+        }
+      } catch (error) {
+        throw fileSystemError(error, root)
+      }
+    },
+
+    async put(name, content) {
+      await write(name, content, async (from, to) => {
+        await rename(from, to)
+        return true
+      }).catch(translate(name))
+    },
+
+    putIfAbsent: (name, content) => write(name, content, linkIfAbsent).catch(translate(name)),
+
+    async barrier() {
+      await folders.sync().catch((error: unknown) => {
+        throw fileSystemError(error, root)
+      })
+    },
+
+    get: (name, range) => read(pathOf(name), range).catch(translate(name)),
+    stat: factsOf,
+
+    async list(prefix, {after, limit = 1000} = {}) {
+      const objects: ObjectFacts[] = []
+      try {
+        for await (const name of walk(root, prefix, after)) {
+          const facts = await factsOf(name)
+          if (facts === undefined) continue
+          if (objects.length === limit) return {objects, more: true}
+          objects.push(facts)
+        }
+      } catch (error) {
+        throw fileSystemError(error, root)
+      }
+      return {objects, more: false}
+    },
+
+    async delete(name, options = {}) {
+      const path = pathOf(name)
+      try {
+        if (options.erase) await overwrite(path)
+        await unlink(path)
+        folders.changed(dirname(path))
+        // Empty folders go, too: names of dead things tell how much there was.
+        for (let folder = dirname(path); folder !== root; folder = dirname(folder)) {
+          await rmdir(folder)
+          folders.changed(dirname(folder))
+        }
+      } catch (error) {
+        const {code} = error as NodeJS.ErrnoException
+        if (code === 'ENOTEMPTY' || code === 'EEXIST') return
+        if (code === 'ENOENT' && (await stat(root).catch(() => undefined)) !== undefined) return
+        throw fileSystemError(error, root)
+      }
+    },
+
+    async tidy(olderThanMs) {
+      const names = await readdir(join(root, draftsFolder)).catch(() => [])
+      const old = names.filter((name) => Number(name.split('-')[0]) <= Date.now() - olderThanMs)
+      for (const name of old) await unlink(join(root, draftsFolder, name)).catch(() => undefined)
+      return old.length
+    },
+  }
+}
+
+async function read(path: string, range?: Range): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
+  try {
+    const {size} = await file.stat()
+    const from = range === undefined ? 0 : 'last' in range ? Math.max(0, size - range.last) : Math.min(range.offset, size)
+    const to = range === undefined || 'last' in range ? size : Math.min(size, range.offset + range.length)
+    const bytes = Buffer.allocUnsafeSlow(to - from)
+    for (let at = 0; at < bytes.length; ) {
+      const {bytesRead} = await file.read(bytes, at, bytes.length - at, from + at)
+      if (bytesRead === 0) return bytes.subarray(0, at)
+      at += bytesRead
+    }
+    return bytes
+  } finally {
+    await file.close()
+  }
+}
+
+async function overwrite(path: string): Promise<void> {
+  const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW)
+  try {
+    await file.write(Buffer.alloc((await file.stat()).size), 0, undefined, 0)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}

@@ -1,0 +1,24 @@
+import {readdir} from 'node:fs/promises'
+import {join} from 'node:path'
+
+/**
+ * Names of the files below `root` that begin with `prefix` and come after `after`, ordered as whole names are in a
+ * bucket: `a-b` before `a/b`, because `-` comes before `/`. Folders that cannot hold any are not read.
+ */
+export async function* walk(root: string, prefix: string, after: string | undefined, base = ''): AsyncGenerator<string> {
+  const entries = await readdir(join(root, base), {withFileTypes: true}).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' && base !== '') return []
+    throw error
+  })
+  const names = entries
+    .filter((entry) => !entry.name.startsWith('.') && (entry.isDirectory() || entry.isFile()))
+    .map((entry) => base + entry.name + (entry.isDirectory() ? '/' : ''))
+    .sort((a, b) => (a < b ? -1 : 1))
+  for (const name of names) {
+    if (name.endsWith('/')) {
+      const canMatch = name.startsWith(prefix) || prefix.startsWith(name)
+      const canFollow = after === undefined || name > after || after.startsWith(name)
+      if (canMatch && canFollow) yield* walk(root, prefix, after, name)
+    } else if (name.startsWith(prefix) && (after === undefined || name > after)) yield name
+  }
+}

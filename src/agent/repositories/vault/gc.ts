@@ -1,0 +1,177 @@
+/**
+ * Removes what nothing needs: mark (the packs of every snapshot), sweep (the others). It runs beside writers: see
+ * `awaitSweeps` in sessions.ts for how the two see each other. Nothing is ever rewritten in place.
+ */
+import {DbaasError} from '../../../core/errors.js'
+import {listAll} from '../repository.js'
+import {readCommit, type Commit, type Context} from './context.js'
+import {numberIn, objects} from './format.js'
+import {bury, keepRenewed, openSessions, readSweep, type SessionRecord, type SweepRecord} from './sessions.js'
+import {tidyLog} from './log-format.js'
+import {trimVerifications} from './verify.js'
+
+export interface Collected {
+  readonly packs: number
+  readonly bytes: number
+  readonly others: number
+  /** Why packs that nothing needs were left where they are; null when none were. */
+  readonly because: string | null
+}
+
+/** How long a tombstone stays: longer than anything sleeps that might still try to commit there. */
+const tombstoneMs = 7 * 86_400_000
+
+/**
+ * The snapshot does not count from here on; `collect` removes what it alone needed. Idempotent. A running session that
+ * builds upon it goes on: its packs stay until that one has ended.
+ */
+export async function deleteSnapshot(context: Context, n: number): Promise<void> {
+  const {store} = context
+  const name = objects.session(n)
+  // The session first, or its number would look like one that is still open.
+  const session = (await context.read(name).catch(() => undefined)) as SessionRecord | undefined
+  if ((await store.stat(context.at(name))) !== undefined && session?.closed !== 'committed') {
+    const record: SessionRecord = {...(session ?? unknownSession(n)), closed: 'committed'}
+    await store.put(context.at(name), context.seal(name, record))
+    await store.barrier()
+  }
+  await store.delete(context.at(objects.snapshot(n)))
+  await store.barrier()
+  await store.delete(context.at(objects.tree(n)))
+}
+
+const unknownSession = (number: number): SessionRecord =>
+  ({number, owner: '', startedAt: 0, expiresAt: 0, previous: null, reuses: [], closed: 'committed'})
+
+interface View {
+  readonly open: readonly SessionRecord[]
+  readonly commits: ReadonlyMap<number, Commit>
+  /** Commit points that cannot be read: whatever they need is not known. */
+  readonly unreadable: readonly number[]
+  readonly newest: number
+}
+
+/** Sessions before commits: one that commits in between is seen as open. */
+async function observe(context: Context): Promise<View> {
+  const open: SessionRecord[] = []
+  for (const session of await openSessions(context)) {
+    // Long past its lease: nobody comes back for it. From its tombstone on, its packs have the grace period.
+    const dead = session.expiresAt + context.graceMs < context.clock.now() && (await bury(context, session.number, 'its writer was gone')) === 'buried'
+    if (!dead) open.push(session)
+  }
+  const numbers = await context.numbers('snapshots/')
+  const sessions = await context.numbers('sessions/')
+  const commits = new Map<number, Commit>()
+  const unreadable: number[] = []
+  for (const n of numbers) {
+    try {
+      const commit = await readCommit(context, n)
+      if (commit) commits.set(n, commit)
+    } catch (error) {
+      if (!(error instanceof DbaasError) || error.code !== 'REPOSITORY_DAMAGED') throw error
+      unreadable.push(n)
+    }
+  }
+  return {open, commits, unreadable, newest: Math.max(0, ...numbers, ...sessions)}
+}
+
+function whyKeepAll({open, commits, unreadable}: View): string | null {
+  if (unreadable.length > 0) return `the manifest of snapshot ${unreadable[0]} cannot be read, so what it needs is not known`
+  const blind = open.find(({owner}) => owner === '')
+  if (blind) return `the lease of session ${blind.number} cannot be read, so what it builds upon is not known`
+  const orphaned = open.find(({previous}) => previous !== null && commits.get(previous)?.kind !== 'snapshot')
+  return orphaned ? `session ${orphaned.number} builds upon snapshot ${orphaned.previous}, which was deleted meanwhile` : null
+}
+
+/** Throws REPOSITORY_BUSY when another owner's sweep is running. */
+export async function collect(context: Context): Promise<Collected> {
+  const sweep = await beginSweep(context)
+  try {
+    const view = await observe(context)
+    const collected = await sweepPacks(context, view, sweep.assertHeld)
+    const others = (await sweepOthers(context, view, sweep.assertHeld)) + (await tidyLog(context)) + (await context.store.tidy(context.graceMs))
+    await trimVerifications(context)
+    await context.store.barrier()
+    return {...collected, others}
+  } finally {
+    await sweep.end()
+  }
+}
+
+async function beginSweep(context: Context): Promise<{assertHeld(): void; end(): Promise<void>}> {
+  const {store, clock, owner, leaseMs} = context
+  const record = (): SweepRecord => ({owner, expiresAt: clock.now() + leaseMs})
+  let k = clock.now()
+  for (;; k++) if (await store.putIfAbsent(context.at(objects.sweep(k)), context.seal(objects.sweep(k), record()))) break
+  const name = objects.sweep(k)
+  for (const other of await context.numbers('sweeps/')) {
+    if (other === k) continue
+    const found = await readSweep(context, other)
+    if (found !== undefined && found.owner !== owner && found.expiresAt > clock.now()) {
+      await store.delete(context.at(name))
+      throw new DbaasError('REPOSITORY_BUSY', `${found.owner} removes old objects from the repository`, {details: {owner: found.owner}})
+    }
+    await store.delete(context.at(objects.sweep(other)))
+  }
+  const lease = keepRenewed(leaseMs, () => store.put(context.at(name), context.seal(name, record())))
+  return {
+    assertHeld() {
+      if (!lease.heldFor(leaseMs / 2)) throw new DbaasError('LEASE_LOST', 'removing old objects took a break that was too long; it will be done again')
+    },
+    async end() {
+      await lease.stop()
+      await store.delete(context.at(name))
+    },
+  }
+}
+
+async function sweepPacks(context: Context, view: View, assertHeld: () => void): Promise<{packs: number; bytes: number; because: string | null}> {
+  const because = whyKeepAll(view)
+  const needed = new Set<string>()
+  for (const commit of view.commits.values()) if (commit.kind === 'snapshot') for (const [session, name] of commit.packs) needed.add(objects.pack(session, name))
+  const spared = new Set(view.open.flatMap(({number, reuses}) => [number, ...reuses]))
+  const graceFrom = context.clock.now() - context.graceMs
+  const sums = {packs: 0, bytes: 0}
+  const kept = new Set<string>()
+  for await (const {name, size} of listAll(context.store, context.at('packs/'))) {
+    const own = name.slice(context.at('').length)
+    const session = numberIn(own, 1)
+    const commit = view.commits.get(session)
+    const inGrace = commit?.kind === 'tombstone' && commit.at > graceFrom
+    if (because !== null || needed.has(own) || spared.has(session) || session > view.newest || inGrace) {
+      kept.add(own.split('/').at(-1) as string)
+      continue
+    }
+    assertHeld()
+    await context.store.delete(name)
+    sums.packs++
+    sums.bytes += size
+  }
+  if (context.cache !== null) {
+    for await (const {name} of listAll(context.cache, context.at('footers/'))) {
+      if (!kept.has(name.split('/').at(-1) as string)) await context.cache.delete(name)
+    }
+  }
+  return {...sums, because}
+}
+
+/** Trees without a snapshot; sessions that are closed, but the newest, whose number must not be given again; old tombstones. */
+async function sweepOthers(context: Context, view: View, assertHeld: () => void): Promise<number> {
+  let removed = 0
+  const remove = async (name: string) => {
+    assertHeld()
+    await context.store.delete(context.at(name))
+    removed++
+  }
+  const open = new Set(view.open.map(({number}) => number))
+  for (const n of await context.numbers('trees/')) {
+    const wanted = view.commits.get(n)?.kind === 'snapshot' || view.unreadable.includes(n) || open.has(n) || n > view.newest
+    if (!wanted) await remove(objects.tree(n))
+  }
+  for (const n of await context.numbers('sessions/')) if (!open.has(n) && n < view.newest) await remove(objects.session(n))
+  await context.store.barrier()
+  for (const [n, commit] of view.commits) {
+    if (commit.kind === 'tombstone' && n < view.newest && commit.at < context.clock.now() - tombstoneMs) await remove(objects.snapshot(n))
+  }
+  return removed
+}

@@ -1,0 +1,134 @@
+/** Packs: the objects that page sets are stored in, 16 to 64 MiB each, named by the SHA-256 of what they hold. */
+import {createHash, randomBytes} from 'node:crypto'
+import {count} from './bitmap.js'
+import {pack as packed, unpack, type Codec} from './codec.js'
+import {bind, hashBytes, idBytes, packMagic, packTrailerBytes, saltBytes} from './format.js'
+import {packKey, type DataKeys} from './keys.js'
+import {bitmapBytes, idOf, isPageSize, parsePlain, plainOf, type Content, type PageSet} from './pages.js'
+import {decrypt, encrypt} from './sealed.js'
+
+/** A page set in a pack, as its footer tells it. */
+export interface Entry extends PageSet {
+  readonly id: Buffer
+  readonly offset: number
+  /** Bytes, nonce and tag included. */
+  readonly length: number
+}
+
+export interface ClosedPack {
+  /** SHA-256 of the content, hexadecimal. */
+  readonly name: string
+  readonly content: readonly Uint8Array[]
+  readonly bytes: number
+  readonly entries: number
+  readonly salt: Buffer
+  /** Its end, that `openFooter` reads: for a cache. */
+  readonly index: Buffer
+}
+
+const blobBinding = (keys: DataKeys, id: Uint8Array, offset: number) => bind('pages', keys.incarnation, Buffer.from(id).toString('hex'), offset)
+const footerBinding = (keys: DataKeys, offset: number) => bind('footer', keys.incarnation, offset)
+
+export interface PackWriter {
+  readonly salt: Buffer
+  readonly bytes: number
+  add(content: Content & {readonly id: Buffer}): {offset: number; length: number}
+  close(): ClosedPack
+}
+
+/** `room` is where it is built, at least the size at which the caller closes it and two extents more. */
+export function startPack(keys: DataKeys, codec: Codec, room: Buffer): PackWriter {
+  const salt = randomBytes(saltBytes)
+  const key = packKey(keys, salt)
+  const digest = createHash('sha256')
+  const entries: Buffer[] = []
+  let at = 0
+  const append = (parts: readonly Uint8Array[]) => {
+    const from = at
+    for (const part of parts) {
+      room.set(part, at)
+      at += part.length
+    }
+    digest.update(room.subarray(from, at))
+  }
+  append([packMagic])
+  return {
+    salt,
+    get bytes() {
+      return at
+    },
+    add(content) {
+      const offset = at
+      append(encrypt(key, blobBinding(keys, content.id, offset), packed(plainOf(content), codec)))
+      const entry = {...content, offset, length: at - offset}
+      entries.push(encodeEntry(entry))
+      return {offset, length: at - offset}
+    },
+    close() {
+      const sealed = Buffer.concat(encrypt(key, footerBinding(keys, at), entries))
+      const index = Buffer.concat([sealed, trailerOf(salt, at, sealed.length)])
+      digest.update(index)
+      return {name: digest.digest('hex'), content: [room.subarray(0, at), index], bytes: at + index.length, entries: entries.length, salt, index}
+    },
+  }
+}
+
+function trailerOf(salt: Buffer, offset: number, length: number): Buffer {
+  const numbers = Buffer.alloc(8)
+  numbers.writeUInt32LE(offset, 0)
+  numbers.writeUInt32LE(length, 4)
+  return Buffer.concat([salt, numbers, packMagic])
+}
+
+/** Of an entry in a footer: id, offset and length (uint32 LE), log2 of the page size (uint8), bitmaps, hashes. */
+function encodeEntry({id, offset, length, pageSize, listed, stored, hashes}: Entry): Buffer {
+  const head = Buffer.alloc(9)
+  head.writeUInt32LE(offset, 0)
+  head.writeUInt32LE(length, 4)
+  head[8] = Math.log2(pageSize)
+  return Buffer.concat([id, head, listed, stored, hashes])
+}
+
+function decodeEntries(plain: Buffer): Entry[] {
+  const entries: Entry[] = []
+  for (let at = 0; at < plain.length; ) {
+    const id = plain.subarray(at, at += idBytes)
+    const head = plain.subarray(at, at += 9)
+    if (head.length < 9) throw new Error('its footer ends in the middle')
+    const pageSize = 2 ** (head[8] as number)
+    if (!isPageSize(pageSize)) throw new Error(`it has pages of ${pageSize} bytes`)
+    const listed = plain.subarray(at, at += bitmapBytes(pageSize))
+    const stored = plain.subarray(at, at += bitmapBytes(pageSize))
+    const hashes = plain.subarray(at, at += count(stored) * hashBytes)
+    if (at > plain.length) throw new Error('its footer ends in the middle')
+    entries.push({id, offset: head.readUInt32LE(0), length: head.readUInt32LE(4), pageSize, listed, stored, hashes})
+  }
+  return entries
+}
+
+export interface Footer {
+  readonly salt: Buffer
+  readonly entries: readonly Entry[]
+}
+
+/**
+ * Reads the footer out of the last bytes of a pack, or out of all of it. A number: so many of the last bytes are needed.
+ * Throws a plain Error when it is not what was written.
+ */
+export function openFooter(keys: DataKeys, tail: Buffer): Footer | number {
+  const trailer = tail.subarray(Math.max(0, tail.length - packTrailerBytes))
+  if (trailer.length < packTrailerBytes || !trailer.subarray(saltBytes + 8).equals(packMagic)) throw new Error('it is no pack')
+  const salt = trailer.subarray(0, saltBytes)
+  const [offset, length] = [trailer.readUInt32LE(saltBytes), trailer.readUInt32LE(saltBytes + 4)]
+  const from = tail.length - packTrailerBytes - length
+  if (from < 0) return length + packTrailerBytes
+  const sealed = tail.subarray(from, from + length)
+  return {salt, entries: decodeEntries(decrypt(packKey(keys, salt), footerBinding(keys, offset), sealed))}
+}
+
+/** A page set, opened and checked: its tag, its place in its pack, its pages, its id. Throws a plain Error. */
+export function openBlob(keys: DataKeys, key: Buffer, id: Buffer, offset: number, pageSize: number, sealed: Buffer): Content {
+  const content = parsePlain(unpack(decrypt(key, blobBinding(keys, id, offset), sealed)), pageSize, keys.page)
+  if (!idOf(keys.id, content).equals(id)) throw new Error('its pages are not those of its id')
+  return content
+}

@@ -1,0 +1,155 @@
+/** Proof that what was written is there: by reading all of it back. */
+import {createHash} from 'node:crypto'
+import {DbaasError} from '../../../core/errors.js'
+import {listAll, type ObjectStore} from '../repository.js'
+import {readSnapshot, readTree, type Context} from './context.js'
+import {numberIn, objects} from './format.js'
+import {createGate} from './gate.js'
+import {whyNotIntactKey} from './keys.js'
+import {whyNotIntact} from './sealed.js'
+import type {ExpectedBlob} from './tasks.js'
+import type {PackRef, Tree} from './tree.js'
+
+export interface Damage {
+  readonly object: string
+  readonly because: string
+}
+
+/** What was verified and when; kept in the repository, sealed. */
+export interface Verification {
+  readonly snapshot: number
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  readonly packs: number
+  /** Packs that were verified lately and not read again. */
+  readonly skipped: number
+  readonly pageSets: number
+  readonly pages: number
+  /** Read. */
+  readonly bytes: number
+  readonly damages: readonly Damage[]
+  /** Session and name of the packs that were read and are what was written. */
+  readonly verified: readonly (readonly [session: number, name: string])[]
+}
+
+const keptChecks = 50
+
+/**
+ * Reads the manifest, the tree and every pack of the snapshot, whole: its hash is its name, its footer and all page sets
+ * of the snapshot open, every page hashes to what was noted when it was read from the database. Damage is an answer,
+ * not an error. `skipVerifiedAfter` (milliseconds since the epoch): packs that were verified later are not read.
+ */
+export async function verifySnapshot(context: Context, n: number, skipVerifiedAfter = Number.POSITIVE_INFINITY): Promise<Verification> {
+  const at = context.clock.now()
+  const damages: Damage[] = []
+  const verified: (readonly [number, string])[] = []
+  const sums = {pageSets: 0, pages: 0, bytes: 0, skipped: 0}
+  let tree: Tree | undefined
+  try {
+    tree = await readTree(context, await readSnapshot(context, n))
+  } catch (error) {
+    damages.push(damageOf(error, context.at(objects.snapshot(n))))
+  }
+  const known = tree === undefined ? new Set<string>() : await verifiedSince(context, skipVerifiedAfter)
+  const gate = createGate(context.pool.size + 1)
+  for (const [ref, blobs] of tree === undefined ? [] : blobsByPack(tree)) {
+    if (known.has(ref.name)) {
+      sums.skipped++
+      continue
+    }
+    await gate.ready()
+    gate.start(async () => {
+      const object = context.at(objects.pack(ref.session, ref.name))
+      try {
+        const content = await context.store.get(object)
+        sums.bytes += content.length
+        const request = {kind: 'verify', keys: context.keyText, name: ref.name, content, salt: Buffer.from(ref.salt, 'hex'), blobs} as const
+        const {answer} = await context.pool.run(request, [content.buffer])
+        sums.pageSets += answer.blobs
+        sums.pages += answer.pages
+        if (answer.because === undefined) verified.push([ref.session, ref.name])
+        else damages.push({object, because: answer.because})
+      } catch (error) {
+        damages.push(damageOf(error, object))
+      }
+    })
+  }
+  await gate.done()
+  const verification: Verification = {snapshot: n, at, packs: verified.length, ...sums, damages, verified}
+  const name = objects.check(at, n)
+  await context.store.putIfAbsent(context.at(name), context.seal(name, verification))
+  await context.store.barrier()
+  return verification
+}
+
+/** What is damaged is an answer; that the repository does not answer is an error. */
+function damageOf(error: unknown, object: string): Damage {
+  if (!(error instanceof DbaasError) || (error.code !== 'REPOSITORY_DAMAGED' && error.code !== 'BACKUP_NOT_FOUND')) throw error
+  return {object: error.details['object'] ?? object, because: error.message}
+}
+
+function blobsByPack(tree: Tree): Map<PackRef, ExpectedBlob[]> {
+  const found = new Map<PackRef, ExpectedBlob[]>(tree.packs.map((ref) => [ref, []]))
+  for (let n = 0; n < tree.blobs; n++) {
+    const {id, pack, offset, length} = tree.blob(n)
+    found.get(tree.packs[pack] as PackRef)?.push({id: Uint8Array.from(id), offset, length})
+  }
+  return found
+}
+
+/** The verifications that were kept, the newest first. One that is damaged counts as none. */
+export async function verifications(context: Context): Promise<Verification[]> {
+  const found: Verification[] = []
+  for await (const {name} of listAll(context.store, context.at('checks/'))) {
+    const check = await context.read(name.slice(context.at('').length)).catch((error: unknown) => void damageOf(error, name))
+    if (check) found.push(check as Verification)
+  }
+  return found.reverse()
+}
+
+async function verifiedSince(context: Context, since: number): Promise<Set<string>> {
+  if (since === Number.POSITIVE_INFINITY) return new Set()
+  const recent = (await verifications(context)).filter(({at}) => at >= since)
+  // One that was found damaged later is not known to be good.
+  const damaged = new Set(recent.flatMap(({damages}) => damages.map(({object}) => object.split('/').at(-1))))
+  return new Set(recent.flatMap(({verified}) => verified.map(([, name]) => name)).filter((name) => !damaged.has(name)))
+}
+
+/** Removes old verifications but the newest. */
+export async function trimVerifications(context: Context): Promise<void> {
+  const names: string[] = []
+  for await (const {name} of listAll(context.store, context.at('checks/'))) names.push(name)
+  for (const name of names.slice(0, -keptChecks)) await context.store.delete(name)
+}
+
+/**
+ * Finds bytes that have changed by themselves, without any key: a pack hashes to its name, every other object ends in
+ * its checksum. For a copy in another region, and for disks. Objects that go meanwhile are no damage.
+ */
+export async function scrub(store: ObjectStore, prefix = ''): Promise<{readonly objects: number; readonly bytes: number; readonly damages: readonly Damage[]}> {
+  const damages: Damage[] = []
+  const sums = {objects: 0, bytes: 0}
+  for await (const {name} of listAll(store, prefix)) {
+    if (name === objects.repository) continue
+    let content: Buffer
+    try {
+      content = await store.get(name)
+    } catch (error) {
+      if ((await store.stat(name)) === undefined) continue
+      throw error
+    }
+    sums.objects++
+    sums.bytes += content.length
+    const because = whyDamaged(name, content)
+    if (because !== undefined) damages.push({object: name, because})
+  }
+  return {...sums, damages}
+}
+
+function whyDamaged(name: string, content: Buffer): string | undefined {
+  const [, folder] = name.split('/')
+  if (folder === 'keys') return whyNotIntactKey(content)
+  if (folder !== 'packs') return whyNotIntact(content)
+  numberIn(name, 2)
+  return createHash('sha256').update(content).digest('hex') === name.split('/').at(-1) ? undefined : 'it does not hash to its name'
+}

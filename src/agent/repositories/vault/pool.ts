@@ -52,7 +52,7 @@ export function createPool(size: number, nice = 10): Pool {
       const waiting = [...thread.tasks.values()]
       thread.tasks.clear()
       for (const task of waiting) task.reject(error)
-      free.splice(0).forEach((wake) => wake())
+      for (const wake of free.splice(0)) wake()
     }
     worker.on('error', ended)
     worker.on('exit', (code) => ended(new DbaasError('INTERNAL', `a worker thread ended (${code})`)))

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import {execFileSync} from 'node:child_process'
+import {mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs'
+import {join} from 'node:path'
+import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
+import {temporaryFolder} from '../../support/temporary.js'
+import {storeConformance} from './store-conformance.js'
+
+storeConformance('a folder', async () => {
+  const {path, dispose} = temporaryFolder('directory')
+  return {open: () => openDirectory(join(path, 'repository')), dispose: async () => dispose(), largeBytes: 3_000_000}
+})
+
+describe('a folder as a repository', () => {
+  let folder: {path: string; dispose(): void}
+  beforeEach(() => {
+    folder = temporaryFolder('directory')
+  })
+  afterEach(() => folder.dispose())
+
+  it('is closed to others, whatever the umask is', async () => {
+    const umask = process.umask(0)
+    try {
+      const root = join(folder.path, 'r')
+      const store = openDirectory(root)
+      await store.prepare()
+      await store.put('a/b/c', Buffer.from('x'))
+      assert.equal(await store.putIfAbsent('a/b/d', Buffer.from('x')), true)
+      const modes = (path: string) => statSync(join(root, path)).mode & 0o777
+      assert.deepEqual(['', 'a', 'a/b', 'a/b/c', 'a/b/d'].map(modes), [0o700, 0o700, 0o700, 0o600, 0o600])
+    } finally {
+      process.umask(umask)
+    }
+  })
+
+  it('leaves no empty folders', async () => {
+    const store = openDirectory(folder.path)
+    await store.put('a/b/c', Buffer.from('x'))
+    await store.put('a/d', Buffer.from('x'))
+    await store.delete('a/b/c', {erase: true})
+    assert.deepEqual(readdirSync(join(folder.path, 'a')), ['d'])
+    await Promise.all(Array.from({length: 40}, async (_, i) => {
+      await store.put(`x/y/${i % 3}`, Buffer.from('x'))
+      await store.delete(`x/y/${i % 3}`)
+    }))
+    assert.deepEqual(readdirSync(folder.path).sort(), ['.drafts', 'a'])
+  })
+
+  it('writes nothing where it is not mounted, and says so', async () => {
+    const root = join(folder.path, 'gone')
+    const store = openDirectory(root)
+    await store.prepare()
+    await store.put('a', Buffer.from('x'))
+    rmSync(root, {recursive: true})
+    for (const work of [() => store.put('a', Buffer.from('x')), () => store.putIfAbsent('b', Buffer.from('x')), () => store.get('a'), () => store.stat('a'), () => store.list(''), () => store.delete('a')]) {
+      await assert.rejects(work, {code: 'REPOSITORY_UNAVAILABLE'})
+    }
+    assert.throws(() => statSync(root))
+  })
+
+  it('follows no link that somebody has put there', async () => {
+    const store = openDirectory(folder.path)
+    mkdirSync(join(folder.path, 'a'))
+    writeFileSync(join(folder.path, 'secret'), 'secret')
+    symlinkSync(join(folder.path, 'secret'), join(folder.path, 'a', 'link'))
+    await assert.rejects(store.get('a/link'))
+    assert.deepEqual((await store.list('a/')).objects, [])
+    await store.put('a/link', Buffer.from('mine'))
+    assert.equal((await store.get('a/link')).toString(), 'mine')
+    assert.equal((await store.get('secret')).toString(), 'secret')
+  })
+
+  it('removes drafts of the dead, and not those of the living', async () => {
+    const store = openDirectory(folder.path)
+    await store.prepare()
+    writeFileSync(join(folder.path, '.drafts', `${Date.now() - 100_000}-1-abc`), 'half')
+    writeFileSync(join(folder.path, '.drafts', `${Date.now()}-1-def`), 'half')
+    assert.equal(await store.tidy(50_000), 1)
+    assert.equal(readdirSync(join(folder.path, '.drafts')).length, 1)
+  })
+
+  it('says that the disk is full, and has nothing half of it', async function () {
+    if (process.getuid?.() !== 0) return this.skip()
+    const root = join(folder.path, 'small')
+    mkdirSync(root)
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', root])
+    try {
+      const store = openDirectory(root)
+      await store.prepare()
+      await store.put('kept', Buffer.from('kept'))
+      await assert.rejects(store.put('large', Buffer.alloc(4_000_000)), {code: 'DISK_FULL'})
+      await assert.rejects(store.putIfAbsent('large', [Buffer.alloc(1_000_000), Buffer.alloc(3_000_000)]), {code: 'DISK_FULL'})
+      assert.deepEqual((await store.list('')).objects.map(({name}) => name), ['kept'])
+      assert.deepEqual(readdirSync(join(root, '.drafts')), [])
+      await store.put('small', Buffer.alloc(500_000))
+    } finally {
+      execFileSync('umount', [root])
+    }
+  })
+})

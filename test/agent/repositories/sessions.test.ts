@@ -1,0 +1,259 @@
+/** Who may write, who takes over, and that a collection beside writers takes nothing from them. */
+import assert from 'node:assert/strict'
+import {randomBytes} from 'node:crypto'
+import {writeFileSync} from 'node:fs'
+import {join} from 'node:path'
+import fc from 'fast-check'
+import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
+import {listAll, type ObjectStore} from '../../../src/agent/repositories/repository.js'
+import {removeIncarnation} from '../../../src/agent/repositories/vault/index.js'
+import type {Vault} from '../../../src/agent/repositories/vault/index.js'
+import {assertSameFiles, contentsOf, makePlace, takeSnapshot, whole, type Files, type Place} from './support.js'
+
+const hour = 3_600_000
+const some = (bytes = 60_000): Files => new Map([['base/1', randomBytes(bytes)], ['PG_VERSION', Buffer.from('18\n')]])
+
+export async function packsThere(store: ObjectStore, incarnation: string): Promise<string[]> {
+  const names: string[] = []
+  for await (const {name} of listAll(store, `${incarnation}/packs/`)) names.push(name.split('/').slice(2).join('/'))
+  return names
+}
+
+async function packsNeeded(vault: Vault): Promise<string[]> {
+  const needed = (await vault.snapshots()).flatMap(({packs}) => packs.map(([session, name]) => `${String(session).padStart(8, '0')}/${name}`))
+  return [...new Set(needed)].sort()
+}
+
+describe('sessions of a repository', function () {
+  this.timeout(120_000)
+  let place: Place
+  beforeEach(async () => {
+    place = await makePlace('sessions')
+  })
+  afterEach(() => place.dispose())
+
+  it('belong to one writer while its lease holds', async () => {
+    const writer = await place.vault({owner: 'site_a'}).begin(null)
+    await assert.rejects(place.vault({owner: 'site_b'}).begin(null), {code: 'REPOSITORY_BUSY', details: {owner: 'site_a', session: '1'}})
+    await writer.write(whole('f', randomBytes(10_000)))
+    await writer.commit({})
+    await takeSnapshot(place.vault({owner: 'site_b'}), null, some())
+  })
+
+  it('are taken over when the lease has run out; who wakes up later commits nothing', async () => {
+    const a = place.vault({owner: 'site_a'})
+    const writer = await a.begin(null)
+    await writer.write(whole('f', randomBytes(10_000)))
+    place.clock.time += 61_000
+    const b = place.vault({owner: 'site_b'})
+    const files = some()
+    const n = await takeSnapshot(b, null, files)
+    await assert.rejects(writer.commit({}), {code: 'LEASE_LOST'})
+    assert.deepEqual((await b.snapshots()).map(({number}) => number), [n])
+    // What it left may be of use for a while; then it goes.
+    await b.collect()
+    assert.equal((await packsThere(place.store, place.keys.incarnation)).length, 2)
+    place.clock.time += 25 * hour
+    await b.collect()
+    assert.deepEqual(await packsThere(place.store, place.keys.incarnation), await packsNeeded(b))
+    assertSameFiles(await contentsOf(b, n), files)
+  })
+
+  it('are taken over at once by the same site: it has crashed', async () => {
+    const left = await place.vault().begin(null)
+    const n = await takeSnapshot(place.vault(), null, some())
+    await assert.rejects(left.commit({}), {code: 'LEASE_LOST'})
+    assert.equal(n, 2)
+  })
+
+  it('are renewed while they last', async () => {
+    const clock = {now: () => Date.now()}
+    const writer = await place.vault({owner: 'site_a', clock, leaseMs: 300}).begin(null)
+    await new Promise((resolve) => setTimeout(resolve, 900))
+    await assert.rejects(place.vault({owner: 'site_b', clock, leaseMs: 300}).begin(null), {code: 'REPOSITORY_BUSY'})
+    await writer.commit({})
+  })
+
+  it('keep their packs, and those they build upon, whatever is deleted and collected meanwhile', async () => {
+    const vault = place.vault({packBytes: 16 * 1024})
+    const files = some(400_000)
+    const one = await takeSnapshot(vault, null, files)
+    const writer = await vault.begin(one)
+    for (const [path, bytes] of files) await writer.write(whole(path, bytes))
+    await writer.write(whole('new', randomBytes(200_000)))
+    await vault.delete(one)
+    const collector = place.vault({owner: 'site_collector'})
+    const collected = await collector.collect()
+    assert.match(collected.because ?? '', /builds upon snapshot 1, which was deleted/)
+    const snapshot = await writer.commit({})
+    assert.equal((await collector.collect()).because, null)
+    const found = await contentsOf(vault, snapshot.number)
+    found.delete('new')
+    assertSameFiles(found, files)
+    assert.deepEqual(await packsThere(place.store, place.keys.incarnation), await packsNeeded(vault))
+  })
+
+  it('wait for a collection that runs', async () => {
+    const sweep = `${place.keys.incarnation}/sweeps/${place.clock.time}`
+    // One that cannot be read counts as one that runs until its lease would have ended.
+    await place.store.put(sweep, randomBytes(100))
+    const clock = {now: () => Date.now()}
+    const beginning = place.vault({clock}).begin(null)
+    assert.equal(await Promise.race([beginning.then(() => 'began'), new Promise((resolve) => setTimeout(() => resolve('waits'), 500))]), 'waits')
+    await place.store.delete(sweep)
+    await (await beginning).abort('done')
+  })
+
+  it('are not given a number twice, though everything of them was deleted', async () => {
+    const vault = place.vault()
+    const one = await takeSnapshot(vault, null, some())
+    await vault.delete(one)
+    await vault.collect()
+    assert.equal(await takeSnapshot(vault, null, some()), one + 1)
+  })
+
+  it('are collected, but nothing of theirs when it is not known what is needed', async () => {
+    const vault = place.vault()
+    const one = await takeSnapshot(vault, null, some())
+    await takeSnapshot(vault, one, some())
+    const name = `${place.keys.incarnation}/snapshots/00000001`
+    const good = await place.store.get(name)
+    writeFileSync(join(place.root, name), good.subarray(1))
+    await vault.delete(2)
+    const collected = await vault.collect()
+    assert.match(collected.because ?? '', /snapshot 1 cannot be read/)
+    assert.equal(collected.packs, 0)
+    writeFileSync(join(place.root, name), good)
+    assert.equal((await vault.collect()).packs, 1)
+  })
+
+  it('leave nothing when the incarnation is removed, and its key goes first', async () => {
+    const vault = place.vault()
+    await takeSnapshot(vault, null, some())
+    await vault.log.append({timeline: '1', segment: '1', start: 0, bytes: randomBytes(10), final: false, at: 1, fresh: 'the first'})
+    const names: string[] = []
+    const inner = openDirectory(place.root)
+    await removeIncarnation({...inner, delete: async (name, options) => {
+      names.push(name)
+      await inner.delete(name, options)
+    }}, place.keys.incarnation)
+    assert.match(names[0] ?? '', /\/keys\/00000001$/)
+    assert.deepEqual((await place.store.list(`${place.keys.incarnation}/`)).objects, [])
+  })
+
+  it('of several sites that write, die, delete and collect at random: what was committed is whole, what is not needed goes', async () => {
+    const step = fc.record({who: fc.nat(2), what: fc.constantFrom('backup', 'backup', 'backup', 'die', 'delete', 'collect', 'wait', 'stall'), i: fc.nat(100)})
+    await fc.assert(fc.asyncProperty(fc.array(step, {minLength: 5, maxLength: 40}), async (steps) => {
+      const own = await makePlace('sessions-random')
+      try {
+        const vaults = [0, 1, 2].map((who) => own.vault({owner: `site_${who}`, store: openDirectory(own.root), packBytes: 16 * 1024}))
+        const expected = new Map<number, Files>()
+        const stalled: {commit(): Promise<unknown>; number: number}[] = []
+        for (const {who, what, i} of steps) {
+          const vault = vaults[who] as Vault
+          const previous = [...expected.keys()].at(-1) ?? null
+          const base = previous === null ? some() : (expected.get(previous) as Files)
+          const files: Files = new Map([...base, [`f${i}`, randomBytes(9000 + i)]])
+          try {
+            if (what === 'backup') expected.set(await takeSnapshot(vault, previous, files), files)
+            else if (what === 'die' || what === 'stall') {
+              const writer = await vault.begin(previous)
+              for (const [path, bytes] of files) await writer.write(whole(path, bytes))
+              if (what === 'stall') stalled.push({number: writer.number, commit: () => writer.commit({}).then(() => expected.set(writer.number, files))})
+            } else if (what === 'delete' && expected.size > 0) {
+              const n = [...expected.keys()][i % expected.size] as number
+              expected.delete(n)
+              await vault.delete(n)
+            } else if (what === 'collect') await vault.collect()
+            else if (what === 'wait') own.clock.time += (i + 1) * 20_000
+            // those that stalled go on where they were, some time
+            if (i % 3 === 0) await stalled.shift()?.commit()
+          } catch (error) {
+            assert.ok(['REPOSITORY_BUSY', 'LEASE_LOST', 'REPOSITORY_DAMAGED'].includes((error as {code: string}).code), String(error))
+            // A writer may fail because what it built upon was deleted; nothing that counts may be touched by it.
+            if ((error as {code: string}).code === 'REPOSITORY_DAMAGED') assert.match((error as Error).message, /is gone|is not in the repository/)
+          }
+          assert.deepEqual((await (vaults[0] as Vault).snapshots()).map(({number}) => number), [...expected.keys()].sort((a, b) => a - b))
+        }
+        for (const {commit} of stalled) await commit().catch((error: {code: string}) => assert.ok(['LEASE_LOST', 'REPOSITORY_DAMAGED'].includes(error.code)))
+        const vault = vaults[0] as Vault
+        for (const [n, files] of expected) {
+          assertSameFiles(await contentsOf(vault, n), files)
+          assert.deepEqual((await vault.verify(n)).damages, [])
+        }
+        for (let day = 0; day < 3; day++) {
+          own.clock.time += 30 * hour
+          assert.equal((await vault.collect()).because, null)
+        }
+        assert.deepEqual(await packsThere(own.store, own.keys.incarnation), await packsNeeded(vault))
+        for (const [n, files] of expected) assertSameFiles(await contentsOf(vault, n), files)
+      } finally {
+        own.dispose()
+      }
+    }), {numRuns: 60})
+  })
+
+  it('and collections run at once, each call of theirs at any moment of the other', async () => {
+    const clock = {now: () => Date.now()}
+    const slow = (store: ObjectStore): ObjectStore => {
+      const pause = () => new Promise<void>((resolve) => (Math.random() < 0.5 ? setImmediate(resolve) : setTimeout(resolve, Math.random() * 4)))
+      const wrap = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
+        await pause()
+        const result = await call(...args)
+        await pause()
+        return result
+      }
+      return {
+        ...store, put: wrap(store.put), putIfAbsent: wrap(store.putIfAbsent), get: wrap(store.get), list: wrap(store.list), stat: wrap(store.stat), delete: wrap(store.delete),
+      }
+    }
+    // Longer than any pause here: who outlives a lease of its own has been tried above.
+    const choices = {clock, leaseMs: 20_000, graceMs: 3000, packBytes: 16 * 1024}
+    const writer = place.vault({...choices, owner: 'site_writer', store: slow(openDirectory(place.root))})
+    const cleaner = place.vault({...choices, owner: 'site_cleaner', store: slow(openDirectory(place.root))})
+    const expected = new Map<number, Files>()
+    const until = Date.now() + 6000
+    let aborted = 0
+    let deleted = 0
+    let swept = 0
+
+    async function write(): Promise<void> {
+      let files = some(100_000)
+      while (Date.now() < until) {
+        const bytes = Buffer.from(files.get('base/1') as Buffer)
+        bytes.set(randomBytes(20), Math.floor(Math.random() * 12) * 8192)
+        files = new Map([['base/1', bytes], ['extra', randomBytes(30_000)]])
+        const session = await writer.begin([...expected.keys()].at(-1) ?? null).catch((error: {code: string}) => {
+          // deleted between our look and now
+          assert.ok(['BACKUP_NOT_FOUND', 'REPOSITORY_DAMAGED'].includes(error.code), String(error))
+        })
+        if (!session) continue
+        for (const [path, content] of files) await session.write(whole(path, content))
+        if (Math.random() < 0.2) {
+          aborted++
+          await session.abort('at random')
+        } else {
+          await session.commit({})
+          expected.set(session.number, files)
+        }
+      }
+    }
+    async function clean(): Promise<void> {
+      while (Date.now() < until) {
+        const n = [...expected.keys()][Math.floor(Math.random() * expected.size)]
+        if (n !== undefined && (expected.size > 3 || Math.random() < 0.1)) {
+          expected.delete(n)
+          await cleaner.delete(n)
+          deleted++
+        }
+        swept += (await cleaner.collect()).packs
+      }
+    }
+    await Promise.all([write(), clean()])
+    assert.ok(expected.size > 0 && deleted > 0 && swept > 0, `${expected.size} there, ${deleted} deleted, ${swept} packs swept, ${aborted} aborted`)
+    for (const [n, files] of expected) {
+      assertSameFiles(await contentsOf(writer, n), files)
+      assert.deepEqual((await writer.verify(n)).damages, [])
+    }
+  })
+})

@@ -29,6 +29,11 @@ export interface Listing {
   readonly more: boolean
 }
 
+export interface PutOptions {
+  /** A small object that must be written so that room can be made: it may use what the store keeps free for when it is full. */
+  readonly urgent?: boolean
+}
+
 export interface ObjectStore {
   readonly kind: string
   /** Where it is, for a person. Never a secret. */
@@ -38,13 +43,13 @@ export interface ObjectStore {
   prepare(): Promise<void>
 
   /** Writes or replaces the object: a reader, and a crash, see all of the old or all of the new. Durable after the next `barrier`. */
-  put(name: string, content: Content): Promise<void>
+  put(name: string, content: Content, options?: PutOptions): Promise<void>
   /**
    * Writes the object unless one of that name is there: true when ours is now there, false when another was. Of any
    * number of callers in any number of processes exactly one is told true. A crash leaves all of it or nothing. After
    * an error the object may be there; ask `get`. Durable after the next `barrier`, and so is the other one after false.
    */
-  putIfAbsent(name: string, content: Content): Promise<boolean>
+  putIfAbsent(name: string, content: Content, options?: PutOptions): Promise<boolean>
   /** Everything that `put`, `putIfAbsent` and `delete` have promised before the call survives a power cut after it. */
   barrier(): Promise<void>
 
@@ -57,7 +62,7 @@ export interface ObjectStore {
 
   /** Absent: nothing happens. `erase`: where the store can, the bytes are overwritten first (best effort on plain volumes). */
   delete(name: string, options?: {readonly erase?: boolean}): Promise<void>
-  /** Removes what unfinished writes of dead processes left and that is older than so many milliseconds; says how many. */
+  /** Removes what unfinished writes of dead processes left and that is older than so many milliseconds; says how many. Keeps room for what is urgent. */
   tidy(olderThanMs: number): Promise<number>
 }
 

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
-import {execFileSync} from 'node:child_process'
+import {execFileSync, spawn} from 'node:child_process'
+import {once} from 'node:events'
 import {mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
+import {projectRoot} from '../../support/site.js'
 import {temporaryFolder} from '../../support/temporary.js'
 import {storeConformance} from './store-conformance.js'
 
@@ -73,10 +75,23 @@ describe('a folder as a repository', () => {
   it('removes drafts of the dead, and not those of the living', async () => {
     const store = openDirectory(folder.path)
     await store.prepare()
-    writeFileSync(join(folder.path, '.drafts', `${Date.now() - 100_000}-1-abc`), 'half')
-    writeFileSync(join(folder.path, '.drafts', `${Date.now()}-1-def`), 'half')
+    const draft = (name: string) => writeFileSync(join(folder.path, '.drafts', name), 'half')
+    draft(`${Date.now() - 100_000}-othermachine-1-abc`)
+    draft(`${Date.now()}-othermachine-1-def`)
     assert.equal(await store.tidy(50_000), 1)
-    assert.equal(readdirSync(join(folder.path, '.drafts')).length, 1)
+    const child = spawn(process.execPath, ['--import', 'tsx', '-e', `
+      import {openDirectory} from ${JSON.stringify(join(projectRoot, 'src/agent/repositories/directory/index.ts'))}
+      const store = openDirectory(${JSON.stringify(folder.path)})
+      void store.put('large', Array.from({length: 2000}, () => Buffer.alloc(1_000_000))).catch(() => undefined)
+      setInterval(() => console.log('writing'), 20)
+    `], {cwd: projectRoot, stdio: ['ignore', 'pipe', 'inherit']})
+    await once(child.stdout, 'data')
+    assert.equal(await store.tidy(50_000), 0)
+    assert.equal(readdirSync(join(folder.path, '.drafts')).length, 2)
+    child.kill('SIGKILL')
+    await once(child, 'close')
+    assert.equal(await store.tidy(50_000), 1)
+    assert.deepEqual((await store.list('')).objects, [])
   })
 
   it('says that the disk is full, and has nothing half of it', async function () {
@@ -93,6 +108,14 @@ describe('a folder as a repository', () => {
       assert.deepEqual((await store.list('')).objects.map(({name}) => name), ['kept'])
       assert.deepEqual(readdirSync(join(root, '.drafts')), [])
       await store.put('small', Buffer.alloc(500_000))
+      // What is urgent finds room even then, until something was removed.
+      while (await store.put('filling', Buffer.alloc((await store.stat('filling').then((facts) => facts?.size ?? 0)) + 50_000)).then(() => true, () => false)) continue
+      while (await store.put(`more/${Math.random()}`, Buffer.alloc(100)).then(() => true, () => false)) continue
+      await assert.rejects(store.putIfAbsent('lease', Buffer.alloc(100)), {code: 'DISK_FULL'})
+      assert.equal(await store.putIfAbsent('lease', Buffer.alloc(100), {urgent: true}), true)
+      await store.delete('filling')
+      await store.tidy(0)
+      assert.equal(statSync(join(root, '.reserve')).size, 256 * 1024)
     } finally {
       execFileSync('umount', [root])
     }

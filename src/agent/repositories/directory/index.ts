@@ -1,16 +1,13 @@
 /** A folder of this machine (or one mounted on it) as a repository. */
 import {constants} from 'node:fs'
-import {link, mkdir, open, readdir, rename, rmdir, stat, unlink} from 'node:fs/promises'
-import {randomBytes} from 'node:crypto'
+import {link, mkdir, open, rename, rmdir, stat, unlink} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
-import {assertObjectName, missing, partsOf, type Content, type ObjectFacts, type ObjectStore, type Range} from '../repository.js'
+import {assertObjectName, lengthOf, missing, type Content, type ObjectFacts, type ObjectStore, type PutOptions, type Range} from '../repository.js'
+import {createDrafts} from './drafts.js'
 import {fileSystemError} from './errors.js'
 import {createFolders} from './folders.js'
 import {walk} from './walk.js'
-
-/** Unfinished writes; no object's name begins with a dot. */
-const draftsFolder = '.drafts'
 
 /**
  * An object is a file of mode 0600, its name the path below `root`. It is written as a draft, synced, and then gets
@@ -20,6 +17,7 @@ const draftsFolder = '.drafts'
  */
 export function openDirectory(root: string): ObjectStore {
   const folders = createFolders(root)
+  const drafts = createDrafts(root, folders)
   const pathOf = (name: string) => {
     assertObjectName(name)
     return join(root, name)
@@ -29,26 +27,20 @@ export function openDirectory(root: string): ObjectStore {
     throw fileSystemError(error, root)
   }
 
-  async function draft(content: Content): Promise<string> {
-    const path = join(root, draftsFolder, `${Date.now()}-${process.pid}-${randomBytes(8).toString('hex')}`)
-    await folders.ensure(join(root, draftsFolder))
-    const file = await open(path, 'wx', 0o600)
+  /** `give` names the draft. The folder may go at this moment, emptied by a delete elsewhere: then it is made again. */
+  async function write(name: string, content: Content, give: (from: string, to: string) => Promise<boolean>, options: PutOptions = {}): Promise<boolean> {
     try {
-      for (const bytes of partsOf(content)) await file.writeFile(bytes)
-      await file.sync()
+      return await writeOnce(name, content, give)
     } catch (error) {
-      await unlink(path).catch(() => undefined)
-      throw error
-    } finally {
-      await file.close()
+      if (!options.urgent || (error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
+      await drafts.release(lengthOf(content))
+      return writeOnce(name, content, give)
     }
-    return path
   }
 
-  /** `give` names the draft. The folder may go at this moment, emptied by a delete elsewhere: then it is made again. */
-  async function write(name: string, content: Content, give: (from: string, to: string) => Promise<boolean>): Promise<boolean> {
+  async function writeOnce(name: string, content: Content, give: (from: string, to: string) => Promise<boolean>): Promise<boolean> {
     const path = pathOf(name)
-    const from = await draft(content)
+    const from = await drafts.write(content)
     try {
       for (let attempt = 1; ; attempt++) {
         try {
@@ -65,6 +57,10 @@ export function openDirectory(root: string): ObjectStore {
     }
   }
 
+  const renameOver = async (from: string, to: string) => {
+    await rename(from, to)
+    return true
+  }
   const linkIfAbsent = async (from: string, to: string) => {
     try {
       await link(from, to)
@@ -92,7 +88,7 @@ export function openDirectory(root: string): ObjectStore {
     async prepare() {
       try {
         await mkdir(root, {recursive: true, mode: 0o700})
-        const probe = await draft(Buffer.from('probe'))
+        const probe = await drafts.write([])
         try {
           // Some file systems (exFAT, some FUSE) have no hard links, and nothing else that is atomic and says "taken".
           await link(probe, `${probe}-link`)
@@ -104,19 +100,18 @@ export function openDirectory(root: string): ObjectStore {
         } finally {
           await unlink(probe)
         }
+        await drafts.tidy(Number.POSITIVE_INFINITY)
+        await drafts.reserve()
       } catch (error) {
         throw fileSystemError(error, root)
       }
     },
 
-    async put(name, content) {
-      await write(name, content, async (from, to) => {
-        await rename(from, to)
-        return true
-      }).catch(translate(name))
+    async put(name, content, options) {
+      await write(name, content, renameOver, options).catch(translate(name))
     },
 
-    putIfAbsent: (name, content) => write(name, content, linkIfAbsent).catch(translate(name)),
+    putIfAbsent: (name, content, options) => write(name, content, linkIfAbsent, options).catch(translate(name)),
 
     async barrier() {
       await folders.sync().catch((error: unknown) => {
@@ -162,10 +157,9 @@ export function openDirectory(root: string): ObjectStore {
     },
 
     async tidy(olderThanMs) {
-      const names = await readdir(join(root, draftsFolder)).catch(() => [])
-      const old = names.filter((name) => Number(name.split('-')[0]) <= Date.now() - olderThanMs)
-      for (const name of old) await unlink(join(root, draftsFolder, name)).catch(() => undefined)
-      return old.length
+      const removed = await drafts.tidy(olderThanMs)
+      await drafts.reserve()
+      return removed
     },
   }
 }

@@ -32,7 +32,7 @@ export async function deleteSnapshot(context: Context, n: number): Promise<void>
   const session = (await context.read(name).catch(() => undefined)) as SessionRecord | undefined
   if ((await store.stat(context.at(name))) !== undefined && session?.closed !== 'committed') {
     const record: SessionRecord = {...(session ?? unknownSession(n)), closed: 'committed'}
-    await store.put(context.at(name), context.seal(name, record))
+    await store.put(context.at(name), context.seal(name, record), {urgent: true})
     await store.barrier()
   }
   await store.delete(context.at(objects.snapshot(n)))
@@ -85,13 +85,19 @@ function whyKeepAll({open, commits, unreadable}: View): string | null {
 
 /** Throws REPOSITORY_BUSY when another owner's sweep is running. */
 export async function collect(context: Context): Promise<Collected> {
-  const sweep = await beginSweep(context)
+  // What may be removed at any time, first: on a full disk the lease may need the room.
+  const early = (await tidyLog(context)) + (await context.store.tidy(context.graceMs)) + (await trimVerifications(context))
+  const sweep = await beginSweep(context).catch(async (error: unknown) => {
+    if (!(error instanceof DbaasError) || error.code !== 'DISK_FULL') throw error
+    await trimVerifications(context, 0)
+    return beginSweep(context)
+  })
   try {
     const view = await observe(context)
     const collected = await sweepPacks(context, view, sweep.assertHeld)
-    const others = (await sweepOthers(context, view, sweep.assertHeld)) + (await tidyLog(context)) + (await context.store.tidy(context.graceMs))
-    await trimVerifications(context)
+    const others = early + (await sweepOthers(context, view, sweep.assertHeld))
     await context.store.barrier()
+    await context.store.tidy(context.graceMs)
     return {...collected, others}
   } finally {
     await sweep.end()
@@ -102,7 +108,7 @@ async function beginSweep(context: Context): Promise<{assertHeld(): void; end():
   const {store, clock, owner, leaseMs} = context
   const record = (): SweepRecord => ({owner, expiresAt: clock.now() + leaseMs})
   let k = clock.now()
-  for (;; k++) if (await store.putIfAbsent(context.at(objects.sweep(k)), context.seal(objects.sweep(k), record()))) break
+  for (;; k++) if (await store.putIfAbsent(context.at(objects.sweep(k)), context.seal(objects.sweep(k), record()), {urgent: true})) break
   const name = objects.sweep(k)
   for (const other of await context.numbers('sweeps/')) {
     if (other === k) continue
@@ -113,7 +119,7 @@ async function beginSweep(context: Context): Promise<{assertHeld(): void; end():
     }
     await store.delete(context.at(objects.sweep(other)))
   }
-  const lease = keepRenewed(leaseMs, () => store.put(context.at(name), context.seal(name, record())))
+  const lease = keepRenewed(leaseMs, () => store.put(context.at(name), context.seal(name, record()), {urgent: true}))
   return {
     assertHeld() {
       if (!lease.heldFor(leaseMs / 2)) throw new DbaasError('LEASE_LOST', 'removing old objects took a break that was too long; it will be done again')

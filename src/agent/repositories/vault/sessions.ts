@@ -67,7 +67,7 @@ async function readSession(context: Context, number: number): Promise<SessionRec
 export async function bury(context: Context, n: number, because: string): Promise<'committed' | 'buried'> {
   const name = objects.snapshot(n)
   const tombstone: Tombstone = {kind: 'tombstone', number: n, at: context.clock.now(), because}
-  await context.store.putIfAbsent(context.at(name), context.seal(name, tombstone))
+  await context.store.putIfAbsent(context.at(name), context.seal(name, tombstone), {urgent: true})
   await context.store.barrier()
   return (await readCommit(context, n))?.kind === 'snapshot' ? 'committed' : 'buried'
 }
@@ -158,7 +158,7 @@ function hold(context: Context, record: SessionRecord): Session {
   const {number} = record
   const name = objects.session(number)
   let taken = false
-  const put = (change: Partial<SessionRecord>) => context.store.put(context.at(name), context.seal(name, {...record, ...change}))
+  const put = (change: Partial<SessionRecord>) => context.store.put(context.at(name), context.seal(name, {...record, ...change}), {urgent: true})
   const lease = keepRenewed(context.leaseMs, async () => {
     taken ||= (await context.store.stat(context.at(objects.snapshot(number)))) !== undefined
     if (!taken) await put({expiresAt: context.clock.now() + context.leaseMs})

@@ -30,6 +30,8 @@ export interface Verification {
   readonly damages: readonly Damage[]
   /** Session and name of the packs that were read and are what was written. */
   readonly verified: readonly (readonly [session: number, name: string])[]
+  /** False: there was no room to keep this. */
+  readonly recorded: boolean
 }
 
 const keptChecks = 50
@@ -75,11 +77,21 @@ export async function verifySnapshot(context: Context, n: number, skipVerifiedAf
     })
   }
   await gate.done()
-  const verification: Verification = {snapshot: n, at, packs: verified.length, ...sums, damages, verified}
-  const name = objects.check(at, n)
-  await context.store.putIfAbsent(context.at(name), context.seal(name, verification))
-  await context.store.barrier()
-  return verification
+  const verification: Verification = {snapshot: n, at, packs: verified.length, ...sums, damages, verified, recorded: true}
+  return {...verification, recorded: await record(context, verification)}
+}
+
+/** A full disk does not make a verification worth nothing. */
+async function record(context: Context, verification: Verification): Promise<boolean> {
+  const name = objects.check(verification.at, verification.snapshot)
+  try {
+    await context.store.putIfAbsent(context.at(name), context.seal(name, verification))
+    await context.store.barrier()
+    return true
+  } catch (error) {
+    if (error instanceof DbaasError && error.code === 'DISK_FULL') return false
+    throw error
+  }
 }
 
 /** What is damaged is an answer; that the repository does not answer is an error. */
@@ -115,11 +127,13 @@ async function verifiedSince(context: Context, since: number): Promise<Set<strin
   return new Set(recent.flatMap(({verified}) => verified.map(([, name]) => name)).filter((name) => !damaged.has(name)))
 }
 
-/** Removes old verifications but the newest. */
-export async function trimVerifications(context: Context): Promise<void> {
+/** Removes verifications but the newest so many. */
+export async function trimVerifications(context: Context, keep = keptChecks): Promise<number> {
   const names: string[] = []
   for await (const {name} of listAll(context.store, context.at('checks/'))) names.push(name)
-  for (const name of names.slice(0, -keptChecks)) await context.store.delete(name)
+  const old = names.slice(0, Math.max(0, names.length - keep))
+  for (const name of old) await context.store.delete(name)
+  return old.length
 }
 
 /**

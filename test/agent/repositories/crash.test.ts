@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {execFileSync, spawn} from 'node:child_process'
 import {mkdirSync} from 'node:fs'
 import {join} from 'node:path'
+import {fileURLToPath} from 'node:url'
 import {listAll} from '../../../src/agent/repositories/repository.js'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {createDataKeys} from '../../../src/agent/repositories/vault/keys.js'
@@ -19,7 +20,7 @@ const incarnation = '11111111-2222-4333-8444-555555555555'
 /** Runs the writer until it is killed; gives the lines that it said. */
 function runAndKill(root: string, key: Buffer, afterMs: number): Promise<string[]> {
   return new Promise((resolve, reject) => {
-    const writer = join(projectRoot, 'test/agent/repositories/crashing-writer.ts')
+    const writer = fileURLToPath(new URL('crashing-writer.ts', import.meta.url))
     const child = spawn(process.execPath, ['--import', 'tsx', writer, root, incarnation], {
       cwd: projectRoot, env: {...process.env, TEST_MASTER_KEY: key.toString('hex')}, stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -13,7 +13,7 @@ import {assertSameFiles, contentsOf, makePlace, takeSnapshot, whole, type Files,
 const hour = 3_600_000
 const some = (bytes = 60_000): Files => new Map([['base/1', randomBytes(bytes)], ['PG_VERSION', Buffer.from('18\n')]])
 
-export async function packsThere(store: ObjectStore, incarnation: string): Promise<string[]> {
+async function packsThere(store: ObjectStore, incarnation: string): Promise<string[]> {
   const names: string[] = []
   for await (const {name} of listAll(store, `${incarnation}/packs/`)) names.push(name.split('/').slice(2).join('/'))
   return names

@@ -2,6 +2,8 @@
  * Worker threads that hash, compress and encrypt, so that the agent's own thread stays free. A thread has at most two
  * tasks, the one it works on and the next: who asks for more waits, and so does what feeds him. Memory: see docs/repository-format.md.
  */
+import {createRequire} from 'node:module'
+import {pathToFileURL} from 'node:url'
 import {Worker, type Transferable} from 'node:worker_threads'
 import {DbaasError, type ErrorDetail} from '../../../core/errors.js'
 import {createPipeline, type Pipeline} from './pipeline.js'
@@ -103,7 +105,8 @@ export function createPool(size: number, nice = 10): Pool {
 function startWorker(nice: number): Worker {
   const workerData = {nice}
   if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./backup-worker.js', import.meta.url), {workerData})
-  const [tsx, source] = [import.meta.resolve('tsx/esm/api'), new URL('./worker.ts', import.meta.url).href]
+  const tsx = new URL('dist/esm/api/index.mjs', pathToFileURL(createRequire(import.meta.url).resolve('tsx/package.json'))).href
+  const source = new URL('./worker.ts', import.meta.url).href
   return new Worker(`import(${JSON.stringify(tsx)}).then((tsx) => {tsx.register(); return import(${JSON.stringify(source)})})`, {eval: true, workerData})
 }
 

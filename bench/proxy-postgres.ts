@@ -12,6 +12,7 @@ const repository = join(dirname(fileURLToPath(import.meta.url)), '..')
 
 export interface BenchPostgres {
   readonly port: number
+  readonly dataDirectory: string
   /** Ends the server and removes everything it wrote. */
   stop(): Promise<void>
 }
@@ -73,7 +74,7 @@ export async function startBenchPostgres(): Promise<BenchPostgres> {
     ].join('\n'))
     server = spawn(program('postgres'), ['-D', data], {...as, stdio: 'ignore'})
     await untilAnswers(port)
-    return {port, stop}
+    return {port, dataDirectory: data, stop}
   } catch (error) {
     await stop()
     throw error

@@ -43,13 +43,15 @@ root() {
   mkdir -p "$1/usr/bin" "$1/usr/sbin" "$1/usr/lib" "$1/usr/lib64"
   ln -s usr/bin usr/sbin usr/lib usr/lib64 "$1/"
 }
+# Packages depend on it for their scripts, which are not run here.
+without_perl() { grep -vE '/(perl|perl-modules-[0-9.]*|libperl[0-9.]*|libgdbm[^_]*|dpkg|debconf)_'; }
 slim() { rm -rf "$1"/usr/share/{doc,man,info,locale,lintian,bash-completion,i18n,gitweb,apport,bug,menu,perl5} "$1/usr/lib/x86_64-linux-gnu/gconv"; }
 
 # import_base SUITE : an image of what every image of the suite begins with.
 import_base() {
   local suite=$1 tree=$work/$1
   root "$tree"
-  download "$suite" "${base[@]}" >"$work/$suite.debs"
+  download "$suite" "${base[@]}" | without_perl >"$work/$suite.debs"
   unpack "$tree" <"$work/$suite.debs"
   # What the packages' own scripts would do.
   install -d -m 1777 "$tree/tmp" "$tree/var/tmp"
@@ -74,7 +76,7 @@ import_base() {
 layer() {
   local name=$1 suite=$2 tree=$work/$1/tree
   root "$tree"
-  download "$suite" "${base[@]}" "${@:3}" | grep -vxFf "$work/$suite.debs" | unpack "$tree"
+  download "$suite" "${base[@]}" "${@:3}" | without_perl | grep -vxFf "$work/$suite.debs" | unpack "$tree"
   mkdir -p "$tree/etc" "$tree/usr/local/bin" "$tree/usr/local/lib" "$tree/docker-entrypoint-initdb.d"
   cp "$work/$suite/etc/passwd" "$work/$suite/etc/group" "$tree/etc/"
 }

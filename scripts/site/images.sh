@@ -6,8 +6,8 @@
 #   mariadb:10.11, mariadb:10   bookworm's packages
 #   dbaas-test-client       psql, mariadb, openssl, iproute2
 #
-# An image carries the hash of what it was made from, and is made anew when that changed. All are saved to
-# $DBAAS_TEST_SITE/images, for an engine with an empty data root; nothing needs that copy.
+# An image carries the hash of what it was made from, and is made anew when that changed; one that was pulled is left as it
+# is. All are saved to $DBAAS_TEST_SITE/images, for an engine with an empty data root; nothing needs that copy.
 set -euo pipefail
 . "$(dirname "$0")/packages.sh"
 unset DOCKER_HOST DOCKER_CONTEXT
@@ -23,17 +23,19 @@ saved=$site/images/$key.tar
 tags=(postgres:18 mysql:9.7 mysql:9 mariadb:10.11 mariadb:10 dbaas-test-client:latest)
 label=test-site.key
 
-complete() {
-  local tag
-  for tag in "${tags[@]}"; do
-    [ "$(docker image inspect --format "{{index .Config.Labels \"$label\"}}" "$tag" 2>/dev/null)" = "$key" ] || return 1
-  done
+# state TAG : the key it was made with, `foreign` if somebody else made it, or nothing if it is not there.
+state() {
+  local found
+  found=$(docker image inspect --format "{{with index .Config.Labels \"$label\"}}{{.}}{{else}}foreign{{end}}" "$1" 2>/dev/null) && echo "$found"
 }
+# An image that somebody pulled is the real thing, and stays.
+in_place() { local found tag; for tag; do found=$(state "$tag") && [ "$found" = "$key" -o "$found" = foreign ] || return 1; done; }
 report() { docker image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}' | grep -E '^(postgres|mysql|mariadb|dbaas-test-client):' | sort | while read -r line; do say "$line"; done; }
 
 docker version >/dev/null 2>&1 || die 'no Docker engine answers: scripts/site/docker-engine.sh start'
-if complete; then report; exit; fi
-if [ -e "$saved" ] && docker load --quiet --input "$saved" >/dev/null && complete; then report; exit; fi
+if in_place "${tags[@]}"; then report; exit; fi
+if [ -e "$saved" ] && ! docker image ls --format '{{.Repository}}' | grep -qxE 'postgres|mysql|mariadb' &&
+  docker load --quiet --input "$saved" >/dev/null && in_place "${tags[@]}"; then report; exit; fi
 [ -n "$postgres_version" ] || die 'npm ci comes first: the PostgreSQL of the image is the one of node_modules'
 
 base=(base-files base-passwd bash coreutils dash debianutils findutils gosu grep gzip hostname libc-bin mawk openssl passwd procps sed tar tzdata util-linux xz-utils zstd)
@@ -97,7 +99,7 @@ build() {
   tar -C "$folder/tree" --numeric-owner --exclude=./bin --exclude=./sbin --exclude=./lib --exclude=./lib64 -cf "$folder/layer.tar" .
   rm -rf "$folder/tree"
   { echo "FROM dbaas-test-base:$suite"; echo 'ADD layer.tar /'; cat; echo "LABEL $label=$key"; } >"$folder/Dockerfile"
-  for tag in "${@:3}"; do options+=(--tag "$tag"); done
+  for tag in "${@:3}"; do in_place "$tag" || options+=(--tag "$tag"); done
   docker build --quiet --force-rm "${options[@]}" "$folder" 2>&1 >/dev/null | grep -v -e DEPRECATED -e BuildKit -e environment-variable -e '^$' >&2 || [ "${PIPESTATUS[0]}" = 0 ]
   rm -rf "$folder"
   say "$name is made"
@@ -105,6 +107,7 @@ build() {
 
 postgres() {
   local tree=$work/postgres/tree server
+  if in_place postgres:18; then return; fi
   layer postgres bookworm libpq5 libreadline8 libnss-wrapper less
   download_alone bookworm postgresql-client-15 locales >"$work/postgres/alone"
   unpack "$work/postgres/alone.tree" <"$work/postgres/alone"
@@ -149,8 +152,10 @@ END
 
 mysql() {
   local tree=$work/mysql/tree version
+  if in_place mysql:9.7 mysql:9; then return; fi
   layer mysql sid mysql-server-core mysql-client-core
   version=$(suite_apt sid apt-cache show mysql-server-core | sed -n 's/^Version: //p' | head -1)
+  [[ $version == 9.7.* ]] || die "sid has MySQL $version by now: this image is of 9.7"
   rm -rf "$tree"/usr/bin/{ibd2sdi,innochecksum,myisam*,mysqlslap,mysqlimport}
   user "$tree" mysql /var/lib/mysql /bin/false
   install -d -o 999 -g 999 -m 1777 "$tree/var/lib/mysql" "$tree/run/mysqld"
@@ -183,6 +188,7 @@ END
 
 mariadb() {
   local tree=$work/mariadb/tree version
+  if in_place mariadb:10.11 mariadb:10; then return; fi
   layer mariadb bookworm mariadb-server-core mariadb-client-core libpam0g
   version=$(suite_apt bookworm apt-cache show mariadb-server-core | sed -n 's/^Version: [0-9]*:\([0-9.]*\).*/\1/p' | head -1)
   download_alone bookworm mariadb-server mariadb-client mariadb-backup | unpack "$work/mariadb/alone"
@@ -235,8 +241,10 @@ failed=0
 wait "$bookworm" || failed=1
 wait "$sid" || failed=1
 rm -rf "$work"
-[ "$failed" = 0 ] && complete || die 'an image could not be made'
+[ "$failed" = 0 ] && in_place "${tags[@]}" || die 'an image could not be made'
+docker image prune --force --filter "label=$label" >/dev/null
+report
 rm -rf "$site/images"
 mkdir -p "$site/images"
+for tag in "${tags[@]}"; do [ "$(state "$tag")" = "$key" ] || exit 0; done
 docker save --output "$saved.part" "${tags[@]}" && mv "$saved.part" "$saved"
-report

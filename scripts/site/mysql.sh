@@ -27,6 +27,7 @@ tree=$work/tree
 libraries=$tree/usr/lib/x86_64-linux-gnu
 
 version=$(dpkg-deb -f "$(grep /mysql-server-core_ "$work/debs")" Version | sed 's/-.*//')
+[[ $version == 9.7.* ]] || die "sid has MySQL $version by now: this is made for 9.7"
 name=mysql-$version-linux-glibc2.28-x86_64
 folder=$work/$name
 mkdir -p "$folder/bin" "$folder/lib/private" "$folder/lib/plugin" "$folder/share"

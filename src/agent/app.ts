@@ -18,6 +18,7 @@ import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
 import type {ResponseCheck} from './http/register.js'
 import {createHttpServer} from './http/server.js'
+import {guarded, type Breaker} from './runtimes/guarded.js'
 import {runtimes} from './runtimes/index.js'
 import {defaultRuntime, runtimeNames} from './runtimes/names.js'
 import {resolveDataRoot} from './runtimes/process/locations.js'
@@ -26,14 +27,18 @@ import type {ServiceContext} from './services/context.js'
 import {createOperationsService} from './services/operations/service.js'
 import {createRecorder} from './services/platform/audit-drain.js'
 import {createPlatformService} from './services/platform/service.js'
+import {createAdoption} from './services/provisioning/adopt.js'
+import {adoptWorkflow} from './services/provisioning/adopt.workflow.js'
 import {createCatalogues} from './services/provisioning/catalogues.js'
 import {createConfigurationService} from './services/provisioning/configuration.js'
 import {createWorkflow} from './services/provisioning/create.workflow.js'
 import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
+import {scaleWorkflow} from './services/provisioning/scale.workflow.js'
+import {createScaling} from './services/provisioning/scaling.js'
 import {createServers} from './services/provisioning/servers.js'
-import {createInstancesService} from './services/provisioning/service.js'
+import {createInstancesService, runtimesUsed} from './services/provisioning/service.js'
 import {createSupervisor} from './services/provisioning/supervise.loop.js'
 import {createTemplates} from './services/provisioning/templates.js'
 import {createUpkeep} from './services/provisioning/upkeep.loops.js'
@@ -109,7 +114,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const endpoints = createEndpoints({
       stateDir: join(home, 'endpoint'), bundlePath: join(options.packageRoot, 'dist', 'endpoint', 'endpoint.js'), siteId,
       agentCommand: [process.execPath, join(options.packageRoot, 'bin', 'agent.js')],
-      env: {...process.env, DBAAS_HOME: home},
+      env: {...options.env, DBAAS_HOME: home},
       log: {info: (facts, message) => log(message, {...facts}), warn: (facts, message) => log(message, {...facts})},
       onRestart: () => void supervisor.restoreRoutes().catch((error: unknown) => log('restoring routes failed', {error: String(error)})),
     })
@@ -118,13 +123,20 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     endpointReady.catch(() => undefined)
     const authority = openAuthority({store, clock, site: siteId, caFile: join(home, 'ca.pem')})
     authority.catch(() => undefined)
-    const processRuntime = await runtimes.process({
-      dataRoot, siteId, packagesFolder: options.packageRoot, log,
-      // a view, not a copy: an engine added to the table is there for the runtime as well
-      engines: new Proxy<Record<string, Engine['versions']>>({}, {get: (_, name) => engineTable[String(name)]?.versions}),
-    })
-    closers.push(() => processRuntime.close())
-    const runtimeTable: Readonly<Record<string, Runtime>> = {process: processRuntime}
+    const runtimeTable: Record<string, Runtime> = {}
+    const breakers: Breaker[] = []
+    for (const name of runtimeNames) {
+      const made = await runtimes[name]({
+        dataRoot, siteId, packagesFolder: options.packageRoot, log, env: options.env,
+        // a view, not a copy: an engine added to the table is there for the runtime as well
+        engines: new Proxy<Record<string, Engine>>({}, {get: (_, engine) => engineTable[String(engine)]}),
+      })
+      closers.push(() => made.close())
+      // the default runtime is this machine itself: there is nothing between us that could be away
+      const {runtime, breaker} = name === defaultRuntime ? {runtime: made, breaker: undefined} : guarded(made)
+      if (breaker) breakers.push(breaker)
+      runtimeTable[name] = runtime
+    }
 
     const context: ServiceContext = {
       store, clock, newId, log,
@@ -152,11 +164,12 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const servers = createServers(context)
+    const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => supervisor.started(instanceId)
     const workflows = [
-      createWorkflow(context, servers, started), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
+      createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -165,13 +178,14 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflow = (kind: string) => workflowEngine.workflow(kind)
     const operations = createOperationsService(context, (operation) => workflowEngine.cancel(operation))
-    const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const templates = createTemplates(context, catalogues, platform)
     const instances = createInstancesService({context, servers, catalogues, templates, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
+    const scaling = createScaling({context, servers, catalogues, instances, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
     closers.push(() => supervisor.stop())
+    const adoption = createAdoption({context, instances, strangers: () => supervisor.strangers(), workflow})
 
     let lastRequestAt = 0
     const upkeep = createUpkeep({
@@ -209,12 +223,29 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       context, auditLog, drainAudit: recorder.drain, flushRequests: recorder.flushRequests,
       agent: {version: options.version, socket, site: options.siteName, region: options.region, startedAt, home, dataRoot},
       strangers: () => supervisor.strangers(), auditProblem: recorder.problem, readLog: (lines) => lastLines(logFile, lines),
-      programs: requiredPrograms, breakers: () => [], stop: () => void setImmediate(() => void stop()),
+      programs: requiredPrograms, breakers: () => breakers.map((b) => ({
+        name: b.name, max_failures: b.maxFailures, reset_timeout: b.resetSeconds, failure_threshold: b.failureThreshold, state: b.state(),
+      })), stop: () => void setImmediate(() => void stop()),
     })
+
+    /** What an agent that died left half-made. A runtime that no instance ever ran on need not even be there. */
+    async function tidyRuntimes(): Promise<void> {
+      const used = await store.read('platform', async (tx) => ({
+        instances: await tx.instances.list(), runtimes: new Set((await tx.settings.get(runtimesUsed))?.split(',') ?? []),
+      }))
+      const keys = new Set([
+        ...Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version))),
+        ...used.instances.flatMap((i) => engineTable[i.engine]?.lifecycle.poolKey(i.version) ?? []),
+      ])
+      await context.runtimes.get(defaultRuntime).tidy(keys)
+      for (const name of runtimeNames.filter((each) => each !== defaultRuntime && used.runtimes.has(each))) {
+        void context.runtimes.get(name).tidy(keys).catch((error: unknown) => log('tidying failed', {runtime: name, error: String(error)}))
+      }
+    }
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, configuration, engines: software, operations, platform: platformService},
+      services: {instances, scaling, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner
@@ -246,7 +277,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
 
     await endpointReady
-    await processRuntime.pool.prune(new Set(Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version)))))
+    await tidyRuntimes()
     await supervisor.reconcile()
     await workflowEngine.start()
     await http.listenUnix(socket)

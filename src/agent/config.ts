@@ -8,6 +8,8 @@ export interface AgentConfig {
   readonly region: string
   /** Data directories prepared ahead for each engine; 0 prepares none. About 40 MB each. */
   readonly poolSize: number
+  /** The rest of the environment, for what has a say in it of its own (`DOCKER_HOST`), and for the processes we start. */
+  readonly env: Readonly<Record<string, string | undefined>>
 }
 
 export function readConfig(env: NodeJS.ProcessEnv = process.env): AgentConfig {
@@ -16,5 +18,6 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): AgentConfig {
     siteName: env.DBAAS_SITE_NAME ?? 'local',
     region: env.DBAAS_REGION ?? 'local',
     poolSize: /^\d{1,2}$/.test(env.DBAAS_POOL_SIZE ?? '') ? Number(env.DBAAS_POOL_SIZE) : 2,
+    env: {...env},
   }
 }

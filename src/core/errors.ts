@@ -48,6 +48,7 @@ export const errorTable = {
   TEMPLATE_NOT_FOUND: row(404, 3, 'permanent', 'No user-made template of that name exists for the engine.'),
   CONTEXT_NOT_FOUND: row(404, 3, 'permanent', 'The CLI has no context of that name.'),
   TENANT_NOT_FOUND: row(404, 3, 'permanent', 'No tenant of that name exists for the caller.'),
+  SITE_NOT_FOUND: row(404, 3, 'permanent', 'Nothing that such a site made is there.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
 
   // denied
@@ -82,6 +83,7 @@ export const errorTable = {
   DISK_FULL: row(507, 1, 'permanent', 'A disk of the site is full.'),
   DATABASE_UNAVAILABLE: row(503, 1, 'transient', 'The database does not accept connections.'),
   RUNTIME_UNAVAILABLE: row(503, 1, 'system', 'The runtime (process supervisor, Docker, Kubernetes) does not answer.'),
+  DATA_GONE: row(500, 1, 'permanent', 'The data of the instance is not there any more: somebody removed it.'),
   SERVER_START_FAILED: row(500, 1, 'permanent', 'The database server did not start; the message carries its own words.'),
   COMMAND_FAILED: row(500, 1, 'permanent', 'A program the agent ran ended with an error.'),
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),

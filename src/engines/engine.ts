@@ -16,11 +16,14 @@ export interface Engine {
   readonly title: string
   /** Scheme of its URLs. */
   readonly scheme: string
+  /** The port its clients expect, where a server has an address of its own (a container). */
+  readonly defaultPort: number
   readonly defaultDatabase: string
   readonly defaultUsername: string
   /** Sequence of the names of the database's own log lines' timestamps: how `logs --since` reads them. */
   logTime(line: string): number | undefined
   readonly versions: EngineVersions
+  readonly images: EngineImages
   readonly config: EngineConfig
   readonly lifecycle: EngineLifecycle
   readonly access: EngineAccess
@@ -29,11 +32,14 @@ export interface Engine {
 // ---------------------------------------------------------------- versions
 
 export interface EngineVersions {
-  /** Newest first. Versions that dbaas knows how to install here, by platform (`linux-x64`). */
+  /**
+   * Newest first. Versions that dbaas knows how to install here by itself, by platform (`linux-x64`); empty where no
+   * registry has any, and they come from the machine, an archive or an image.
+   */
   known(platform: string): readonly KnownVersion[]
-  /** Full version of the newest, where nobody asks for one. */
+  /** The version that is meant where nobody asks for one: full where it is bundled, else the beginning of one (`8.4`). */
   readonly default: string
-  /** Whether a found version (any `X.Y`) can be run at all: its major is in the capability table. */
+  /** Whether a version, full or the beginning of one, can be run at all: its series is in the capability table. */
   supports(version: string): boolean
   has(version: string, capability: string): boolean
   /** Folders on a machine where its programs may be, with shell-like `*` for one path segment. */
@@ -53,6 +59,16 @@ export interface KnownVersion {
   readonly binFolder: string
   /** A JSON file in it that lists links to make: `[{source, target}]`, or null. */
   readonly linksFile: string | null
+}
+
+/** The official container images of an engine. */
+export interface EngineImages {
+  /** `postgres`: the repository, without registry and tag. */
+  readonly repository: string
+  /** The tag for a version, full or the beginning of one: `18`. */
+  tag(version: string): string
+  /** The user in the image that the server runs as, and that owns its data. */
+  readonly serverUser: string
 }
 
 // ---------------------------------------------------------------- configuration

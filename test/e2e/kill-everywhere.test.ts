@@ -94,6 +94,21 @@ const wantedConnections = (key: string): number => {
   asked.set(key, known)
   return known
 }
+let memoryAsked = 512 * 1024 ** 2
+let memoryInForce = memoryAsked
+/** The other of two sizes for each change, and the same one when the change is asked for again. */
+const memories = new Map<string, number>()
+const wantedMemory = (key: string): number => {
+  const known = memories.get(key) ?? (memoryInForce === 512 * 1024 ** 2 ? 1024 ** 3 : 512 * 1024 ** 2)
+  memories.set(key, known)
+  memoryAsked = known
+  return known
+}
+async function hasMemory(site: Site): Promise<void> {
+  const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
+  assert.equal(instance.size.memory_bytes, memoryInForce)
+  await serves(site)
+}
 const cases: Case[] = [
   {
     kind: 'instance.create',
@@ -120,6 +135,16 @@ const cases: Case[] = [
       await parameter(String(inForce))(site)
     },
     undone: (site) => parameter(String(inForce))(site), undoSteps: ['verify', 'restart-server', 'write'],
+  },
+  {
+    kind: 'instance.scale', prepare: created,
+    steps: ['preflight', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
+    begin: (site, key) => start('instances.scale', {memory_bytes: wantedMemory(key)})(site, key),
+    async succeeded(site) {
+      memoryInForce = memoryAsked
+      await hasMemory(site)
+    },
+    undone: hasMemory, undoSteps: ['verify', 'stop-server', 'hold-connections'],
   },
   {
     kind: 'instance.delete', steps: ['close-endpoint', 'stop-server', 'shred', 'erase'], prepare: created,

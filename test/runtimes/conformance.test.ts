@@ -3,7 +3,7 @@ import {join} from 'node:path'
 import {createProcessRuntime} from '../../src/agent/runtimes/process/index.js'
 import {temporaryFolder} from '../support/temporary.js'
 import {runtimeConformance, type RuntimeUnderTest} from './conformance.js'
-import {fakeCommand, fakeEngine, fakeInitialise, fakeVersion, fakeVersions, installFakePackage} from './fake-engine.js'
+import {fakeCommand, fakeEngine, fakeInitialise, fakeVersion, fakeSoftware, installFakePackage} from './fake-engine.js'
 
 runtimeConformance('process', async (): Promise<RuntimeUnderTest> => {
   const folder = temporaryFolder('conformance')
@@ -12,7 +12,7 @@ runtimeConformance('process', async (): Promise<RuntimeUnderTest> => {
   return {
     engine: fakeEngine, version: fakeVersion,
     open: () => createProcessRuntime({
-      dataRoot: folder.path, siteId, packagesFolder: folder.path, engines: {[fakeEngine]: fakeVersions}, log: () => undefined,
+      dataRoot: folder.path, siteId, packagesFolder: folder.path, engines: {[fakeEngine]: fakeSoftware}, env: {}, log: () => undefined,
     }),
     command: fakeCommand,
     initialise: fakeInitialise,

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import {join} from 'node:path'
 import type {ServerCommand} from '../../src/engines/engine.js'
 import type {Host} from '../../src/engines/host.js'
-import type {Placement, Runtime} from '../../src/agent/runtimes/runtime.js'
+import {placementOf} from './placement.js'
+import type {DataPool, Placement, Runtime} from '../../src/agent/runtimes/runtime.js'
 
 export interface RuntimeUnderTest {
   readonly engine: string
@@ -39,13 +40,18 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     })
     afterEach(async () => {
       for (const placement of placed.splice(0)) await runtime.remove(placement)
-      await runtime.pool.prune(new Set())
+      await runtime.tidy(new Set())
       assert.deepEqual(await fixture.leftovers(), [])
     })
     after(async () => {
       for (const each of opened) await each.close()
       await fixture.dispose()
     })
+
+    const pool = (): DataPool => {
+      assert.ok(runtime.pool)
+      return runtime.pool
+    }
 
     async function reopen(): Promise<Runtime> {
       const next = await fixture.open()
@@ -55,11 +61,10 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
 
     function placement(patch: Partial<Placement> = {}): Placement {
       serial++
-      const made: Placement = {
+      const made = placementOf({
         nodeId: `nod_test${serial}`, nodeName: `demo${serial}-1`, instanceId: `ins_test${serial}`, instanceName: `demo${serial}`,
-        tenantId: 'default', engine: fixture.engine, version: fixture.version, port: 27_000 + serial,
-        size: {name: 'micro', cpu: 0.5, memory_bytes: 512 * 1024 ** 2, storage_bytes: 1024 ** 3}, ...patch,
-      }
+        engine: fixture.engine, version: fixture.version, port: 27_000 + serial, ...patch,
+      })
       placed.push(made)
       return made
     }
@@ -97,7 +102,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await host.write({path: join(host.paths.data, 'kept'), content: 'x'})
       await runtime.place(node)
       assert.equal((await host.read(join(host.paths.data, 'kept')))?.toString(), 'x')
-      assert.deepEqual(await runtime.observe(node, null), {state: 'stopped', exitCode: null})
+      assert.deepEqual(await runtime.observe(node, null), {state: 'stopped', exitCode: null, because: null})
     })
 
     it('starts one server however often it is asked, at once or one after the other', async () => {
@@ -110,19 +115,19 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     it('finds a running server after the agent restarts, with its ref and without', async () => {
       const {node, ref, pid, command} = await started()
       const next = await reopen()
-      assert.deepEqual(await next.observe(node, ref), {state: 'running', ref, pid})
-      assert.deepEqual(await next.observe(node, null), {state: 'running', ref, pid})
+      assert.deepEqual(await next.observe(node, ref), {state: 'running', ref, pid, impairment: null})
+      assert.deepEqual(await next.observe(node, null), {state: 'running', ref, pid, impairment: null})
       assert.equal((await next.start(node, command)).ref, ref)
     })
 
     it('sees the exit of its own server at once, with the exit code', async () => {
       const {node, ref} = await started()
       const at = Date.now()
-      const exit = new Promise<number | null>((resolve) => runtime.watch(node, ref, resolve))
+      const exit = new Promise<number | null>((resolve) => runtime.watch(node, ref, (end) => resolve(end.exitCode)))
       await runtime.signal(node, ref, 'SIGTERM')
       assert.equal(await exit, 7)
       assert.ok(Date.now() - at < 1000)
-      assert.deepEqual(await runtime.observe(node, ref), {state: 'stopped', exitCode: 7})
+      assert.deepEqual(await runtime.observe(node, ref), {state: 'stopped', exitCode: 7, because: null})
     })
 
     it('sees the exit of an adopted server within 100 ms, and no more after unwatch', async () => {
@@ -200,8 +205,8 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await fixture.initialise(host)
       await host.write({path: join(host.paths.data, 'broken'), content: ''})
       const {ref} = await runtime.start(node, fixture.command(host))
-      assert.equal(await new Promise((resolve) => runtime.watch(node, ref, resolve)), 3)
-      assert.deepEqual(await runtime.observe(node, null), {state: 'stopped', exitCode: 3})
+      assert.equal(await new Promise((resolve) => runtime.watch(node, ref, (end) => resolve(end.exitCode))), 3)
+      assert.deepEqual(await runtime.observe(node, null), {state: 'stopped', exitCode: 3, because: null})
       assert.match((await lines(node)).join('\n'), /FATAL: broken/)
     })
 
@@ -261,15 +266,15 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     })
 
     it('gives each prepared data directory to exactly one node, however many ask at once', async () => {
-      const software = {engine: fixture.engine, version: fixture.version}
-      for (let i = 0; i < 3; i++) await runtime.pool.prepare('key-1', software, fixture.initialise)
-      assert.equal(await runtime.pool.count('key-1'), 3)
-      assert.equal(await runtime.pool.count('other'), 0)
+      const software = {engine: fixture.engine, version: fixture.version, image: null}
+      for (let i = 0; i < 3; i++) await pool().prepare('key-1', software, fixture.initialise)
+      assert.equal(await pool().count('key-1'), 3)
+      assert.equal(await pool().count('other'), 0)
       const nodes = Array.from({length: 8}, () => placement())
       for (const node of nodes) await runtime.place(node)
-      const claims = await Promise.all(nodes.map((node) => runtime.pool.claim('key-1', node)))
+      const claims = await Promise.all(nodes.map((node) => pool().claim('key-1', node)))
       assert.equal(claims.filter(Boolean).length, 3)
-      assert.equal(await runtime.pool.count('key-1'), 0)
+      assert.equal(await pool().count('key-1'), 0)
       const identities = new Set<string>()
       for (const [i, node] of nodes.entries()) {
         const host = runtime.host(node)
@@ -282,37 +287,37 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     })
 
     it('does not give a prepared data directory to a node that has data', async () => {
-      const software = {engine: fixture.engine, version: fixture.version}
-      await runtime.pool.prepare('key-1', software, fixture.initialise)
+      const software = {engine: fixture.engine, version: fixture.version, image: null}
+      await pool().prepare('key-1', software, fixture.initialise)
       const node = placement()
       await runtime.place(node)
       const host = runtime.host(node)
       await host.write({path: join(host.paths.data, 'precious'), content: 'x'})
-      assert.equal(await runtime.pool.claim('key-1', node), false)
+      assert.equal(await pool().claim('key-1', node), false)
       assert.deepEqual(await host.list(host.paths.data), ['precious'])
-      assert.equal(await runtime.pool.count('key-1'), 1)
+      assert.equal(await pool().count('key-1'), 1)
     })
 
     it('never counts or gives what was not finished, and prunes the keys nobody keeps', async () => {
-      const software = {engine: fixture.engine, version: fixture.version}
-      const failing = runtime.pool.prepare('key-1', software, async (host) => {
+      const software = {engine: fixture.engine, version: fixture.version, image: null}
+      const failing = pool().prepare('key-1', software, async (host) => {
         await fixture.initialise(host)
-        assert.equal(await runtime.pool.count('key-1'), 0, 'not while it is made')
+        assert.equal(await pool().count('key-1'), 0, 'not while it is made')
         throw new Error('initdb failed')
       })
       await assert.rejects(failing, /initdb failed/)
-      assert.equal(await runtime.pool.count('key-1'), 0)
-      await runtime.pool.prepare('key-1', software, fixture.initialise)
-      await runtime.pool.prepare('key-2', software, fixture.initialise)
-      await runtime.pool.prune(new Set(['key-2']))
-      assert.equal(await runtime.pool.count('key-1'), 0)
-      assert.equal(await runtime.pool.count('key-2'), 1)
+      assert.equal(await pool().count('key-1'), 0)
+      await pool().prepare('key-1', software, fixture.initialise)
+      await pool().prepare('key-2', software, fixture.initialise)
+      await runtime.tidy(new Set(['key-2']))
+      assert.equal(await pool().count('key-1'), 0)
+      assert.equal(await pool().count('key-2'), 1)
     })
 
     it('ends a scratch server and removes its place, whether its user returns or throws', async () => {
-      const software = {engine: fixture.engine, version: fixture.version}
+      const software = {engine: fixture.engine, version: fixture.version, image: null}
       const ports = new Set<number>()
-      const one = (fail: boolean) => runtime.pool.scratch(software, async ({host, start}) => {
+      const one = (fail: boolean) => runtime.scratch.use(software, async ({host, start}) => {
         ports.add(host.listen.port)
         await fixture.initialise(host)
         await start(fixture.command(host))

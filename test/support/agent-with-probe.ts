@@ -18,7 +18,7 @@ const packageRoot = process.env.TEST_PACKAGE_ROOT as string
 const {version} = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {version: string}
 
 const app = await startApp({
-  home: process.env.DBAAS_HOME as string, siteName: 'test', region: 'test', packageRoot, version, log: () => undefined, poolSize: 1,
+  home: process.env.DBAAS_HOME as string, siteName: 'test', region: 'test', packageRoot, version, log: () => undefined, poolSize: 1, env: process.env,
   async probe(point) {
     const {kill, fault} = probe
     if (kill && kill.kind === point.kind && kill.step === point.step && kill.direction === point.direction && kill.when === point.when) {

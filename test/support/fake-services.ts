@@ -22,7 +22,7 @@ export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiIns
   status: 'running',
   status_reason: n % 2 === 0 ? null : 'backups are off: not protected',
   wanted_status: 'running',
-  runtime: 'process',
+  runtime: 'process', image: null,
   size: {name: 'small', cpu: 1, memory_bytes: 1024 ** 3, storage_bytes: 10 * 1024 ** 3},
   limits: {
     cpu: {enforced: true, because: null},
@@ -49,7 +49,7 @@ export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiIns
       lag_bytes: null,
       lag_seconds: null,
       last_sync: null,
-      pid: 4711,
+      pid: 4711, container: null, pod: null,
     },
   ],
   backup: {enabled: false, reason: 'not available yet'},
@@ -252,6 +252,12 @@ export function createFakeServices(count = 3): FakeServices {
         find(ref)
         return fake.logLines(signal)
       },
+    },
+    adoption: {
+      adopt: async (_, {plan}) => (plan ? {plan: aPlan} : {operations: [...known.operations.values()], instances: []}),
+    },
+    scaling: {
+      scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),
     },
     configuration: {
       get: async () => ({

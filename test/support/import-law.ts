@@ -55,7 +55,7 @@ export const importLaw: readonly Rule[] = [
   {from: /^engines\/([^/]+)\//, may: ['engines/$1/', 'engines/(engine|host)\\.ts', 'engines/mysql-family/', 'core/', 'node:', 'npm:']},
   // The endpoint process is one file that needs nothing but Node (DECISIONS.md 6).
   {from: /^agent\/endpoints\//, may: ['agent/endpoints/', 'core/', 'node:']},
-  {from: /^agent\/runtimes\/(?:index|names|options|runtime)\.ts$/, may: ['agent/runtimes/', 'core/'], types: ['engines/(engine|host)\\.ts']},
+  {from: /^agent\/runtimes\/(?:guarded|index|names|options|runtime)\.ts$/, may: ['agent/runtimes/', 'core/', 'npm:cockatiel'], types: ['engines/(engine|host)\\.ts']},
   {
     from: /^agent\/runtimes\/([^/]+)\//,
     may: ['agent/runtimes/$1/', 'agent/runtimes/[^/]+\\.ts', 'engines/host\\.ts', 'core/', 'node:', 'npm:'], types: ['engines/engine\\.ts'],

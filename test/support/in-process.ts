@@ -26,6 +26,7 @@ export interface InProcessOptions {
   readonly probe?: (point: ProbePoint) => Promise<void>
   readonly now?: () => number
   readonly poolSize?: number
+  readonly env?: Readonly<Record<string, string>>
 }
 
 let key = 0
@@ -35,7 +36,7 @@ export async function startInProcess(name: string, options: InProcessOptions = {
   const site = temporarySite(name)
   const {version} = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {version: string}
   const app = await startApp({
-    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2, checkResponse: checkAgainstSchema,
+    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2, env: {...process.env, ...options.env}, checkResponse: checkAgainstSchema,
     log: (message, facts) => void (process.env.DBAAS_TEST_LOG && console.error(message, facts)),
     ...(options.engines ? {engines: options.engines} : {}), ...(options.probe ? {probe: options.probe} : {}),
     ...(options.now ? {clock: {now: options.now}} : {}),

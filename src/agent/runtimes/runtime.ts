@@ -9,30 +9,55 @@ import type {InstanceSize} from '../../core/instance/sizes.js'
 import type {KnownVersion} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
 import type {ServerCommand} from '../../engines/engine.js'
+import type {ImagePin, InstanceFacts} from '../../core/instance/instance.js'
 
-/** A node and its place: what is enough to make it, and to recognise it. */
-export interface Placement {
+/** The programs a server runs from: a version, and where the runtime has images, the very image. */
+export interface Software {
+  readonly engine: string
+  readonly version: string
+  readonly image: ImagePin | null
+}
+
+/**
+ * A node and its place: what is enough to make it, to recognise it, and to rebuild the store from: a runtime keeps all
+ * of it with the place and gives it back in `list`.
+ */
+export interface Placement extends Software {
   readonly nodeId: string
   readonly nodeName: string
   readonly instanceId: string
   readonly instanceName: string
   readonly tenantId: string
-  readonly engine: string
-  readonly version: string
+  /** Where the agent reaches the server: a port of the machine that runs it. */
   readonly port: number
+  /** The address that port is bound to. */
+  readonly publishAddress: string
   readonly size: InstanceSize
+  /** What the store knows of the instance; the runtime does not look into it. */
+  readonly facts: InstanceFacts
 }
 
 export type Observation =
-  | {readonly state: 'running'; readonly ref: string; readonly pid: number | null}
-  /** The place exists, no server runs in it. */
-  | {readonly state: 'stopped'; readonly exitCode: number | null}
+  /** `impairment`: why it cannot serve although it lives (its container is paused, or cut off its network). */
+  | {readonly state: 'running'; readonly ref: string; readonly pid: number | null; readonly impairment: string | null}
+  /** The place exists, no server runs in it. `because`: what is known of its end beside the code (out of memory). */
+  | {readonly state: 'stopped'; readonly exitCode: number | null; readonly because: string | null}
   /** There is no place: never made, or removed by hand. */
   | {readonly state: 'absent'}
 
-/** What exists with our site's id, whether the store knows it or not. */
+/** How a server ended, as far as it is known. */
+export interface ServerEnd {
+  readonly exitCode: number | null
+  /** What beside the code is known: it was killed because it used more memory than its limit, say. */
+  readonly because: string | null
+}
+
+/** What exists that dbaas made, of this site or another, whether a store knows it or not. */
 export interface Found {
+  /** Null when its label is missing or damaged. */
   readonly placement: Placement | null
+  /** The site that made it; null when nothing says so. */
+  readonly siteId: string | null
   readonly nodeId: string
   readonly running: boolean
   /** Where it is, for a person. */
@@ -65,11 +90,16 @@ export interface Usage {
 
 export interface Runtime {
   readonly name: string
+  /** Throws RUNTIME_UNAVAILABLE when what it works through does not answer; so does every other method. */
   facts(): Promise<SiteFacts>
   readonly software: SoftwareStore
-  readonly pool: DataPool
+  readonly scratch: ScratchPlaces
+  /** Null where a prepared data directory would save nothing. */
+  readonly pool: DataPool | null
+  /** Why a node cannot be bound to that address here, or undefined. Null asks for the runtime's own choice. */
+  whyNotPublish(address: string | null): Promise<string | undefined>
 
-  /** Makes the place: folders (or volume, network), owned by the server's user. */
+  /** Makes the place: folders (or volume, network), owned by the server's user. What is there stays; what is missing around the data is mended. */
   place(placement: Placement): Promise<void>
   host(placement: Placement): Host
   /** Starts the server if it does not run; returns the ref that finds it again. */
@@ -81,20 +111,35 @@ export interface Runtime {
   /** Kills everything of the server and returns when all of it is proven gone. */
   kill(placement: Placement, ref: string | null): Promise<void>
   /** Calls back once when the server ends: at once for its own children, within 100 ms for adopted ones. */
-  watch(placement: Placement, ref: string, ended: (exitCode: number | null) => void): () => void
-  /** Applies changed CPU and memory limits to a placed node. */
+  watch(placement: Placement, ref: string, ended: (end: ServerEnd) => void): () => void
+  /**
+   * Calls back when something about a placed node may have changed other than by its end: paused, cut off, removed by
+   * hand; with null when anything may have (the connection to the runtime was lost and is back). Returns the way to stop.
+   */
+  onChange(changed: (nodeId: string | null) => void): () => void
+  /** What a person calls the server: its process, container or pod. Pure; all null for a ref that is none. */
+  identify(ref: string | null): {pid: number | null; container: string | null; pod: string | null}
+  /** Applies changed CPU and memory limits to a placed node, live. Throws INVALID_STATE where only a restart can. */
   limit(placement: Placement): Promise<void>
+  /** Writes down anew what the place says about itself, when the facts have changed. No place: no error. */
+  label(placement: Placement): Promise<void>
+  /** Makes what another site placed ours: ends its server, and labels the place anew. The data stays. */
+  adopt(placement: Placement, fromSite: string): Promise<void>
   usage(placement: Placement): Promise<Usage | undefined>
   /** Ends everything of the node and removes its place with all data. */
   remove(placement: Placement): Promise<void>
   /** Whether a server could listen on the port now, where this runtime binds. */
   isPortFree(port: number): Promise<boolean>
-  /** Everything of this site, and strangers that look like ours but are of another site (`placement` null). */
+  /** Everything of this site, and strangers that look like ours but are of another site. */
   list(): Promise<readonly Found[]>
   /** The server's log as whole lines, oldest first; with `follow` it does not end until the signal. */
   logs(placement: Placement, options: LogOptions): AsyncIterable<string>
   /** Keeps logs within bounds; called now and then. */
   trimLogs(placement: Placement): Promise<void>
+  /** Removes what was left half-made (preparations, scratch places), and prepared directories of keys not in `keep`. */
+  tidy(keep: ReadonlySet<string>): Promise<void>
+  /** Ends what is being prepared and all scratch servers; from now on both are refused with AGENT_STOPPING. */
+  stopBackground(): Promise<void>
   close(): Promise<void>
 }
 
@@ -105,36 +150,58 @@ export interface LogOptions {
   readonly signal: AbortSignal
 }
 
+/** What `install` is asked for. */
+export interface InstallRequest {
+  /** A full version, or the beginning of one. */
+  readonly version: string
+  /** The registry package that holds it, where the engine knows one. */
+  readonly known: KnownVersion | null
+  /** Where else to take it from: a URL or an absolute path (process), the reference of an image (docker). */
+  readonly from: string | null
+  /** `sha256:HEX` or `sha512:HEX` of what is at `from`. */
+  readonly checksum: string | null
+}
+
 /** The programs of engines on this site. */
 export interface SoftwareStore {
+  /** True where `install` is part of a create: an image is pulled when it is first needed. */
+  readonly onDemand: boolean
   installed(engine: string): Promise<readonly InstalledVersion[]>
-  /** Where the programs of an installed version are, as `host.paths.bin`. Installs the bundled one on first use. */
-  locate(engine: string, version: string): Promise<InstalledVersion | undefined>
-  /** Fetches, verifies the checksum, unpacks, links. `progress` says where it is. Throws DOWNLOAD_FAILED, INTEGRITY_MISMATCH. */
-  install(engine: string, version: KnownVersion, progress: (because: string) => void, signal: AbortSignal): Promise<InstalledVersion>
+  /**
+   * Where the programs of an installed version are, as `host.paths.bin`. `version` may be the beginning of one where
+   * `onDemand`. Installs the bundled one on first use. `from`: only that image counts.
+   */
+  locate(engine: string, version: string, from?: string | null): Promise<InstalledVersion | undefined>
+  /**
+   * Fetches, verifies the checksum, unpacks, links. `progress` says where it is. Throws DOWNLOAD_FAILED,
+   * INTEGRITY_MISMATCH, UNKNOWN_VERSION (what is there is not what was asked for), NOT_SUPPORTED.
+   */
+  install(engine: string, request: InstallRequest, progress: (because: string) => void, signal: AbortSignal): Promise<InstalledVersion>
   /** Only what `install` made; a system version is never touched. */
   remove(engine: string, version: string): Promise<void>
 }
 
 export interface InstalledVersion {
   readonly version: string
-  readonly source: 'bundled' | 'npm' | 'system'
+  /** `archive`: from a tarball or folder that somebody named. */
+  readonly source: 'bundled' | 'npm' | 'system' | 'archive' | 'image'
+  /** Folder of the programs, or the name of the image. */
   readonly bin: string
+  readonly image: ImagePin | null
 }
 
 /** Prepared data directories, made in the background, each used once. Bounded by the caller. */
 export interface DataPool {
   count(key: string): Promise<number>
   /** Makes one: `initialise` gets a host whose data folder is empty. Half-made ones are removed. */
-  prepare(key: string, software: {engine: string; version: string}, initialise: (host: Host) => Promise<void>): Promise<void>
+  prepare(key: string, software: Software, initialise: (host: Host) => Promise<void>): Promise<void>
   /** Moves one into the place of the node, atomically. False when there is none. */
   claim(key: string, placement: Placement): Promise<boolean>
-  /** Removes what is left of unfinished preparation, and entries of keys not in `keep`. */
-  prune(keep: ReadonlySet<string>): Promise<void>
+}
+
+export interface ScratchPlaces {
   /** A short-lived host on scratch folders and a free port, removed afterwards whatever happens; a server started in it is ended. */
-  scratch<T>(software: {engine: string; version: string}, use: (scratch: Scratch) => Promise<T>): Promise<T>
-  /** Ends what is being prepared and all scratch servers; from now on both are refused with AGENT_STOPPING. */
-  stop(): Promise<void>
+  use<T>(software: Software, work: (scratch: Scratch) => Promise<T>): Promise<T>
 }
 
 export interface Scratch {

@@ -33,6 +33,15 @@ export interface InstancesApi {
   logs(principal: Principal, ref: string, query: QueryOf<'instances.logs'>, signal: AbortSignal): Promise<AsyncIterable<string>>
 }
 
+export interface ScalingApi {
+  scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+}
+
+export interface AdoptionApi {
+  /** Takes over everything that a site left here whose own agent and store are gone. */
+  adopt(principal: Principal, body: BodyOf<'agent.adopt'>): Promise<{operations: ApiOperation[]; instances: ApiInstance[]} | Planned>
+}
+
 export interface ConfigurationApi {
   get(principal: Principal, ref: string, options: {all?: boolean}): Promise<Record<string, ApiParameterReading>>
   update(principal: Principal, ref: string, body: BodyOf<'configuration.update'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
@@ -73,6 +82,8 @@ export interface PlatformApi {
 
 export interface Services {
   readonly instances: InstancesApi
+  readonly scaling: ScalingApi
+  readonly adoption: AdoptionApi
   readonly configuration: ConfigurationApi
   readonly engines: EnginesApi
   readonly operations: OperationsApi

@@ -1,5 +1,5 @@
 /** What `create` sends: a file's keys, then the flags, which win. The keys of the file are the flags' names. */
-import type {CreateBody} from '../../core/api/schemas.js'
+import type {BodyOf, CreateBody} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import {nearest} from '../../core/nearest.js'
 import {parseDuration} from '../../core/time.js'
@@ -89,10 +89,7 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(all.engine === undefined ? {} : {engine: all.engine}),
     ...(all.version === undefined ? {} : {version: all.version}),
     ...(all.runtime === undefined ? {} : {runtime: all.runtime}),
-    ...(all.size === undefined ? {} : {size: all.size}),
-    ...(all.cpu === undefined ? {} : {cpu: parseNumber('cpu', all.cpu)}),
-    ...(all.memory === undefined ? {} : {memory_bytes: parseBytes(all.memory)}),
-    ...(all.storage === undefined ? {} : {storage_bytes: parseBytes(all.storage)}),
+    ...sizeBody(all),
     ...(all.template === undefined ? {} : {template: all.template}),
     ...(Object.keys(parameters).length === 0 ? {} : {parameters}),
     ...(all.ttl === undefined ? {} : {ttl_seconds: parseTtl(all.ttl)}),
@@ -101,6 +98,14 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(plan ? {plan} : {}),
   }
 }
+
+/** What size flags ask for. Throws USAGE, INVALID_SIZE. */
+export const sizeBody = ({size, cpu, memory, storage}: Pick<CreateFlags, 'size' | 'cpu' | 'memory' | 'storage'>): BodyOf<'instances.scale'> => ({
+  ...(size === undefined ? {} : {size}),
+  ...(cpu === undefined ? {} : {cpu: parseNumber('cpu', cpu)}),
+  ...(memory === undefined ? {} : {memory_bytes: parseBytes(memory)}),
+  ...(storage === undefined ? {} : {storage_bytes: parseBytes(storage)}),
+})
 
 /** Seconds. */
 function parseTtl(text: string): number {

@@ -56,6 +56,8 @@ export const NodeSchema = Type.Object({
   lag_seconds: Nullable(Type.Number()),
   last_sync: Nullable(Time),
   pid: Nullable(Type.Integer()),
+  container: Nullable(Type.String()),
+  pod: Nullable(Type.String()),
 }, {$id: 'Node', ...closed})
 
 export const InstanceSchema = Type.Object({
@@ -68,6 +70,9 @@ export const InstanceSchema = Type.Object({
   status_reason: Nullable(Type.String()),
   wanted_status: Words(['running', 'stopped']),
   runtime: Type.String(),
+  image: Nullable(Type.Object({
+    reference: Type.String(), digest: Nullable(Type.String({description: 'Of the registry; null for an image that came from none'})), id: Type.String(),
+  }, closed)),
   size: SizeSchema,
   limits: Type.Object({cpu: LimitSchema, memory: LimitSchema, storage: LimitSchema}, closed),
   endpoint: Nullable(AddressSchema),
@@ -229,6 +234,8 @@ export const CreateBodySchema = Type.Object({
   engine: Type.Optional(Type.String()),
   version: Type.Optional(Type.String()),
   runtime: Type.Optional(Type.String()),
+  image: Type.Optional(Type.String({minLength: 1, maxLength: 400, description: 'Image to run instead of the official one (docker)'})),
+  publish_address: Type.Optional(Type.String({minLength: 1, maxLength: 255, description: 'Address that its ports are bound to; loopback by default'})),
   size: Type.Optional(Type.String()),
   cpu: Type.Optional(Type.Number()),
   memory_bytes: Type.Optional(Type.Integer()),
@@ -270,6 +277,10 @@ export const endpointSchemas = {
   }, closed)}},
   'agent.get': {responses: {200: Type.Object({agent: AgentSchema}, closed)}},
   'agent.stop': {responses: {202: Type.Object({stopping: Type.Literal(true)}, closed)}},
+  'agent.adopt': {
+    body: Type.Object({site_id: Type.String({minLength: 1, maxLength: 100}), plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Plan, 202: Type.Object({operations: Type.Array(OperationSchema), instances: Type.Array(InstanceSchema)}, closed)},
+  },
   'agent.logs': {query: Type.Object({lines: Type.Optional(Type.Integer({minimum: 1, maximum: 10_000}))}, closed), responses: {200: 'text/plain'}},
   'doctor.get': {responses: {200: Type.Object({checks: Type.Array(CheckSchema)}, closed)}},
   'sizes.list': {responses: {200: Type.Object({sizes: Type.Array(SizeSchema), default: Type.String()}, closed)}},
@@ -293,6 +304,16 @@ export const endpointSchemas = {
   'instances.start': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.stop': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.restart': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.scale': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      size: Type.Optional(Type.String()),
+      cpu: Type.Optional(Type.Number()),
+      memory_bytes: Type.Optional(Type.Integer()),
+      storage_bytes: Type.Optional(Type.Integer()),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
   'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
     engine: Type.String(),
     scheme: Type.String({description: '`postgresql`'}),

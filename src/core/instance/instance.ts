@@ -27,6 +27,34 @@ export const effectiveParameters = (layers: ParameterLayers): ParameterValues =>
   ...layers.size, ...layers.template, ...layers.user,
 })
 
+/** The very image an instance runs from: the tag that was asked for may mean another one tomorrow. */
+export interface ImagePin {
+  /** As asked for: `postgres:18`. */
+  readonly reference: string
+  /** The registry's digest of it, `sha256:…`; null for an image that came from no registry. */
+  readonly digest: string | null
+  /** The engine's own id of it, `sha256:…`. */
+  readonly id: string
+  /** Folder of the server's programs in it. */
+  readonly bin: string
+  /** The server's user in it. */
+  readonly uid: number
+  readonly gid: number
+}
+
+/** What of an instance is kept with its place, so that a store that was lost can be rebuilt from what runs. */
+export interface InstanceFacts {
+  readonly template: string | null
+  readonly layers: ParameterLayers
+  readonly endpointPort: number
+  readonly database: string
+  readonly username: string
+  readonly incarnation: string
+  readonly protected: boolean
+  readonly expiresAt: number | null
+  readonly createdAt: number
+}
+
 /** The durable record of an instance, as the store keeps it. Times in milliseconds since the epoch. */
 export interface InstanceRecord {
   readonly id: string
@@ -36,6 +64,14 @@ export interface InstanceRecord {
   /** Full version, `18.4`. */
   readonly version: string
   readonly runtime: string
+  /** Null where the runtime has none, and until it is known. */
+  readonly image: ImagePin | null
+  /** The image that was asked for; null is the engine's official one. */
+  readonly imageAsked: string | null
+  /** The address that node ports are bound to. */
+  readonly publishAddress: string
+  /** It lives as long as somebody holds a stream to it open (`dbaas run`). */
+  readonly leased: boolean
   readonly status: InstanceStatus
   readonly statusReason: string | null
   readonly wanted: WantedStatus

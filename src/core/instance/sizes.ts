@@ -38,6 +38,15 @@ export interface SizeRequest {
   readonly storage_bytes?: number | undefined
 }
 
+const dimensions = ['cpu', 'memory_bytes', 'storage_bytes'] as const
+
+/** In each dimension the larger of the two. */
+export const largerOf = (a: InstanceSize, b: InstanceSize): InstanceSize => ({
+  name: 'custom', cpu: Math.max(a.cpu, b.cpu), memory_bytes: Math.max(a.memory_bytes, b.memory_bytes), storage_bytes: Math.max(a.storage_bytes, b.storage_bytes),
+})
+
+export const sameSize = (a: InstanceSize, b: InstanceSize): boolean => dimensions.every((key) => a[key] === b[key])
+
 /**
  * The size asked for: a named one, with any dimension replaced (its name is then `custom`). Throws INVALID_SIZE.
  */
@@ -59,7 +68,7 @@ export function resolveSize(request: SizeRequest, base: InstanceSize = sizes[def
     memory_bytes: request.memory_bytes ?? start.memory_bytes,
     storage_bytes: request.storage_bytes ?? start.storage_bytes,
   }
-  for (const key of ['cpu', 'memory_bytes', 'storage_bytes'] as const) {
+  for (const key of dimensions) {
     const {min, max} = sizeBounds[key]
     const value = size[key]
     if (!Number.isFinite(value) || value < min || value > max) {
@@ -71,8 +80,6 @@ export function resolveSize(request: SizeRequest, base: InstanceSize = sizes[def
       })
     }
   }
-  const published = Object.values(sizes).find(
-    (s) => s.cpu === size.cpu && s.memory_bytes === size.memory_bytes && s.storage_bytes === size.storage_bytes,
-  )
+  const published = Object.values(sizes).find((s) => sameSize(s, size))
   return {...size, name: published?.name ?? 'custom'}
 }

@@ -9,6 +9,7 @@ export const postgresql = {
   name: 'postgresql',
   title: 'PostgreSQL',
   scheme: 'postgresql',
+  defaultPort: 5432,
   defaultDatabase: applicationDatabase,
   defaultUsername: applicationRole,
   /** `2026-11-23 19:41:14.211 UTC [4728] …`, as log_line_prefix has it. */
@@ -17,6 +18,7 @@ export const postgresql = {
     return match ? Date.parse(`${match[1]}T${match[2]}Z`) : undefined
   },
   versions,
+  images: {repository: 'postgres', tag: (version) => version, serverUser: 'postgres'},
   config,
   lifecycle,
   access,

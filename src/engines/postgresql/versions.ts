@@ -48,7 +48,7 @@ export const versions: EngineVersions = {
     }))
   },
 
-  supports: (version) => /^\d+\.\d+$/.test(version) && majors.includes(majorOf(version)),
+  supports: (version) => /^\d+(\.\d+)?$/.test(version) && majors.includes(majorOf(version)),
 
   has: (version, capability) => Object.hasOwn(capabilities, capability) && can(version, capability as Capability),
 

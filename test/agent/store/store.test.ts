@@ -15,6 +15,7 @@ import {temporaryFolder} from '../../support/temporary.js'
 
 const instance = (patch: Partial<InstanceRecord>): InstanceRecord => ({
   id: 'ins_1', tenantId: 'default', name: 'demo', engine: 'postgresql', version: '18.4', runtime: 'process', status: 'running',
+  image: null, imageAsked: null, publishAddress: '127.0.0.1', leased: false,
   statusReason: null, wanted: 'running', size: sizes.small, template: null, layers: {size: {}, template: {}, user: {a: 'b'}},
   endpointHost: '127.0.0.1', endpointPort: 15432, database: 'app', username: 'app', incarnation: 'x', protected: false,
   expiresAt: null, createdAt: 1, updatedAt: 1, ...patch,

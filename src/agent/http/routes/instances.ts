@@ -17,6 +17,8 @@ export const instanceRoutes = {
     planned(await instances.stop(principal, params.instance, body, idempotency)),
   'instances.restart': async ({principal, params, body, idempotency}, {instances}) =>
     planned(await instances.restart(principal, params.instance, body, idempotency)),
+  'instances.scale': async ({principal, params, body, idempotency}, {scaling}) =>
+    planned(await scaling.scale(principal, params.instance, body, idempotency)),
   'instances.credentials': async ({principal, params}, {instances}) =>
     ok({credentials: await instances.credentials(principal, params.instance)}),
   'instances.sql': async ({principal, params, body, signal}, {instances}) =>

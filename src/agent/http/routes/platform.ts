@@ -11,6 +11,10 @@ export const platformRoutes = {
     await platform.stop(principal)
     return accepted({stopping: true} as const)
   },
+  'agent.adopt': async ({principal, body}, {adoption}) => {
+    const result = await adoption.adopt(principal, body)
+    return 'plan' in result ? ok(result) : accepted(result)
+  },
   'agent.logs': async ({principal, query}, {platform}) => ({
     text: await platform.logs(principal, query.lines ?? defaultLogLines),
   }),

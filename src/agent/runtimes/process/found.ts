@@ -19,7 +19,7 @@ export async function findAll(options: {
   const found: Found[] = onDisk.map(({place, placement, site}) => {
     const what = {place, serverProgram: placement ? serverProgram(placement.engine) : ''}
     const foreign = site !== null && site !== siteId ? ` (of ${site})` : ''
-    return {placement, nodeId: place.nodeId, running: supervisor.find(what, null, all) !== undefined, where: `${place.folder}${foreign}`}
+    return {placement, siteId: site, nodeId: place.nodeId, running: supervisor.find(what, null, all) !== undefined, where: `${place.folder}${foreign}`}
   })
   const known = new Set(onDisk.map(({place}) => place.nodeId))
   for (const info of all.byPid.values()) {
@@ -29,7 +29,7 @@ export async function findAll(options: {
     if (nodeOf(all.byPid.get(info.parent), places.root) === nodeId) continue
     known.add(nodeId)
     const origin = info.site === undefined || info.site === siteId ? 'without a place' : `of ${info.site}`
-    found.push({placement: null, nodeId, running: true, where: `process ${info.pid} ${origin}`})
+    found.push({placement: null, siteId: info.site ?? null, nodeId, running: true, where: `process ${info.pid} ${origin}`})
   }
   return found
 }

@@ -16,8 +16,8 @@ import {readLog, trimLog} from './logs.js'
 import {createMembership} from './membership.js'
 import {createPlaces, type Place} from './places.js'
 import {createPool} from './pool.js'
-import {isPortFree} from './ports.js'
-import {refOf} from './record.js'
+import {isPortFree, listenHost} from './ports.js'
+import {parseRef, refOf} from './record.js'
 import {serviceUser} from './service-user.js'
 import {createSoftware} from './software.js'
 import {createSupervisor, type Supervised} from './supervisor.js'
@@ -38,7 +38,7 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
   await atEdge(`use ${dataRoot}`, () => software.prune())
   const inTurn = createTurns()
 
-  const serverProgram = (engine: string): string => engines[engine]?.serverProgram ?? ''
+  const serverProgram = (engine: string): string => engines[engine]?.versions.serverProgram ?? ''
 
   const supervised = (placement: Placement): Supervised => ({
     place: places.of(placement), serverProgram: serverProgram(placement.engine),
@@ -72,6 +72,9 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
     name: 'process',
     software,
     pool,
+    scratch: pool.scratch,
+    tidy: pool.tidy,
+    stopBackground: pool.stop,
 
     facts: () => atEdge('look at this machine', () =>
       siteFacts({dataRoot, limits: {...cgroups.limits, storage: storageLimit}, serverUser: user.name})),
@@ -109,7 +112,19 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
     kill: (placement, ref) => inTurn(placement.nodeId, () =>
       atEdge(`kill the server of ${placement.instanceName}`, () => supervisor.kill(supervised(placement), ref))),
 
-    watch: (_placement, ref, ended) => supervisor.watch(ref, ended),
+    watch: (_placement, ref, ended) => supervisor.watch(ref, (exitCode) => ended({exitCode, because: null})),
+
+    // a process has no state of its own that somebody else could change but its end
+    onChange: () => () => undefined,
+
+    identify: (ref) => ({pid: parseRef(ref)?.pid ?? null, container: null, pod: null}),
+
+    label: (placement) => inTurn(placement.nodeId, () => atEdge(`label ${placement.instanceName}`, async () => {
+      if (await isPlaced(placement)) await places.label(placement)
+    })),
+
+    whyNotPublish: async (address) =>
+      address === null || address === listenHost ? undefined : 'servers that run as processes of this machine listen on loopback only',
 
     limit: (placement) => inTurn(placement.nodeId, () => atEdge(`limit ${placement.instanceName}`, async () => {
       if (!(await isPlaced(placement))) return
@@ -122,6 +137,12 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
           cause: error, suggestions: [`dbaas restart ${placement.instanceName}`],
         })
       }
+      await places.label(placement)
+    })),
+
+    adopt: (placement, fromSite) => inTurn(placement.nodeId, () => atEdge(`adopt ${placement.instanceName}`, async () => {
+      await supervisor.kill(supervised(placement), null)
+      await createCgroups(fromSite).remove(placement.nodeId)
       await places.label(placement)
     })),
 

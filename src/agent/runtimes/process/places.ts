@@ -42,7 +42,7 @@ interface Label {
   readonly placement: Placement
 }
 
-/** A place on disk. `placement` is null when its label is missing, damaged, or of another site. */
+/** A place on disk. `placement` is null when its label is missing or damaged. */
 export interface PlaceOnDisk {
   readonly place: Place
   readonly placement: Placement | null
@@ -102,8 +102,8 @@ export function createPlaces(options: {dataRoot: string; siteId: string; user: S
       for (const nodeId of (await readdir(join(root, instanceId)).catch(absent)) ?? []) {
         const place = placeIn(join(root, instanceId, nodeId), nodeId)
         const label = await readLabel(place)
-        const ours = label?.siteId === siteId && label.placement.nodeId === nodeId && label.placement.instanceId === instanceId
-        found.push({place, site: label?.siteId ?? null, placement: ours ? label.placement : null})
+        const whole = label !== undefined && label.placement.nodeId === nodeId && label.placement.instanceId === instanceId
+        found.push({place, site: label?.siteId ?? null, placement: whole ? label.placement : null})
       }
     }
     return found

@@ -9,7 +9,7 @@ import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {ServerCommand} from '../../../engines/engine.js'
-import type {DataPool, Placement, Scratch} from '../runtime.js'
+import type {DataPool, Placement, Scratch, ScratchPlaces, Software} from '../runtime.js'
 import {atEdge, errnoOf} from './errors.js'
 import {makeBelow, makeFolder, syncFolder} from './files.js'
 import type {Belonging} from './membership.js'
@@ -30,14 +30,15 @@ export interface PoolOptions {
   clear(what: Belonging): Promise<void>
 }
 
-interface Software {
-  readonly engine: string
-  readonly version: string
-}
-
 const draftPrefix = '.tmp-'
 
-export function createPool(options: PoolOptions): DataPool {
+export interface ProcessPool extends DataPool {
+  readonly scratch: ScratchPlaces
+  tidy(keep: ReadonlySet<string>): Promise<void>
+  stop(): Promise<void>
+}
+
+export function createPool(options: PoolOptions): ProcessPool {
   const {user, places, hostIn, serverProgram, ensureSoftware, startIn, clear} = options
   const root = join(options.dataRoot, 'pool')
   const scratchRoot = join(options.dataRoot, 'scratch')
@@ -110,7 +111,7 @@ export function createPool(options: PoolOptions): DataPool {
       return false
     })
 
-  const prune = (keep: ReadonlySet<string>): Promise<void> =>
+  const tidy = (keep: ReadonlySet<string>): Promise<void> =>
     atEdge('tidy the pool', async () => {
       const kept = new Set([...keep].map(folderOf))
       for (const name of await names(root)) {
@@ -133,7 +134,7 @@ export function createPool(options: PoolOptions): DataPool {
       await rmdir(scratchRoot).catch(() => undefined)
     })
 
-  const scratch: DataPool['scratch'] = (software, use) =>
+  const use: ScratchPlaces['use'] = (software, work) =>
     atEdge(`use a scratch place for ${software.engine} ${software.version}`, async () => {
       refuseWhenStopped()
       await ensureSoftware(software)
@@ -150,7 +151,7 @@ export function createPool(options: PoolOptions): DataPool {
           host: hostIn(place, software, {port: hold.port, background: false}),
           start: (command) => startIn(place, software, command),
         }
-        return await use(given)
+        return await work(given)
       } finally {
         try {
           await abandon(place, software.engine)
@@ -173,7 +174,7 @@ export function createPool(options: PoolOptions): DataPool {
   }
 
   /** An initdb in the background is not waited for: it is killed, and its own call removes what it made. */
-  const stop: DataPool['stop'] = async () => {
+  const stop = async (): Promise<void> => {
     stopped = true
     while (active.size > 0) {
       for (const {place, engine} of active.values()) await clear({place, serverProgram: serverProgram(engine)})
@@ -181,7 +182,7 @@ export function createPool(options: PoolOptions): DataPool {
     }
   }
 
-  return {count, prepare, claim, prune, scratch, stop}
+  return {count, prepare, claim, scratch: {use}, tidy, stop}
 }
 
 const names = (folder: string): Promise<string[]> =>

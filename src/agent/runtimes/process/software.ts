@@ -4,7 +4,8 @@ import {readdir, rename, rmdir} from 'node:fs/promises'
 import {randomBytes} from 'node:crypto'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
-import type {EngineVersions, KnownVersion} from '../../../engines/engine.js'
+import type {KnownVersion} from '../../../engines/engine.js'
+import type {EngineSoftware} from '../options.js'
 import type {InstalledVersion, SoftwareStore} from '../runtime.js'
 import {fetchPackage} from './download.js'
 import {build, copyPackage, isWhole, readLabel} from './engine-folder.js'
@@ -24,7 +25,7 @@ export interface ProcessSoftware extends SoftwareStore {
 export function createSoftware(options: {
   dataRoot: string
   packagesFolder: string
-  engines: Readonly<Record<string, EngineVersions>>
+  engines: Readonly<Record<string, EngineSoftware>>
   system: SystemVersions
   log: (message: string, facts?: Record<string, unknown>) => void
 }): ProcessSoftware {
@@ -35,7 +36,7 @@ export function createSoftware(options: {
   const checked = new Set<string>()
   const building = new Map<string, Promise<void>>()
 
-  const known = (engine: string): readonly KnownVersion[] => engines[engine]?.known(platform) ?? []
+  const known = (engine: string): readonly KnownVersion[] => engines[engine]?.versions.known(platform) ?? []
 
   function folderOf(engine: string, version: string): string {
     for (const part of [engine, version]) {
@@ -48,7 +49,7 @@ export function createSoftware(options: {
   function stored(engine: string, version: string): InstalledVersion | undefined {
     const folder = folderOf(engine, version)
     const label = readLabel(folder)
-    return label && {version, source: label.source, bin: join(folder, label.binFolder)}
+    return label && {version, source: label.source, bin: join(folder, label.binFolder), image: null}
   }
 
   const bundledPackage = (version: KnownVersion): Promise<string | undefined> =>
@@ -123,14 +124,18 @@ export function createSoftware(options: {
       for (const version of known(engine)) {
         if (!version.bundled || found.has(version.version) || (await bundledPackage(version)) === undefined) continue
         const bin = join(folderOf(engine, version.version), version.binFolder)
-        found.set(version.version, {version: version.version, source: 'bundled', bin})
+        found.set(version.version, {version: version.version, source: 'bundled', bin, image: null})
       }
       for (const version of system.list(engine)) if (!found.has(version.version)) found.set(version.version, version)
       return [...found.values()].sort((a, b) => b.version.localeCompare(a.version, 'en', {numeric: true}))
     })
 
-  const install: SoftwareStore['install'] = (engine, version, progress, signal) =>
-    atEdge(`install ${engine} ${version.version}`, async () => {
+  const install: SoftwareStore['install'] = (engine, request, progress, signal) =>
+    atEdge(`install ${engine} ${request.version}`, async () => {
+      const version = request.known
+      if (request.from !== null || version === null) {
+        throw new DbaasError('NOT_SUPPORTED', `${engine} ${request.version} cannot be installed from ${request.from ?? 'anywhere known'} yet`)
+      }
       await removeDamaged(engine, version.version)
       const folder = folderOf(engine, version.version)
       if (!stored(engine, version.version) && !(version.bundled && (await linkBundled(engine, version)))) {
@@ -167,5 +172,5 @@ export function createSoftware(options: {
     }
   }
 
-  return {installed, locate, install, remove, bin, prune}
+  return {onDemand: false, installed, locate, install, remove, bin, prune}
 }

@@ -55,9 +55,9 @@ export function createSupervisor(options: {siteId: string; user: ServiceUser; cg
 
   function observe(what: Belonging, ref: string | null): Exclude<Observation, {state: 'absent'}> {
     const server = find(what, ref)
-    if (server) return {state: 'running', ref: refOf(server), pid: server.pid}
+    if (server) return {state: 'running', ref: refOf(server), pid: server.pid, impairment: null}
     const last = exits.get(what.place.nodeId)
-    return {state: 'stopped', exitCode: last && (ref === null || last.ref === ref) ? last.exitCode : null}
+    return {state: 'stopped', exitCode: last && (ref === null || last.ref === ref) ? last.exitCode : null, because: null}
   }
 
   async function start(what: Supervised, command: ServerCommand): Promise<Identity> {

@@ -3,6 +3,7 @@ import {execFileSync} from 'node:child_process'
 import {accessSync, constants, readdirSync, realpathSync, statSync} from 'node:fs'
 import {join} from 'node:path'
 import type {EngineVersions} from '../../../engines/engine.js'
+import type {EngineSoftware} from '../options.js'
 import type {InstalledVersion} from '../runtime.js'
 import type {ServiceUser} from './service-user.js'
 
@@ -11,7 +12,7 @@ const freshMs = 30_000
 
 export type SystemVersions = ReturnType<typeof createSystemVersions>
 
-export function createSystemVersions(user: ServiceUser, engines: Readonly<Record<string, EngineVersions>>) {
+export function createSystemVersions(user: ServiceUser, engines: Readonly<Record<string, EngineSoftware>>) {
   const seen = new Map<string, {at: number; versions: readonly InstalledVersion[]}>()
   /** By program and the moment it was changed: asking costs a process. */
   const answers = new Map<string, string | undefined>()
@@ -20,7 +21,7 @@ export function createSystemVersions(user: ServiceUser, engines: Readonly<Record
   function list(engine: string): readonly InstalledVersion[] {
     const before = seen.get(engine)
     if (before && Date.now() - before.at < freshMs) return before.versions
-    const versions = engines[engine] ? find(engines[engine]) : []
+    const versions = engines[engine] ? find(engines[engine].versions) : []
     seen.set(engine, {at: Date.now(), versions})
     return versions
   }
@@ -33,7 +34,7 @@ export function createSystemVersions(user: ServiceUser, engines: Readonly<Record
         const version = ask(program, versions)
         if (version === undefined || found.has(version) || !versions.supports(version)) continue
         // where a link such as /usr/local/bin/postgres leads are the other programs too
-        found.set(version, {version, source: 'system', bin: folder})
+        found.set(version, {version, source: 'system', bin: folder, image: null})
       }
     }
     return [...found.values()]

@@ -1,5 +1,6 @@
 /** The agent about itself: who it is, whether it is well, what the site can do, the audit and the request log. */
 import {authorize} from '../../../core/access/principal.js'
+import {DbaasError} from '../../../core/errors.js'
 import type {ApiAuditEntry, ApiBreaker, ApiCheck} from '../../../core/api/schemas.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
@@ -22,6 +23,13 @@ export interface PlatformOptions {
   readonly programs: () => Promise<readonly {name: string; found: boolean; hint: string}[]>
   readonly breakers: () => ApiBreaker[]
   readonly stop: () => void
+}
+
+/** What a person can do about strangers: take over those that are whole, end the others by hand. */
+function adoptable(strangers: readonly Found[]): string {
+  const sites = [...new Set(strangers.flatMap((s) => (s.placement && s.siteId ? [s.siteId] : [])))]
+  const byHand = 'they are never touched; end them by hand if they are not wanted'
+  return sites.length === 0 ? byHand : `${sites.map((site) => `dbaas agent adopt --site ${site}`).join(', ')} takes over what a lost home left; else ${byHand}`
 }
 
 const lowDiskBytes = 2 * 1024 ** 3
@@ -89,7 +97,16 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
       authorize(principal, 'read', 'doctor')
       const checks: ApiCheck[] = []
       for (const name of context.runtimes.names) {
-        const facts = await context.runtimes.get(name).facts()
+        const facts = await context.runtimes.get(name).facts().catch((error: unknown) => {
+          if (!(error instanceof DbaasError) || error.code !== 'RUNTIME_UNAVAILABLE') throw error
+          return error
+        })
+        if (facts instanceof DbaasError) {
+          // nobody misses what no instance runs on
+          const used = (await store.read('platform', (tx) => tx.instances.list())).some((i) => i.runtime === name)
+          checks.push(used ? check(`runtime ${name}`, false, facts.message, facts.suggestions[0] ?? null) : note(`runtime ${name}`, facts.message, facts.suggestions[0] ?? null))
+          continue
+        }
         checks.push(check(`runtime ${name}`, true, `${facts.platform}, ${facts.cpus} CPUs, ${formatBytes(facts.memoryAvailableBytes)} of ${formatBytes(facts.memoryTotalBytes)} memory free; servers run as ${facts.serverUser}`))
         checks.push(check('disk', facts.diskFreeBytes > lowDiskBytes, `${formatBytes(facts.diskFreeBytes)} free at ${agent.dataRoot}`, 'free some space, or set DBAAS_HOME to a larger disk', 'warning'))
         for (const kind of ['cpu', 'memory', 'storage'] as const) {
@@ -108,7 +125,7 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
       const strangers = await options.strangers()
       checks.push(strangers.length === 0
         ? check('strangers', true, 'nothing runs here that the agent does not know')
-        : check('strangers', false, strangers.map((s) => s.where).join('; '), 'they are never touched; end them by hand if they are not wanted', 'warning'))
+        : check('strangers', false, strangers.map((s) => s.where).join('; '), adoptable(strangers), 'warning'))
       checks.push(note('backups', 'not available yet: databases are not protected against loss of the disk'))
       return checks
     },

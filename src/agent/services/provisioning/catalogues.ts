@@ -5,7 +5,7 @@ import {resolveSize} from '../../../core/instance/sizes.js'
 import {nearest} from '../../../core/nearest.js'
 import type {Engine} from '../../../engines/engine.js'
 import type {Host} from '../../../engines/host.js'
-import type {Runtime} from '../../runtimes/runtime.js'
+import type {Runtime, Software} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
 import {adminName, pause} from './servers.js'
 
@@ -15,6 +15,9 @@ export interface CatalogueFiles {
   save(key: string, catalogue: Catalogue): Promise<void>
 }
 
+/** What a catalogue is read from: builds of one version may differ (what they were compiled with). */
+export type Build = Pick<Software, 'version' | 'image'>
+
 export type Catalogues = ReturnType<typeof createCatalogues>
 
 const readySeconds = 60
@@ -22,19 +25,19 @@ const readySeconds = 60
 export function createCatalogues(context: ServiceContext, files: CatalogueFiles) {
   const kept = new Map<string, Promise<Catalogue>>()
 
-  async function of(engine: Engine, runtime: Runtime, version: string): Promise<Catalogue> {
-    const key = `${engine.name}-${version}`
+  async function of(engine: Engine, runtime: Runtime, {version, image}: Build): Promise<Catalogue> {
+    const key = `${engine.name}-${version}${image === null ? '' : `-${image.id.replace(/^sha256:/, '').slice(0, 12)}`}`
     let catalogue = kept.get(key)
     if (!catalogue) {
-      catalogue = files.load(key).then((found) => found ?? fromServer(engine, runtime, version, key))
+      catalogue = files.load(key).then((found) => found ?? fromServer(engine, runtime, {version, image}, key))
       kept.set(key, catalogue)
       catalogue.catch(() => kept.delete(key))
     }
     return catalogue
   }
 
-  async function fromServer(engine: Engine, runtime: Runtime, version: string, key: string): Promise<Catalogue> {
-    const catalogue = await runtime.pool.scratch({engine: engine.name, version}, async ({host, start}) => {
+  async function fromServer(engine: Engine, runtime: Runtime, {version, image}: Build, key: string): Promise<Catalogue> {
+    const catalogue = await runtime.scratch.use({engine: engine.name, version, image}, async ({host, start}) => {
       const credentials = await context.certificates.admin(adminName)
       await engine.lifecycle.initialise(host, version)
       await engine.config.write(host, {
@@ -62,10 +65,10 @@ export function createCatalogues(context: ServiceContext, files: CatalogueFiles)
    * PARAMETER_MANAGED, INVALID_PARAMETER_VALUE. `instance`: the name of the one to be changed, for what is suggested.
    */
   async function check(
-    engine: Engine, runtime: Runtime, version: string, values: Readonly<Record<string, string>>, all: Readonly<Record<string, string>>, instance?: string,
+    engine: Engine, runtime: Runtime, {version, image}: Build, values: Readonly<Record<string, string>>, all: Readonly<Record<string, string>>, instance?: string,
   ): Promise<void> {
     if (Object.keys(values).length === 0) return
-    const catalogue = await of(engine, runtime, version)
+    const catalogue = await of(engine, runtime, {version, image})
     const explain = (name: string): string =>
       instance === undefined ? `dbaas api GET /v1/engines/${engine.name}/versions/${version}/parameters/${name}` : `dbaas config explain ${instance} ${name}`
     for (const [name, value] of Object.entries(values)) {
@@ -84,7 +87,7 @@ export function createCatalogues(context: ServiceContext, files: CatalogueFiles)
       if (because !== undefined && because !== 'ask') throw invalid(name, value, because, definition, explain(name))
     }
     // combinations (and strings) are judged by the server's own program, with everything that will be in the file
-    await runtime.pool.scratch({engine: engine.name, version}, async ({host}: {host: Host}) => {
+    await runtime.scratch.use({engine: engine.name, version, image}, async ({host}: {host: Host}) => {
       const refusal = await engine.config.preflight(host, all, version)
       if (!refusal) return
       const name = refusal.parameter ?? Object.keys(values)[0] ?? 'a parameter'

@@ -45,7 +45,7 @@ export function createConfigurationService(options: {
       }]))
     }
     // a stopped server cannot be asked: what it will start with
-    const catalogue = await catalogues.of(engine, context.runtimes.get(instance.runtime), instance.version)
+    const catalogue = await catalogues.of(engine, context.runtimes.get(instance.runtime), instance)
     const asked = effectiveParameters(instance.layers)
     return new Map([...catalogue.values()].map((d) => [d.name, {
       value: asked[d.name] ?? d.default ?? '', unit: d.unit, source: sources.get(d.name) ?? (d.managed ? 'managed' : 'default'),
@@ -56,8 +56,8 @@ export function createConfigurationService(options: {
   async function definitionsOf(engineName: string, version: string): Promise<{engine: Engine; version: string; catalogue: ReadonlyMap<string, ParameterDefinition>}> {
     const engine = context.engines.get(engineName)
     const runtime = context.runtimes.get(context.runtimes.default)
-    const full = await resolveVersion(engine, runtime, version, options.platform)
-    return {engine, version: full, catalogue: await catalogues.of(engine, runtime, full)}
+    const resolved = await resolveVersion(engine, runtime, version, options.platform)
+    return {engine, version: resolved.version, catalogue: await catalogues.of(engine, runtime, resolved)}
   }
 
   const parameterView = (d: ParameterDefinition): ApiParameter => ({...d, values: d.values ? [...d.values] : null})
@@ -77,7 +77,7 @@ export function createConfigurationService(options: {
       if (Object.hasOwn(set, name)) throw new DbaasError('INVALID_REQUEST', `${name} is both set and unset`)
     }
     const user = {...instance.layers.user, ...set}
-    const catalogue = await catalogues.of(engine, runtime, instance.version)
+    const catalogue = await catalogues.of(engine, runtime, instance)
     for (const name of unset) {
       catalogues.definitionOf(engine, catalogue, instance.version, name, instance.name)
       delete user[name]
@@ -87,7 +87,7 @@ export function createConfigurationService(options: {
       ? {...instance.layers, user}
       : await layersFor({engine, size: instance.size, version: instance.version, template, user, templates, principal})
     const asked = effectiveParameters(layers)
-    await catalogues.check(engine, runtime, instance.version, {...(body.template === undefined ? {} : layers.template), ...set}, asked, instance.name)
+    await catalogues.check(engine, runtime, instance, {...(body.template === undefined ? {} : layers.template), ...set}, asked, instance.name)
 
     const now = effectiveParameters(instance.layers)
     const changed = [...new Set([...Object.keys(now), ...Object.keys(asked)])].filter((name) => now[name] !== asked[name])
@@ -96,7 +96,7 @@ export function createConfigurationService(options: {
     const requires: ReconfigureInput['requires'] = !serving || changed.length === 0 ? 'none' : restart ? 'restart' : 'reload'
     // A server that cannot get its memory would be stopped, fail to start, and be put back: an outage for nothing.
     if (requires === 'restart') {
-      const added = await runtime.pool.scratch({engine: engine.name, version: instance.version}, async ({host}) => {
+      const added = await runtime.scratch.use(instance, async ({host}) => {
         const [before, after] = [await engine.config.memoryNeeded(host, now, instance.version), await engine.config.memoryNeeded(host, asked, instance.version)]
         return (after ?? 0) - (before ?? 0)
       })
@@ -155,7 +155,7 @@ export function createConfigurationService(options: {
         names = new Set([...left.keys(), ...readingsOfOther.keys()])
       }
       const engine = context.engines.get(instance.engine)
-      const catalogue = await catalogues.of(engine, context.runtimes.get(instance.runtime), instance.version)
+      const catalogue = await catalogues.of(engine, context.runtimes.get(instance.runtime), instance)
       return [...names].sort().flatMap((name) => {
         const reading = left.get(name)
         const definition = catalogue.get(name)

@@ -7,6 +7,7 @@ import {effectiveParameters} from '../../../core/instance/instance.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import type {Catalogues} from './catalogues.js'
 import {notProtected} from './views.js'
 import {freeEndpointPort} from './ports.js'
 import type {Servers} from './servers.js'
@@ -15,11 +16,13 @@ export interface CreateInput {
   readonly instanceId: string
   /** The user asked for this very port, so another will not do. */
   readonly portIsFixed: boolean
+  /** The parameters could not be judged when they were asked for: the image was not there yet. */
+  readonly unchecked: boolean
 }
 
 export const createKind = 'instance.create'
 
-export function createWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+export function createWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void, catalogues: Catalogues) {
   return workflow<CreateInput, Tx>()({
     kind: createKind,
     start: 'prepare-software',
@@ -27,14 +30,23 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
     deadlineSeconds: 300,
     steps: {
       'prepare-software': {
-        async run({input}) {
-          const {instance, runtime} = await servers.load(input.instanceId)
-          const found = await runtime.software.locate(instance.engine, instance.version)
+        async run({input, progress, signal, commit}) {
+          const {instance, runtime, engine} = await servers.load(input.instanceId)
+          const {software} = runtime
+          const found = (await software.locate(instance.engine, instance.version, instance.imageAsked)) ?? (software.onDemand
+            ? await software.install(instance.engine, {version: instance.version, known: null, from: instance.imageAsked, checksum: null}, progress, signal)
+            : undefined)
           if (!found) {
             throw new DbaasError('ENGINE_NOT_INSTALLED', `${instance.engine} ${instance.version} is not installed`, {
               suggestions: [`dbaas engines install ${instance.engine}@${instance.version}`],
             })
           }
+          if (input.unchecked) {
+            progress('checking the parameters that were asked for')
+            const {template, user} = instance.layers
+            await catalogues.check(engine, runtime, found, {...template, ...user}, effectiveParameters(instance.layers))
+          }
+          commit((tx) => tx.instances.update(instance.id, {version: found.version, image: found.image}))
           return next('place-node')
         },
       },
@@ -57,9 +69,9 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           const certificate = servers.settingsOf(subject)
           certificate.catch(() => undefined)
           if (await engine.lifecycle.isInitialised(host)) return next('configure')
-          if (await runtime.pool.claim(engine.lifecycle.poolKey(instance.version), placement)) return next('configure')
+          if (await runtime.pool?.claim(engine.lifecycle.poolKey(instance.version), placement)) return next('configure')
           signal.throwIfAborted()
-          progress('making a data directory: none was prepared')
+          progress(runtime.pool ? 'making a data directory: none was prepared' : 'making a data directory')
           await host.remove(host.paths.data)
           await runtime.place(placement)
           await engine.lifecycle.initialise(host, instance.version)

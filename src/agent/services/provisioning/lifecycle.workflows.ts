@@ -45,13 +45,7 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
 
   const steps = {
     /** Files first: a certificate may have been renewed, and a hand-edited file is put right. */
-    configure: async (instanceId: string) => {
-      const subject = await servers.load(instanceId)
-      await subject.runtime.place(subject.placement)
-      if ((await servers.observe(subject)).state !== 'running') {
-        await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
-      }
-    },
+    configure: async (instanceId: string) => servers.prepare(await servers.load(instanceId)),
     launch: async (instanceId: string, commit: (change: (tx: Tx) => Promise<void>) => void) => {
       const subject = await servers.load(instanceId)
       const {ref} = await servers.launch(subject)

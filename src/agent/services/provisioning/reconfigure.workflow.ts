@@ -3,7 +3,9 @@
  * server with them, when the server does not take the new ones.
  */
 import {DbaasError} from '../../../core/errors.js'
-import {effectiveParameters, type ParameterLayers} from '../../../core/instance/instance.js'
+import {effectiveParameters, type ParameterLayers, type ParameterValues} from '../../../core/instance/instance.js'
+import type {Engine} from '../../../engines/engine.js'
+import type {Host} from '../../../engines/host.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
@@ -32,12 +34,7 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
       preflight: {
         async run({input}) {
           const {engine, host, instance} = await servers.load(input.instanceId)
-          const refusal = await engine.config.preflight(host, effectiveParameters(input.layers), instance.version)
-          if (refusal) {
-            throw new DbaasError('INVALID_PARAMETER_VALUE', `the server would not start: ${refusal.because}`, {
-              details: {...(refusal.parameter ? {parameter: refusal.parameter} : {}), because: refusal.because},
-            })
-          }
+          await refusePreflight(engine, host, effectiveParameters(input.layers), instance.version)
           return next('write')
         },
       },
@@ -95,14 +92,24 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
       },
       verify: {
         async run({input, commit}) {
-          const {engine, host, instance} = await servers.load(input.instanceId)
+          const {engine, host, instance, runtime, placement} = await servers.load(input.instanceId)
           if (instance.wanted === 'running') {
             await engine.config.verify(host, await servers.admin(), effectiveParameters(input.layers))
           }
+          await runtime.label({...placement, facts: {...placement.facts, layers: input.layers, template: input.template}})
           commit((tx) => tx.instances.update(instance.id, {layers: input.layers, template: input.template, updatedAt: clock.now()}))
           return done({changed: [...input.changed], applied_by: instance.wanted === 'running' ? input.requires : 'next start'})
         },
       },
     },
+  })
+}
+
+/** Throws INVALID_PARAMETER_VALUE when the server's own program says that it would not start with the values. */
+export async function refusePreflight(engine: Engine, host: Host, values: ParameterValues, version: string): Promise<void> {
+  const refusal = await engine.config.preflight(host, values, version)
+  if (!refusal) return
+  throw new DbaasError('INVALID_PARAMETER_VALUE', `the server would not start: ${refusal.because}`, {
+    details: {...(refusal.parameter ? {parameter: refusal.parameter} : {}), because: refusal.because},
   })
 }

@@ -1,6 +1,6 @@
 /** What several workflows do to one node's server: its settings, its start until it answers, its stop. */
 import {DbaasError} from '../../../core/errors.js'
-import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {effectiveParameters, type InstanceFacts, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
 import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
 import type {Host} from '../../../engines/host.js'
 import type {Observation, Placement, Runtime} from '../../runtimes/runtime.js'
@@ -33,7 +33,8 @@ export function createServers(context: ServiceContext) {
     const runtime = context.runtimes.get(instance.runtime)
     const placement: Placement = {
       nodeId: node.id, nodeName: node.name, instanceId: instance.id, instanceName: instance.name, tenantId: instance.tenantId,
-      engine: instance.engine, version: instance.version, port: node.port, size: instance.size,
+      engine: instance.engine, version: instance.version, image: instance.image, port: node.port, publishAddress: instance.publishAddress,
+      size: instance.size, facts: factsOf(instance),
     }
     return {instance, node, engine: context.engines.get(instance.engine), runtime, placement, host: runtime.host(placement)}
   }
@@ -73,6 +74,23 @@ export function createServers(context: ServiceContext) {
 
   async function settingsOf(subject: Subject, values = effectiveParameters(subject.instance.layers)): Promise<ServerSettings> {
     return {version: subject.instance.version, instanceName: subject.instance.name, values, tls: await tlsOf(subject)}
+  }
+
+  /**
+   * Makes the place whole around data that is there, and writes the files of a server that does not run. Throws
+   * DATA_GONE where there is no data: an empty directory must never be started in its stead.
+   */
+  async function prepare(subject: Subject): Promise<void> {
+    const {instance, runtime, placement, engine, host} = subject
+    const before = await observe(subject)
+    if (before.state !== 'absent') await runtime.place(placement)
+    if (before.state === 'running') return
+    if (before.state === 'absent' || !(await engine.lifecycle.isInitialised(host))) {
+      throw new DbaasError('DATA_GONE', `the data of ${instance.name} is gone: somebody removed it`, {
+        details: {instance: instance.name}, suggestions: [`put the data back, then: dbaas start ${instance.name}`, `dbaas delete ${instance.name}`],
+      })
+    }
+    await engine.config.write(host, await settingsOf(subject))
   }
 
   const observe = (subject: Subject): Promise<Observation> => subject.runtime.observe(subject.placement, subject.node.runtimeRef)
@@ -201,7 +219,14 @@ export function createServers(context: ServiceContext) {
     })
   }
 
-  return {subjectOf, load, admin, settingsOf, observe, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
+  return {subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
 }
+
+/** What the place says of its instance, for a store that has to be rebuilt. */
+export const factsOf = (instance: InstanceRecord): InstanceFacts => ({
+  template: instance.template, layers: instance.layers, endpointPort: instance.endpointPort, database: instance.database,
+  username: instance.username, incarnation: instance.incarnation, protected: instance.protected, expiresAt: instance.expiresAt,
+  createdAt: instance.createdAt,
+})
 
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

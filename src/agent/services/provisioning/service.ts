@@ -36,7 +36,19 @@ export interface InstancesOptions {
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
 }
 
+const loopback = '127.0.0.1'
+/** Setting: the runtimes that an instance was ever made on. */
+export const runtimesUsed = 'runtimes.used'
 const factsKeptMs = 2000
+/** Of a runtime that has not answered yet. */
+function unknownFacts(because: string): SiteFacts {
+  const limit = {enforced: false, because}
+  return {
+    platform: 'unknown', cpus: 0, memoryTotalBytes: 0, memoryAvailableBytes: 0, diskFreeBytes: 0, serverUser: 'unknown',
+    limits: {cpu: limit, memory: limit, storage: limit},
+  }
+}
+
 const maxSqlRows = 10_000
 const defaultSqlSeconds = 60
 
@@ -53,18 +65,29 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
 
   /** Which limits hold changes with the machine's set-up, not from one request to the next. Admission looks anew. */
   const seen = new Map<string, {at: number; facts: Promise<SiteFacts>}>()
+  const known = new Map<string, SiteFacts>()
   function factsOf(runtime: string): Promise<SiteFacts> {
     const kept = seen.get(runtime)
     const now = clock.now()
     if (kept && now - kept.at < factsKeptMs) return kept.facts
-    const facts = context.runtimes.get(runtime).facts()
+    // what was known of a runtime that does not answer is still the best there is to show
+    const facts = context.runtimes.get(runtime).facts().catch(async (error: unknown) => {
+      if (!(error instanceof DbaasError) || error.code !== 'RUNTIME_UNAVAILABLE') throw error
+      return known.get(runtime) ?? unknownFacts(error.message)
+    })
     seen.set(runtime, {at: now, facts})
-    facts.catch(() => seen.delete(runtime))
+    facts.then((answer) => known.set(runtime, answer), () => seen.delete(runtime))
     return facts
   }
 
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
-    return instanceView(instance, nodes, {facts: await factsOf(instance.runtime), caFile: context.certificates.caFile})
+    return instanceView(instance, nodes, {
+      facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
+      nodeOf: (node) => {
+        const {host, runtime} = servers.subjectOf(instance, node)
+        return {address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
+      },
+    })
   }
 
   async function find(principal: Principal, ref: string): Promise<InstanceRecord> {
@@ -141,15 +164,24 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         details: {name: body.name}, suggestions: [`dbaas status ${body.name}`, 'choose another name'],
       })
     }
-    const version = await resolveVersion(engine, runtime, body.version, options.platform)
+    const resolved = await resolveVersion(engine, runtime, body.version, options.platform, body.image ?? null)
+    const {version} = resolved
+    const whyNotPublish = await runtime.whyNotPublish(body.publish_address ?? null)
+    if (whyNotPublish !== undefined) {
+      throw new DbaasError('INVALID_REQUEST', whyNotPublish, {
+        details: {runtime: runtime.name, ...(body.publish_address === undefined ? {} : {publish_address: body.publish_address})},
+        suggestions: [body.publish_address === undefined ? `dbaas create ${body.name} --runtime ${runtime.name} --publish-address ADDRESS` : 'leave --publish-address away'],
+      })
+    }
     const layers = await layersFor({engine, size, version, template: body.template, user: canonicalNames(body.parameters ?? {}), templates, principal})
     const asked = {...layers.template, ...layers.user}
     const facts = await runtime.facts()
     // the quick refusal first: reading a catalogue may take a server start
     admit(size, 0, facts)
-    if (Object.keys(asked).length > 0) {
-      await catalogues.check(engine, runtime, version, asked, effectiveParameters(layers))
-      const needed = await runtime.pool.scratch({engine: engine.name, version}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
+    const unchecked = !resolved.installed && Object.keys(asked).length > 0
+    if (resolved.installed && Object.keys(asked).length > 0) {
+      await catalogues.check(engine, runtime, resolved, asked, effectiveParameters(layers))
+      const needed = await runtime.scratch.use({engine: engine.name, version, image: resolved.image}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
       admit(size, needed ?? size.memory_bytes / 4, facts, Object.keys(asked))
     } else {
       admit(size, size.memory_bytes / 4, facts)
@@ -170,8 +202,9 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       const nodePort = await freeNodePort(context, runtime)
       const instance: InstanceRecord = {
         id: instanceId, tenantId: principal.tenantId, name: body.name, engine: engine.name, version, runtime: runtime.name,
+        image: resolved.image, imageAsked: body.image ?? null, publishAddress: body.publish_address ?? loopback, leased: false,
         status: 'provisioning', statusReason: null, wanted: 'running', size, template: body.template ?? null, layers,
-        endpointHost: '127.0.0.1', endpointPort, database: engine.defaultDatabase, username: engine.defaultUsername,
+        endpointHost: loopback, endpointPort, database: engine.defaultDatabase, username: engine.defaultUsername,
         incarnation: context.newId('event').slice(4), protected: body.protected ?? false,
         expiresAt: body.ttl_seconds === undefined ? null : now + body.ttl_seconds * 1000, createdAt: now, updatedAt: now,
       }
@@ -181,12 +214,14 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }
       try {
         const operation = await store.transact(scopeOf(principal), async (tx) => {
+          const used = new Set((await tx.settings.get(runtimesUsed))?.split(','))
+          if (!used.has(runtime.name)) await tx.settings.put(runtimesUsed, [...used, runtime.name].join(','))
           await tx.instances.insert(instance)
           await tx.nodes.insert(node)
           await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
           await tx.ports.reserve({tenantId: principal.tenantId, port: nodePort, ownerId: nodeId})
           await tx.secrets.put(principal.tenantId, instanceId, 'password', context.randomSecret())
-          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined}
+          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined, unchecked}
           return submit(context, tx, principal, {
             kind: createKind, instanceId, resource: `instance/${body.name}`, input: {...input}, start: flow.order[0] as string,
             deadlineSeconds: flow.deadlineSeconds,
@@ -198,6 +233,16 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         // two creates may have seen the same port free
         if (body.port !== undefined || attempt >= 20 || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
       }
+    }
+  }
+
+  /** The place says what the store says. Not worth a failure: the next start writes it again. */
+  async function relabel(instanceId: string): Promise<void> {
+    try {
+      const {runtime, placement} = await servers.load(instanceId)
+      await runtime.label(placement)
+    } catch (error) {
+      context.log('a place could not be labelled', {instance: instanceId, error: String(error)})
     }
   }
 
@@ -239,6 +284,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
           details: {protected: String(isProtected), expires_at: expiresAt === null ? 'never' : String(expiresAt)},
         })
       })
+      await relabel(instance.id)
       return {instance: await withNodes(await find(principal, instance.id))}
     },
     delete: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, deleteKind, plan, idempotency, {
@@ -280,7 +326,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, direct: nodes.map((n) => ({host: instance.endpointHost, port: n.port})),
+        username: instance.username, password: client.password, direct: nodes.map((n) => servers.subjectOf(instance, n).host.address()),
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }
     },

@@ -1,28 +1,33 @@
 /**
  * Keeps what should run running. Reality wins: at start the store is compared with what exists; afterwards the end of
- * a server is seen as it happens, and a recover operation brings it back, later and later if it does not stay.
+ * a server, and whatever else happens to it behind our back, is seen as it happens, and a recover operation brings it
+ * back, later and later if it does not stay.
  */
+import {DbaasError} from '../../../core/errors.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
-import type {Found} from '../../runtimes/runtime.js'
+import type {Found, Observation, Runtime, ServerEnd} from '../../runtimes/runtime.js'
 import type {Route, RouteState} from '../../endpoints/endpoint.js'
 import type {ServiceContext} from '../context.js'
 import {createKind} from './create.workflow.js'
 import {deleteKind} from './delete.workflow.js'
 import {recoverKind} from './lifecycle.workflows.js'
-import type {Servers} from './servers.js'
+import type {Servers, Subject} from './servers.js'
 import {submit} from '../submit.js'
 import {notProtected} from './views.js'
 
 /** A server that lived this long before it ended starts again from the shortest delay. */
 const stableMs = 10 * 60_000
 const longestDelayMs = 5 * 60_000
+/** A runtime that does not answer is asked again this often at first, then less and less. */
+const askAgainMs = 1000
+const askAgainLongestMs = 30_000
 
 export interface Supervisor {
   /** Once, before operations go on. */
   reconcile(): Promise<void>
   /** A workflow started (or found) the server: its end is watched from now on. */
   started(instanceId: string): void
-  /** What exists with our mark and the store does not know, and what is of another site. */
+  /** What exists with our mark and the store does not know, and what is of another site. A runtime that does not answer has none. */
   strangers(): Promise<readonly Found[]>
   /** After the endpoint process had to be started anew. */
   restoreRoutes(): Promise<void>
@@ -33,56 +38,185 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
   const {store, clock} = context
   const watches = new Map<string, () => void>()
   const crashes = new Map<string, {count: number; at: number}>()
+  /** Instances whose recovery is due: two ways may tell of one end. */
+  const due = new Set<string>()
   const timers = new Set<NodeJS.Timeout>()
+  /** Runtimes whose changes we hear of, and how to stop. */
+  const listening = new Map<string, () => void>()
+  /** Runtimes that did not answer and are being asked again. */
+  const asking = new Set<string>()
   let stopped = false
 
   const background = (what: string, work: Promise<unknown>): void =>
     void work.catch((error: unknown) => context.log(`${what} failed`, {error: error instanceof Error ? error.message : String(error)}))
 
+  function later(ms: number, work: () => void): void {
+    const timer = setTimeout(() => {
+      timers.delete(timer)
+      if (!stopped) work()
+    }, ms)
+    timer.unref()
+    timers.add(timer)
+  }
+
+  /** Only runtimes with an instance are listened to: one that nobody uses need not even be there. */
+  function listen(runtime: Runtime): void {
+    if (stopped || listening.has(runtime.name)) return
+    listening.set(runtime.name, runtime.onChange((nodeId) =>
+      background(`handling a change of ${runtime.name}`, nodeId === null ? settleAll(runtime) : changed(nodeId))))
+  }
+
   async function watch(instanceId: string): Promise<void> {
     if (stopped) return
     const subject = await servers.load(instanceId).catch(() => undefined)
     if (!subject) return
-    const now = await servers.observe(subject)
-    if (now.state !== 'running') return ended(instanceId, null)
-    watches.get(instanceId)?.()
-    watches.set(instanceId, subject.runtime.watch(subject.placement, now.ref, (exitCode) => {
-      watches.delete(instanceId)
-      background('handling the end of a server', ended(instanceId, exitCode))
+    listen(subject.runtime)
+    const now = await observe(subject)
+    if (now === undefined) return
+    if (now.state !== 'running') return ended(instanceId, now.state === 'stopped' ? now : {exitCode: null, because: null})
+    watchEnd(subject, now.ref)
+    if (now.impairment !== null) await settle(instanceId)
+  }
+
+  function watchEnd({instance, runtime, placement}: Subject, ref: string): void {
+    watches.get(instance.id)?.()
+    watches.set(instance.id, runtime.watch(placement, ref, (end) => {
+      watches.delete(instance.id)
+      background('handling the end of a server', ended(instance.id, end))
     }))
   }
 
-  async function ended(instanceId: string, exitCode: number | null): Promise<void> {
+  /** Undefined when the runtime does not answer: nothing is known then, and it is asked again by itself. */
+  async function observe(subject: Subject): Promise<Observation | undefined> {
+    try {
+      return await servers.observe(subject)
+    } catch (error) {
+      if (!(error instanceof DbaasError) || error.code !== 'RUNTIME_UNAVAILABLE') throw error
+      askAgain(subject.runtime)
+      await markUnseen(subject.instance.id, error.message)
+      return undefined
+    }
+  }
+
+  function askAgain(runtime: Runtime, attempt = 1): void {
+    if (attempt === 1 && asking.has(runtime.name)) return
+    asking.add(runtime.name)
+    later(backoffMs(attempt, Math.random(), askAgainMs, askAgainLongestMs), () => background(`asking ${runtime.name} again`, (async () => {
+      try {
+        await runtime.facts()
+      } catch {
+        return askAgain(runtime, attempt + 1)
+      }
+      asking.delete(runtime.name)
+      await settleAll(runtime)
+    })()))
+  }
+
+  /** The server may well serve; what is broken is our sight of it. */
+  async function markUnseen(instanceId: string, because: string): Promise<void> {
+    await store.transact('platform', async (tx) => {
+      const instance = await tx.instances.find(instanceId)
+      if (!instance || (instance.status !== 'running' && instance.status !== 'degraded')) return
+      await tx.instances.update(instanceId, {status: 'degraded', statusReason: `it cannot be watched: ${because}`, updatedAt: clock.now()})
+    })
+  }
+
+  async function changed(nodeId: string): Promise<void> {
+    const node = (await store.read('platform', (tx) => tx.nodes.list())).find((n) => n.id === nodeId)
+    if (node) await settle(node.instanceId)
+  }
+
+  async function settleAll(runtime: Runtime): Promise<void> {
+    const all = (await store.read('platform', (tx) => tx.instances.list())).filter((i) => i.runtime === runtime.name)
+    for (const instance of all) await settle(instance.id)
+    if (all.length > 0) await noteProblems(await context.endpoints.replace(await routes()))
+  }
+
+  /** Compares one instance with what is true, and acts on the difference. An operation that is under way knows what it does. */
+  async function settle(instanceId: string, retryFailed = false): Promise<void> {
+    if (stopped || (await isBusy(instanceId))) return
+    const subject = await servers.load(instanceId).catch(() => undefined)
+    if (!subject) return
+    const {instance} = subject
+    const now = await observe(subject)
+    if (now === undefined) return
+    if (now.state === 'running' && instance.wanted === 'running') return settleRunning(subject, now)
+    // stopped on paper, running in truth: the owner asked for a stop
+    if (now.state === 'running') return servers.halt(subject, () => undefined)
+    if (instance.wanted !== 'running') return
+    if (now.state === 'absent') return markGone(subject)
+    if (instance.status !== 'failed' || retryFailed) await ended(instanceId, now)
+  }
+
+  async function settleRunning(subject: Subject, now: Observation & {state: 'running'}): Promise<void> {
+    const {instance, node, runtime, placement} = subject
+    let impairment = now.impairment
+    if (impairment !== null) {
+      // what hangs off the place (its network) is mended; what somebody did on purpose (a pause) is told
+      await runtime.place(placement)
+      const again = await observe(subject)
+      if (again === undefined) return
+      impairment = again.state === 'running' ? again.impairment : impairment
+    }
+    const at = clock.now()
+    await store.transact('platform', async (tx) => {
+      if (now.ref !== node.runtimeRef || node.status !== 'running' || node.statusReason !== impairment) {
+        await tx.nodes.update(node.id, {runtimeRef: now.ref, status: 'running', statusReason: impairment, updatedAt: at})
+      }
+      const [status, reason] = impairment === null ? (['running', notProtected] as const) : (['degraded', impairment] as const)
+      if (instance.status !== status || instance.statusReason !== reason) {
+        await tx.instances.update(instance.id, {status, statusReason: reason, updatedAt: at})
+      }
+    })
+    watchEnd(subject, now.ref)
+  }
+
+  async function markGone({instance, node}: Subject): Promise<void> {
+    const because = 'its data is gone: somebody removed it'
+    const at = clock.now()
+    await store.transact('platform', async (tx) => {
+      await tx.nodes.update(node.id, {status: 'absent', statusReason: because, runtimeRef: null, updatedAt: at})
+      await tx.instances.update(instance.id, {status: 'failed', statusReason: because, updatedAt: at})
+      if (instance.status !== 'failed') {
+        await tx.event({id: context.newId('event'), tenantId: instance.tenantId, type: 'instance.data_gone', subject: instance.id, payload: {}, at})
+      }
+    })
+  }
+
+  const isBusy = async (instanceId: string): Promise<boolean> =>
+    (await store.read('platform', (tx) => tx.operations.openOfInstance(instanceId))).length > 0
+
+  async function ended(instanceId: string, end: ServerEnd): Promise<void> {
     if (stopped) return
     const outcome = await store.transact('platform', async (tx) => {
       const instance = await tx.instances.find(instanceId)
       if (!instance || instance.wanted !== 'running') return undefined
       // an operation that is under way knows what it did
       if ((await tx.operations.openOfInstance(instanceId)).length > 0) return undefined
-      const because = exitCode === null ? 'its server ended' : `its server ended with code ${exitCode}`
+      const because = end.because ?? (end.exitCode === null ? 'its server ended' : `its server ended with code ${end.exitCode}`)
       const now = clock.now()
       for (const node of await tx.nodes.ofInstance(instanceId)) {
         await tx.nodes.update(node.id, {status: 'failed', statusReason: because, updatedAt: now})
       }
       await tx.instances.update(instanceId, {status: 'degraded', statusReason: `${because}; it is being started again`, updatedAt: now})
-      await tx.event({id: context.newId('event'), tenantId: instance.tenantId, type: 'instance.server_ended', subject: instanceId, payload: {exit_code: exitCode}, at: now})
+      await tx.event({
+        id: context.newId('event'), tenantId: instance.tenantId, type: 'instance.server_ended', subject: instanceId,
+        payload: {exit_code: end.exitCode, because: end.because}, at: now,
+      })
       return instance
     })
     if (outcome) scheduleRecovery(instanceId)
   }
 
   function scheduleRecovery(instanceId: string): void {
+    if (due.has(instanceId)) return
+    due.add(instanceId)
     const now = clock.now()
     const before = crashes.get(instanceId)
     const count = before && now - before.at < stableMs ? before.count + 1 : 1
     crashes.set(instanceId, {count, at: now})
     const delay = count === 1 ? 0 : backoffMs(count, Math.random(), 1000, longestDelayMs)
-    const timer = setTimeout(() => {
-      timers.delete(timer)
-      background('recovering', recover(instanceId))
-    }, delay)
-    timer.unref()
-    timers.add(timer)
+    later(delay, () => background('recovering', recover(instanceId).finally(() => due.delete(instanceId))))
   }
 
   async function recover(instanceId: string): Promise<void> {
@@ -105,10 +239,11 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     for (const instance of instances) {
       if (instance.wanted !== 'running' || inMaking.has(instance.id)) continue
       const subject = await servers.load(instance.id)
-      const running = (await servers.observe(subject)).state === 'running'
+      const now = await observe(subject)
       result.push({
         id: instance.id, listen: {host: instance.endpointHost, port: instance.endpointPort}, target: subject.host.address(),
-        mode: running ? 'open' : 'hold', allow: [],
+        // who cannot see a server has no reason to keep its clients from it
+        mode: now === undefined || now.state === 'running' ? 'open' : 'hold', allow: [],
       })
     }
     return result
@@ -126,47 +261,22 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
   return {
     async reconcile() {
       const all = await store.read('platform', (tx) => tx.instances.list())
-      const open = await store.read('platform', (tx) => tx.operations.open())
-      const busy = new Set(open.map((o) => o.instanceId))
       for (const instance of all) {
-        if (busy.has(instance.id)) continue
-        const subject = await servers.load(instance.id)
-        const now = await servers.observe(subject)
-        const at = clock.now()
-        if (now.state === 'running' && instance.wanted === 'running') {
-          await store.transact('platform', async (tx) => {
-            if (now.ref !== subject.node.runtimeRef || subject.node.status !== 'running') {
-              await tx.nodes.update(subject.node.id, {runtimeRef: now.ref, status: 'running', statusReason: null, updatedAt: at})
-            }
-            if (instance.status !== 'running') await tx.instances.update(instance.id, {status: 'running', statusReason: notProtected, updatedAt: at})
-          })
-        } else if (now.state === 'running') {
-          // stopped on paper, running in truth: the owner asked for a stop
-          await servers.halt(subject, () => undefined)
-        } else if (instance.wanted === 'running') {
-          const because = now.state === 'absent' ? 'its data directory is gone' : 'its server does not run'
-          await store.transact('platform', async (tx) => {
-            await tx.nodes.update(subject.node.id, {status: now.state === 'absent' ? 'absent' : 'failed', statusReason: because, runtimeRef: null, updatedAt: at})
-            await tx.instances.update(instance.id, {
-              status: now.state === 'absent' ? 'failed' : 'degraded', statusReason: now.state === 'absent' ? because : `${because}; it is being started again`, updatedAt: at,
-            })
-          })
-        }
+        listen(context.runtimes.get(instance.runtime))
+        // an agent that starts gives what it had given up another try
+        await settle(instance.id, true)
       }
       await noteProblems(await context.endpoints.replace(await routes()))
-      for (const instance of all) {
-        if (busy.has(instance.id) || instance.wanted !== 'running') continue
-        const fresh = await store.read('platform', (tx) => tx.instances.find(instance.id))
-        if (fresh?.status === 'running' || (fresh?.status === 'degraded' && fresh.statusReason?.startsWith('its endpoint'))) await watch(instance.id)
-        else if (fresh?.status === 'degraded') scheduleRecovery(instance.id)
-      }
     },
     started(instanceId) {
       background('watching', watch(instanceId))
     },
     async strangers() {
       const known = new Set((await store.read('platform', (tx) => tx.nodes.list())).map((n) => n.id))
-      const found = await Promise.all(context.runtimes.names.map((name) => context.runtimes.get(name).list()))
+      const found = await Promise.all(context.runtimes.names.map((name) => context.runtimes.get(name).list().catch((error: unknown) => {
+        if (error instanceof DbaasError && error.code === 'RUNTIME_UNAVAILABLE') return []
+        throw error
+      })))
       return found.flat().filter((f) => f.placement === null || !known.has(f.nodeId))
     },
     async restoreRoutes() {
@@ -175,6 +285,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     stop() {
       stopped = true
       for (const unwatch of watches.values()) unwatch()
+      for (const unlisten of listening.values()) unlisten()
       for (const timer of timers) clearTimeout(timer)
     },
   }

@@ -88,9 +88,10 @@ export function createTemplates(context: ServiceContext, catalogues: Catalogues,
       checkName(name, 'template')
       refuseBuiltIn(engine, name)
       const runtime = context.runtimes.get(context.runtimes.default)
-      const version = await resolveVersion(engine, runtime, body.version, platform)
+      const resolved = await resolveVersion(engine, runtime, body.version, platform)
+      const {version} = resolved
       const parameters = canonicalNames(body.parameters)
-      await catalogues.check(engine, runtime, version, parameters, {...engine.config.fromSize(resolveSize({}), version), ...parameters})
+      await catalogues.check(engine, runtime, resolved, parameters, {...engine.config.fromSize(resolveSize({}), version), ...parameters})
       await store.transact(scopeOf(principal), async (tx) => {
         await tx.templates.put({
           tenantId: principal.tenantId, engine: engine.name, name, description: body.description ?? '', parameters, updatedAt: clock.now(),

@@ -83,16 +83,17 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   async function fillPool(): Promise<void> {
     for (const runtimeName of context.runtimes.names) {
       const runtime = context.runtimes.get(runtimeName)
+      if (!runtime.pool) continue
       for (const engineName of context.engines.names) {
         const engine = context.engines.get(engineName)
         const version = await poolVersion(engineName)
         if (version === undefined) continue
         const key = engine.lifecycle.poolKey(version)
-        while (!stopped && quiet() && (await runtime.pool.count(key)) < options.poolSize) {
+        while (!stopped && quiet() && runtime.pool && (await runtime.pool.count(key)) < options.poolSize) {
           if ((await runtime.facts()).diskFreeBytes < poolHeadroomBytes) break
-          await runtime.pool.prepare(key, {engine: engineName, version}, (host) => engine.lifecycle.initialise(host, version))
+          await runtime.pool.prepare(key, {engine: engineName, version, image: null}, (host) => engine.lifecycle.initialise(host, version))
         }
-        if (!stopped && quiet()) await options.catalogues.of(engine, runtime, version)
+        if (!stopped && quiet()) await options.catalogues.of(engine, runtime, {version, image: null})
       }
     }
   }
@@ -131,7 +132,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     async stop() {
       stopped = true
       for (const timer of timers) clearTimeout(timer)
-      await Promise.all(context.runtimes.names.map((name) => context.runtimes.get(name).pool.stop()))
+      await Promise.all(context.runtimes.names.map((name) => context.runtimes.get(name).stopBackground()))
       await Promise.allSettled(active)
     },
   }

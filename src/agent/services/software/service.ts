@@ -4,7 +4,7 @@ import type {ApiEngine} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {nearest} from '../../../core/nearest.js'
 import {done, workflow} from '../../../core/workflow/workflow.js'
-import type {Engine, KnownVersion} from '../../../engines/engine.js'
+import type {Engine} from '../../../engines/engine.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {EnginesApi, Idempotency, Planned, StartedBare} from '../contract.js'
@@ -34,7 +34,7 @@ export function softwareWorkflows(context: ServiceContext, platform: string) {
           const already = await runtime.software.locate(input.engine, input.version)
           const version = context.engines.get(input.engine).versions.known(platform).find((v) => v.version === input.version)
           if (!already && !version) throw new DbaasError('UNKNOWN_VERSION', `there is no ${input.engine} ${input.version} to install`)
-          const installed = already ?? (await runtime.software.install(input.engine, version as KnownVersion, progress, signal))
+          const installed = already ?? (await runtime.software.install(input.engine, {version: input.version, known: version ?? null, from: null, checksum: null}, progress, signal))
           return done({engine: input.engine, version: installed.version, source: installed.source})
         },
         // the store of programs is written under a name of its own and renamed at the end: there is no half

@@ -64,6 +64,15 @@ CREATE TABLE events (
 CREATE INDEX events_by_time ON events (at);
 `,
   },
+  {
+    name: '0002-images-and-leases',
+    sql: `
+ALTER TABLE instances ADD COLUMN image TEXT;
+ALTER TABLE instances ADD COLUMN image_asked TEXT;
+ALTER TABLE instances ADD COLUMN publish_address TEXT NOT NULL DEFAULT '127.0.0.1';
+ALTER TABLE instances ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;
+`,
+  },
 ]
 
 export const auditMigrations: readonly Migration[] = [

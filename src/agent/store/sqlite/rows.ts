@@ -29,7 +29,8 @@ function snake(text: string): string {
 }
 
 export const instanceColumns: readonly Column<InstanceRecord>[] = [
-  plain('id'), plain('tenantId'), plain('name'), plain('engine'), plain('version'), plain('runtime'), plain('status'),
+  plain('id'), plain('tenantId'), plain('name'), plain('engine'), plain('version'), plain('runtime'),
+  nullableJson('image'), plain('imageAsked'), plain('publishAddress'), bool('leased'), plain('status'),
   plain('statusReason'), plain('wanted'), json('size'), plain('template'), json('layers'), plain('endpointHost'),
   plain('endpointPort'), plain('database'), plain('username'), plain('incarnation'), bool('protected'),
   plain('expiresAt'), plain('createdAt'), plain('updatedAt'),

@@ -28,6 +28,10 @@ export function renderMutation(result: MutationResult, paint: Paint, done: (inst
 export const doneLine = (text: string, operation: ApiOperation, paint: Paint): string =>
   `${paint.green('✓')} ${text}${operation.ended_at === null ? '' : `  ${paint.dim(tookText(operation, 0))}`}\n`
 
+/** What `agent adopt` took over. */
+export const renderAdopted = (instances: readonly ApiInstance[], paint: Paint): string => instances.map((instance) =>
+  `${paint.green('✓')} ${instance.name} is ${instance.status}: ${instance.engine} ${instance.version} on ${instance.runtime}\n  ${paint.cyan('→')} dbaas url ${instance.name}  ${paint.dim('(its password is a new one)')}\n`).join('')
+
 const tookText = (operation: ApiOperation, now: number): string =>
   formatDuration(Math.max(0, (operation.ended_at === null ? now : Date.parse(operation.ended_at)) - Date.parse(operation.created_at)))
 

@@ -10,9 +10,10 @@ import {findPackage} from '../../../../src/agent/runtimes/process/packages.js'
 import {serviceUser} from '../../../../src/agent/runtimes/process/service-user.js'
 import {createSoftware, type ProcessSoftware} from '../../../../src/agent/runtimes/process/software.js'
 import {createSystemVersions, expand} from '../../../../src/agent/runtimes/process/system-versions.js'
+import type {InstallRequest} from '../../../../src/agent/runtimes/runtime.js'
 import type {EngineVersions, KnownVersion} from '../../../../src/engines/engine.js'
 import {temporaryFolder} from '../../../support/temporary.js'
-import {fakeEngine, fakeVersion, fakeVersions, installFakePackage} from '../../../runtimes/fake-engine.js'
+import {fakeEngine, fakeVersion, fakeSoftware, installFakePackage} from '../../../runtimes/fake-engine.js'
 
 const never = new AbortController().signal
 
@@ -23,10 +24,10 @@ describe('the engine store', () => {
   before(() => installFakePackage(packages))
   after(() => folder.dispose())
 
-  async function store(versions: EngineVersions = fakeVersions, packagesFolder = packages): Promise<{software: ProcessSoftware; root: string}> {
+  async function store(versions: EngineVersions = fakeSoftware.versions, packagesFolder = packages): Promise<{software: ProcessSoftware; root: string}> {
     const root = join(folder.path, `store-${++serial}`)
     mkdirSync(root)
-    const engines = {[fakeEngine]: versions}
+    const engines = {[fakeEngine]: {...fakeSoftware, versions}}
     const system = createSystemVersions(await serviceUser(), engines)
     return {root, software: createSoftware({dataRoot: root, packagesFolder, engines, system, log: () => undefined})}
   }
@@ -56,7 +57,7 @@ describe('the engine store', () => {
     // not through the hard link: what a power cut leaves is an empty file of the store's own
     rmSync(join(bin, 'server.sh'))
     writeFileSync(join(bin, 'server.sh'), '')
-    const engines = {[fakeEngine]: fakeVersions}
+    const engines = {[fakeEngine]: fakeSoftware}
     const system = createSystemVersions(await serviceUser(), engines)
     const next = createSoftware({dataRoot: root, packagesFolder: packages, engines, system, log: () => undefined})
     await next.locate(fakeEngine, fakeVersion)
@@ -72,7 +73,7 @@ describe('the engine store', () => {
   })
 
   it('has no version whose package was not installed, and none it never heard of', async () => {
-    const {software} = await store(fakeVersions, folder.path)
+    const {software} = await store(fakeSoftware.versions, folder.path)
     assert.equal(await software.locate(fakeEngine, fakeVersion), undefined)
     assert.equal(await software.locate(fakeEngine, '99.9'), undefined)
     assert.deepEqual(await software.installed('unknown'), [])
@@ -85,12 +86,12 @@ describe('the engine store', () => {
     writeFileSync(join(at, 'fakedb'), '#!/bin/sh\necho "fakedb (Fake) 7.2"\n', {mode: 0o755})
     mkdirSync(join(folder.path, 'system', 'db-8', 'bin'), {recursive: true})
     const versions: EngineVersions = {
-      ...fakeVersions, known: () => [], systemFolders: [join(folder.path, 'system', 'db-*', 'bin'), '/no/such/*/bin'],
+      ...fakeSoftware.versions, known: () => [], systemFolders: [join(folder.path, 'system', 'db-*', 'bin'), '/no/such/*/bin'],
       parseVersion: (output) => /\) (\d+\.\d+)/.exec(output)?.[1],
     }
     const {software} = await store(versions)
-    assert.deepEqual(await software.installed(fakeEngine), [{version: '7.2', source: 'system', bin: at}])
-    assert.deepEqual(await software.locate(fakeEngine, '7.2'), {version: '7.2', source: 'system', bin: at})
+    assert.deepEqual(await software.installed(fakeEngine), [{version: '7.2', source: 'system', bin: at, image: null}])
+    assert.deepEqual(await software.locate(fakeEngine, '7.2'), {version: '7.2', source: 'system', bin: at, image: null})
     assert.equal(software.bin(fakeEngine, '7.2'), at)
     await software.remove(fakeEngine, '7.2')
     assert.ok(existsSync(join(at, 'fakedb')))
@@ -165,16 +166,17 @@ describe('a downloaded package', () => {
     const known = (sum: string): KnownVersion => ({
       version, bundled: false, package: {name: 'chalk', version, integrity: sum}, binFolder: 'source', linksFile: null,
     })
+    const request = (from: KnownVersion): InstallRequest => ({version: from.version, known: from, from: null, checksum: null})
     const root = join(folder.path, 'store')
     mkdirSync(root)
-    const engines = {[fakeEngine]: {...fakeVersions, known: () => [known(integrity)]}}
+    const engines = {[fakeEngine]: {...fakeSoftware, versions: {...fakeSoftware.versions, known: () => [known(integrity)]}}}
     const system = createSystemVersions(await serviceUser(), engines)
     const software = createSoftware({dataRoot: root, packagesFolder: root, engines, system, log: () => undefined})
     const wrong = `sha512-${createHash('sha512').update('').digest('base64')}`
-    await assert.rejects(software.install(fakeEngine, known(wrong), () => undefined, never), {code: 'INTEGRITY_MISMATCH'})
+    await assert.rejects(software.install(fakeEngine, request(known(wrong)), () => undefined, never), {code: 'INTEGRITY_MISMATCH'})
     assert.deepEqual(readdirSync(join(root, 'engines', fakeEngine)), [])
     const said: string[] = []
-    const made = await software.install(fakeEngine, known(integrity), (because) => said.push(because), never)
+    const made = await software.install(fakeEngine, request(known(integrity)), (because) => said.push(because), never)
     assert.equal(made.source, 'npm')
     assert.ok(existsSync(join(made.bin, 'index.js')))
     assert.deepEqual([said[0]?.split(' ')[0], said.at(-2)?.split(' ')[0], said.at(-1)?.split(' ')[0]], ['downloading', 'verifying', 'unpacking'])
@@ -182,9 +184,9 @@ describe('a downloaded package', () => {
     await software.remove(fakeEngine, version)
     const stop = new AbortController()
     stop.abort(new Error('cancelled'))
-    await assert.rejects(software.install(fakeEngine, known(integrity), () => undefined, stop.signal), /cancelled/)
+    await assert.rejects(software.install(fakeEngine, request(known(integrity)), () => undefined, stop.signal), /cancelled/)
     await assert.rejects(
-      software.install(fakeEngine, {...known(integrity), package: {name: 'chalk', version: '0.0.0-none', integrity}}, () => undefined, never),
+      software.install(fakeEngine, request({...known(integrity), package: {name: 'chalk', version: '0.0.0-none', integrity}}), () => undefined, never),
       {code: 'DOWNLOAD_FAILED'},
     )
     assert.deepEqual(readdirSync(join(root, 'engines', fakeEngine)), [])

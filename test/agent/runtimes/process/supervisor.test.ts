@@ -7,8 +7,9 @@ import {createProcessRuntime} from '../../../../src/agent/runtimes/process/index
 import {snapshot, type ProcessInfo} from '../../../../src/agent/runtimes/process/processes.js'
 import {serviceUser, type ServiceUser} from '../../../../src/agent/runtimes/process/service-user.js'
 import type {Placement, Runtime} from '../../../../src/agent/runtimes/runtime.js'
+import {placementOf} from '../../../runtimes/placement.js'
 import {temporaryFolder} from '../../../support/temporary.js'
-import {fakeCommand, fakeEngine, fakeVersion, fakeVersions, installFakePackage} from '../../../runtimes/fake-engine.js'
+import {fakeCommand, fakeEngine, fakeVersion, fakeSoftware, installFakePackage} from '../../../runtimes/fake-engine.js'
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -28,10 +29,10 @@ describe('the supervisor of processes', () => {
   })
   beforeEach(async () => {
     serial++
-    node = {
-      nodeId: `nod_s${serial}`, nodeName: `s${serial}-1`, instanceId: `ins_s${serial}`, instanceName: `s${serial}`, tenantId: 'default',
+    node = placementOf({
+      nodeId: `nod_s${serial}`, nodeName: `s${serial}-1`, instanceId: `ins_s${serial}`, instanceName: `s${serial}`,
       engine: fakeEngine, version: fakeVersion, port: 26_000, size: {name: 'custom', cpu: 1, memory_bytes: 2 ** 28, storage_bytes: 2 ** 30},
-    }
+    })
     await runtime.place(node)
   })
   afterEach(async () => {
@@ -44,7 +45,7 @@ describe('the supervisor of processes', () => {
   })
 
   const open = (): Promise<Runtime> => createProcessRuntime({
-    dataRoot: folder.path, siteId, packagesFolder: folder.path, engines: {[fakeEngine]: fakeVersions}, log: () => undefined,
+    dataRoot: folder.path, siteId, packagesFolder: folder.path, engines: {[fakeEngine]: fakeSoftware}, env: {}, log: () => undefined,
   })
   const folderOfNode = (): string => dirname(runtime.host(node).paths.data)
   const atWork = (): ProcessInfo[] => [...snapshot(user.uid).byPid.values()].filter((info) => info.workingFolder?.startsWith(folder.path))
@@ -128,12 +129,12 @@ describe('the supervisor of processes', () => {
 
   it('lists a server of another site as a stranger, and does not touch it', async () => {
     const other = await createProcessRuntime({
-      dataRoot: folder.path, siteId: `${siteId.slice(0, -3)}zzz`, packagesFolder: folder.path, engines: {[fakeEngine]: fakeVersions}, log: () => undefined,
+      dataRoot: folder.path, siteId: `${siteId.slice(0, -3)}zzz`, packagesFolder: folder.path, engines: {[fakeEngine]: fakeSoftware}, env: {}, log: () => undefined,
     })
     await runtime.start(node, fakeCommand(runtime.host(node)))
     await until('ready', () => log().includes('ready'))
     const seen = (await other.list()).filter((each) => each.nodeId === node.nodeId)
-    assert.deepEqual(seen.map((each) => each.placement), [null])
+    assert.deepEqual(seen.map((each) => [each.siteId, each.placement]), [[siteId, node]])
     assert.match(String(seen[0]?.where), new RegExp(siteId))
     assert.equal((await runtime.observe(node, null)).state, 'running')
     await other.close()

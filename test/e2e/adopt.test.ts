@@ -10,10 +10,10 @@ import {processesOf, temporarySite} from '../support/site.js'
 
 for (const cell of cells) {
   describe(`adopt: ${cell.title}`, function () {
+    cell.need()
     this.timeout(300_000)
     const site = temporarySite('adopt', {env: {DBAAS_POOL_SIZE: '0', ...cell.env}})
-    before(async function () {
-      await cell.require(this)
+    before(async () => {
       await prepareSite(site, cell)
     })
     after(() => site.dispose())

@@ -41,13 +41,13 @@ function filesWith(folders: readonly string[], marker: string): string[] {
 }
 
 for (const cell of cells) describe(`a create of any valid configuration, and its deletion: ${cell.title}`, function () {
+  cell.need()
   this.timeout(1_800_000)
   const dialect = dialects[cell.engine] as Dialect
   const runs = realRuns(...cell.runs)
   const seen: {readonly body: CreateBody; readonly ms: number; readonly problems: readonly string[]; readonly left: readonly string[]; readonly marked: readonly string[]}[] = []
   let agent: InProcess
-  before(async function () {
-    await cell.require(this)
+  before(async () => {
     agent = await startInProcess('provisioning', {env: cell.env})
     await prepareAgent(agent, cell)
     let n = 0

@@ -32,6 +32,8 @@ suite_apt() {
 update_suite() {
   local suite=$1 root=$site/apt/$1 uri security keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   uri=$(mirror main)
+  # Without lists of its own, apt does not tell its sources.
+  [ -n "$uri" ] || { apt-get update -q=2 >&2; uri=$(mirror main); }
   [ -n "$uri" ] || die 'the machine has no Debian mirror configured'
   [ -e "$keyring" ] || die 'there is no keyring of Debian: apt-get install debian-archive-keyring'
   mkdir -p "$root/state/lists/partial" "$root/cache" "$root/archives/partial" "$root/none/partial"

@@ -11,7 +11,7 @@ import type {Cell, Column} from './types.js'
 interface Collected {
   readonly columns: readonly Column[]
   readonly rows: readonly (readonly Cell[])[]
-  /** Rows of the result, or rows that a command found to change. */
+  /** Rows that were read of the result, or rows that a command found to change. */
   readonly count: number
   readonly truncated: boolean
 }
@@ -67,12 +67,13 @@ function collect(connection: Connection, text: string, maxRows: number, stop: ()
       if (rows.length < maxRows) rows.push(row.map((value, index) => cell(columns[index] as Column, value)))
       else if (isLast && stopping === undefined) stopping = setTimeout(stop, graceMs)
     })
-    command.on('error', (error) =>
-      // what was stopped for its length is a result; whatever else stopped it is the caller's to tell
-      end(() => (stopping !== undefined && columns.length > 0 ? resolve(result()) : reject(wordless(error)))),
-    )
+    // what was stopped for its length is a result; whatever else stopped it is the caller's to tell
+    const fail = (error: unknown): void =>
+      end(() => (stopping !== undefined ? resolve(result()) : reject(wordless(error))))
+    command.on('error', fail)
     command.on('end', () => end(() => resolve(result())))
-    connection.driver.once('error', (error) => end(() => reject(wordless(error))))
+    // a connection that is lost tells it here, and not to the command
+    connection.driver.once('error', fail)
     observeStatus(command as unknown as Command, (status) => {
       isLast = (status & moreResultsExist) === 0
     })

@@ -8,6 +8,7 @@ import type {AdminClient} from './client.js'
 import type {Dialect, Variable} from './dialect.js'
 import {isServerError, numberOf} from './errors.js'
 import {writtenParameters} from './files.js'
+import {variableOf} from './options.js'
 
 /** What is refused because the variable cannot be set while the server runs: not a fault of the value. */
 const needsRestart = new Set([1238, 1228])
@@ -79,12 +80,24 @@ interface Change {
 const ofItsRole = /^(?:super_)?read_only$|^offline_mode$|^gtid_|^rpl_semi_sync_|^(?:replica|slave|sql_replica|sql_slave)_/
 
 /** What differs between the file and the server. A variable that nobody configures any more goes back to its default. */
-export function changesTo(written: ReadonlyMap<string, string>, running: readonly Variable[]): Change[] {
+function changesTo(written: ReadonlyMap<string, string>, running: readonly Variable[], managed: object): Change[] {
+  const has = new Set(running.map(({name}) => name))
+  const asked = new Map<string, {option: string; value: string}>()
+  for (const [option, value] of written) {
+    const variable = variableOf(option, (name) => has.has(name))
+    if (variable !== undefined) asked.set(variable, {option, value})
+  }
   return running.flatMap(({name, value, origin}): Change[] => {
-    const to = written.get(name)
+    const to = asked.get(name)
     if (to === undefined) return origin === 'default' || ofItsRole.test(name) ? [] : [{name, to}]
-    return plain(to) === plain(value ?? '') ? [] : [{name, to}]
+    // what the agent answers for is the same for as long as the server runs
+    return Object.hasOwn(managed, to.option) || plain(to.value) === plain(value ?? '') ? [] : [{name, to: to.value}]
   })
+}
+
+async function versionOf(client: AdminClient): Promise<string> {
+  const [row] = await client.query<{version: string}>('select version() as version')
+  return /^\d+\.\d+\.\d+/.exec(row?.version ?? '')?.[0] ?? ''
 }
 
 const refused = (name: string, error: Error): DbaasError =>
@@ -99,7 +112,8 @@ export async function reload(dialect: Dialect, host: Host, client: AdminClient):
   const running = await client.query<Variable & Record<string, string | null>>(dialect.globalVariables)
   const before = new Map(running.map(({name, value}) => [name, value]))
   const done: string[] = []
-  for (const {name, to} of changesTo(await writtenParameters(host), running)) {
+  const managed = dialect.managedValues(await versionOf(client))
+  for (const {name, to} of changesTo(await writtenParameters(host), running, managed)) {
     try {
       await (to === undefined ? setDefault(client, name) : setGlobal(client, name, to))
       done.push(name)

@@ -1,0 +1,96 @@
+/** MySQL and MariaDB as subjects of the conformance suite, over places of this machine. */
+import {execFileSync} from 'node:child_process'
+import {existsSync, readdirSync} from 'node:fs'
+import * as path from 'node:path'
+import type {Engine} from '../../../src/engines/engine.js'
+import {mariadb} from '../../../src/engines/mariadb/index.js'
+import {dialect as mariadbDialect} from '../../../src/engines/mariadb/dialect.js'
+import {adminAccount} from '../../../src/engines/mysql-family/client.js'
+import type {Dialect as FamilyDialect} from '../../../src/engines/mysql-family/dialect.js'
+import {mysql} from '../../../src/engines/mysql/index.js'
+import {dialect as mysqlDialect} from '../../../src/engines/mysql/dialect.js'
+import {localSite} from '../../support/local-host.js'
+import type {LocalSite, Running} from '../../support/local-host.js'
+import {testAuthority} from '../certificates.js'
+import type {Dialect, EngineSubject, StartedServer} from '../conformance.js'
+
+export interface Member {
+  readonly name: string
+  readonly engine: Engine
+  readonly dialect: FamilyDialect
+  /** Folder of the programs. */
+  readonly bin: string
+}
+
+const root = '/opt/dbaas-test'
+
+function folderOf(engine: string): string | undefined {
+  const parent = path.join(root, engine)
+  const found = existsSync(parent) ? readdirSync(parent).find((name) => name.startsWith(`${engine}-`) && existsSync(path.join(parent, name, 'bin'))) : undefined
+  return found === undefined ? undefined : path.join(parent, found, 'bin')
+}
+
+/** Those that this machine has. */
+export const family = (): Member[] =>
+  [
+    {name: 'mysql', engine: mysql, dialect: mysqlDialect, bin: folderOf('mysql')},
+    {name: 'mariadb', engine: mariadb, dialect: mariadbDialect, bin: folderOf('mariadb')},
+  ].flatMap((member) => (member.bin === undefined ? [] : [{...member, bin: member.bin}]))
+
+/** A join that streams: its rows are made as they are read. */
+const rows = (count: number): string =>
+  `with recursive t(n) as (select 1 union all select n + 1 from t where n < 1000)
+   select a.n from t a, t b, t c limit ${count}`
+
+const dialect: Dialect = {
+  slow: 'select sleep(120)',
+  rows,
+  kinds: {statement: "select 1, 1 << 60, 1.5e0, true, 'text', null", true: 1},
+  insertTwo: {
+    make: 'create table pairs (n int)',
+    insert: 'insert into pairs values (1), (2)',
+    count: 'select count(*) from pairs',
+    command: 'INSERT',
+  },
+  reloadable: {name: 'sort_buffer_size', values: ['7M', '8388608']},
+  needsRestart: {name: 'back_log', value: '77'},
+  bounded: {name: 'max_connections', tooMuch: '200000'},
+  refusedAtStart: {name: 'concurrent_insert', value: 'SOMETIMES'},
+  judgedByServer: {name: 'time_zone', wrong: 'Mars/Olympus', right: '+02:00'},
+}
+
+export interface FamilySubject extends EngineSubject {
+  readonly site: LocalSite
+  readonly member: Member
+  start(...args: Parameters<EngineSubject['start']>): Promise<StartedServer & Running>
+}
+
+export async function mysqlFamilySubject(member: Member): Promise<FamilySubject> {
+  const {engine, bin} = member
+  const site = await localSite(bin)
+  const authority = await testAuthority()
+  const program = path.join(bin, engine.versions.serverProgram)
+  const version = engine.versions.parseVersion(execFileSync(program, ['--version'], {encoding: 'utf8'}))
+  if (version === undefined) throw new Error(`${program} is no ${engine.title}`)
+  return {
+    engine,
+    member,
+    version,
+    dialect,
+    site,
+    place: (name) => site.place(name),
+    async start(host, command) {
+      const running = await site.start(host, command)
+      return {
+        ...running,
+        stop: async (signal) => {
+          await site.stop(running, signal)
+        },
+      }
+    },
+    tls: () => authority.server(['localhost', 'demo']),
+    admin: () => authority.admin(adminAccount),
+    server: {name: 'localhost', ca: authority.ca},
+    close: () => site.close(),
+  }
+}

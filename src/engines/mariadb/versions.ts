@@ -8,6 +8,8 @@ const series = ['11.8', '11.4', '10.11']
 const capabilities = {
   /** `--init-rpl-role=SLAVE` cuts off what a crashed primary had not yet sent (MDEV-33465). */
   'truncates-unsent-tail': '10.11',
+  /** `max_binlog_total_size` bounds what the binary logs take together. */
+  'binlog-total-size': '11.4',
   /** `create table … (v vector(3))`. */
   vector: '11.8',
 } as const satisfies Record<string, string>

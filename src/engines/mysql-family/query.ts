@@ -3,7 +3,7 @@ import {DbaasError} from '../../core/errors.js'
 import type {ClientCredentials, QueryOptions, QueryResult} from '../engine.js'
 import {connectClient, wordless} from './client.js'
 import type {Connection} from './client.js'
-import {commandOf} from './command.js'
+import {lastCommand} from './command.js'
 import {connectionError, isServerError, sqlError} from './errors.js'
 import {cell, typeName} from './types.js'
 import type {Cell, Column} from './types.js'
@@ -14,6 +14,8 @@ interface Collected {
   /** Rows that were read of the result, or rows that a command found to change. */
   readonly count: number
   readonly truncated: boolean
+  /** Which result of the text it is, from 0. */
+  readonly index: number
 }
 
 /** The part of the driver's packets and commands that tells whether a result is the last one. */
@@ -43,18 +45,26 @@ function collect(connection: Connection, text: string, maxRows: number, stop: ()
     let columns: readonly Column[] = []
     let rows: Cell[][] = []
     let count = 0
+    let index = -1
+    let withRows: Collected | undefined
     let isLast = false
     let stopping: NodeJS.Timeout | undefined
     const begin = (fields: readonly Column[]): void => {
+      if (columns.length > 0) withRows = result()
       columns = fields
       rows = []
       count = 0
+      index += 1
     }
     const end = (act: () => void): void => {
       clearTimeout(stopping)
       act()
     }
-    const result = (): Collected => ({columns, rows, count, truncated: count > rows.length && columns.length > 0})
+    const result = (): Collected => ({columns, rows, count, index, truncated: count > rows.length && columns.length > 0})
+    // a procedure's results are those of its CALL, which itself ends with one more that has nothing in it
+    const {command: word, before} = lastCommand(text)
+    const last = (): Collected =>
+      word === 'CALL' && columns.length === 0 && withRows !== undefined && withRows.index >= before ? withRows : result()
 
     const command = connection.driver.query({sql: text, rowsAsArray: true})
     command.on('fields', (fields: readonly Column[] | undefined) => begin(fields ?? []))
@@ -64,14 +74,14 @@ function collect(connection: Connection, text: string, maxRows: number, stop: ()
         return
       }
       count += 1
-      if (rows.length < maxRows) rows.push(row.map((value, index) => cell(columns[index] as Column, value)))
+      if (rows.length < maxRows) rows.push(row.map((value, at) => cell(columns[at] as Column, value)))
       else if (isLast && stopping === undefined) stopping = setTimeout(stop, graceMs)
     })
     // what was stopped for its length is a result; whatever else stopped it is the caller's to tell
     const fail = (error: unknown): void =>
       end(() => (stopping !== undefined ? resolve(result()) : reject(wordless(error))))
     command.on('error', fail)
-    command.on('end', () => end(() => resolve(result())))
+    command.on('end', () => end(() => resolve(last())))
     // a connection that is lost tells it here, and not to the command
     connection.driver.once('error', fail)
     observeStatus(command as unknown as Command, (status) => {
@@ -174,7 +184,7 @@ export async function query(
       columns: result.columns.map((column) => ({name: column.name, type: typeName(column)})),
       rows: result.rows,
       rowCount: watching.stopped() === 'length' ? result.rows.length : result.count,
-      command: commandOf(statement),
+      command: lastCommand(statement).command,
       truncated: result.truncated,
     }
   } catch (error) {

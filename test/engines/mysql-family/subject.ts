@@ -2,7 +2,7 @@
 import {execFileSync} from 'node:child_process'
 import {existsSync, readdirSync} from 'node:fs'
 import * as path from 'node:path'
-import type {Engine} from '../../../src/engines/engine.js'
+import type {AdminCredentials, Engine, TlsFiles} from '../../../src/engines/engine.js'
 import {mariadb} from '../../../src/engines/mariadb/index.js'
 import {dialect as mariadbDialect} from '../../../src/engines/mariadb/dialect.js'
 import {adminAccount} from '../../../src/engines/mysql-family/client.js'
@@ -63,6 +63,9 @@ export interface FamilySubject extends EngineSubject {
   readonly site: LocalSite
   readonly member: Member
   start(...args: Parameters<EngineSubject['start']>): Promise<StartedServer & Running>
+  /** A server's certificate of the subject's CA; a client's, by default the agent's. */
+  tls(names?: readonly string[]): Promise<TlsFiles>
+  admin(username?: string): Promise<AdminCredentials>
 }
 
 export async function mysqlFamilySubject(member: Member): Promise<FamilySubject> {
@@ -88,8 +91,8 @@ export async function mysqlFamilySubject(member: Member): Promise<FamilySubject>
         },
       }
     },
-    tls: () => authority.server(['localhost', 'demo']),
-    admin: () => authority.admin(adminAccount),
+    tls: (names = ['localhost', 'demo']) => authority.server(names),
+    admin: (username = adminAccount) => authority.admin(username),
     server: {name: 'localhost', ca: authority.ca},
     close: () => site.close(),
   }

@@ -27,3 +27,12 @@ export const variableOf = (option: string, has: (variable: string) => boolean): 
   const other = variables[option]
   return other !== undefined && has(other) ? other : undefined
 }
+
+/** Values by variable -> by what the file calls it, names spelled the one way. */
+export const toOptions = (values: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(values).map(([name, value]) => {
+      const canonical = canonicalName(name)
+      return [options[canonical] ?? canonical, value]
+    }),
+  )

@@ -27,13 +27,15 @@ async function elsewhere(client: AdminClient, username: string): Promise<string[
  */
 async function grantDatabase(client: AdminClient, account: string, database: string): Promise<void> {
   const whole = `GRANT ALL PRIVILEGES ON ${quotePattern(database)}.* TO `
-  const grants = (await client.query(`show grants for ${account}`)).map((row) => String(Object.values(row)[0]))
+  const read = async (): Promise<string[]> =>
+    (await client.query(`show grants for ${account}`)).map((row) => String(Object.values(row)[0]))
+  const grants = await read()
   const ours = (grant: string): boolean =>
     (grant.startsWith('GRANT USAGE ON *.* TO ') || grant.startsWith(whole)) && !grant.endsWith(' WITH GRANT OPTION')
   if (!grants.every(ours)) {
     await client.query(`revoke all privileges, grant option from ${account}`)
-    for (const grant of grants) {
-      // a role or a proxy: `GRANT \`r\`@\`%\` TO …`, `GRANT PROXY ON … TO …`
+    for (const grant of await read()) {
+      // what may be left is a role or a proxy: `GRANT \`r\`@\`%\` TO …`, `GRANT PROXY ON … TO …`
       const extra = /^GRANT (PROXY ON .+|`(?:[^`]|``)*`(?:@`(?:[^`]|``)*`)?) TO /.exec(grant)?.[1]
       if (extra !== undefined) await client.query(`revoke ${extra} from ${account}`)
     }

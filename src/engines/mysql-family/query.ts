@@ -179,6 +179,7 @@ export async function query(
   const connection = await connectClient(credentials, Math.min(options.timeoutMs, 10_000))
   const watching = watch(connection, credentials, options)
   try {
+    if (watching.stopped() !== undefined) throw new Error('nobody waited for it when it was sent')
     const result = await collect(connection, statement, options.maxRows, () => watching.stop('length'))
     return {
       columns: result.columns.map((column) => ({name: column.name, type: typeName(column)})),

@@ -68,9 +68,12 @@ for (const member of family()) {
     })
 
     it('refuses plain text, whoever asks', async () => {
+      // an account that asks for TLS is refused as if the password were wrong
       for (const user of ['app', 'dbaas_admin', 'root'])
         assert.match(String(await tryAs(user, {ssl: undefined as never})), /^3159 |^1045 /, user)
+      await asAgent((client) => client.query("alter user app@'%' require none"))
       assert.match(String(await tryAs('app', {ssl: undefined as never})), /^3159 /)
+      await asAgent((client) => client.query("alter user app@'%' require ssl"))
     })
 
     it('refuses TLS 1.2', async () => {

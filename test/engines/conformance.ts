@@ -76,9 +76,11 @@ export async function untilReady(
   }
 }
 
-export function engineConformance(name: string, makeSubject: () => Promise<EngineSubject>): void {
+/** @param needs called first in the suite: may skip it, where the machine has no such server */
+export function engineConformance(name: string, makeSubject: () => Promise<EngineSubject>, needs?: () => void): void {
   describe(`the engine ${name}`, function () {
     this.timeout(120_000)
+    needs?.()
     let subject: EngineSubject
     let engine: Engine
     let host: Host

@@ -35,7 +35,7 @@ export const describer: Describer = {
       // names of character sets and locales are enumerations to the server that it has no list of
       const type = row.type === 'ENUM' && row.words === null ? 'string' : (types[row.type] ?? 'integer')
       const listed = row.type === 'ENUM' || row.type === 'SET'
-      const settable = optionOf(row.name, (option) => help.values.has(option)) !== undefined
+      const settable = optionOf(row.name, (option) => help.options.has(option)) !== undefined
       return {
         name: row.name,
         type,

@@ -3,6 +3,11 @@ import {because, managedBy, sharedReasons} from '../mysql-family/managed.js'
 
 export const whyManaged = managedBy({
   ...sharedReasons,
+  server_uid: because.fact,
+  date_format: because.fact,
+  datetime_format: because.fact,
+  time_format: because.fact,
+  ignore_db_dirs: because.place,
   extra_port: because.place,
   extra_max_connections: because.place,
   large_pages: because.place,

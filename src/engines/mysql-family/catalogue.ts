@@ -116,7 +116,7 @@ export function createCatalogueReader(options: {
       return use({
         running: new Map(rows.map((row) => [row.name, row])),
         definitions,
-        options: help.values.size > 0 ? new Map([...help.values.keys()].map((name) => [name, help.options.get(name) ?? {takes: 'text', description: ''}])) : help.options,
+        options: help.options,
         exactly: async (name) => (await completeOf(host, client, key)).find((definition) => definition.name === name),
       })
     })

@@ -58,6 +58,9 @@ function parseValues(text: string): Map<string, string | null> {
   return found
 }
 
+/** MySQL lists values even where it gives up, or where its storage engine does; then they are not what it was asked for. */
+const gaveUp = /\[ERROR\].*(?:Aborting|Error while setting value|Parsing options for plugin)/
+
 /** `options` go before it: `--no-defaults` or `--defaults-file=…` first, then what is tried. */
 export async function askHelp(host: Host, dialect: Dialect, options: readonly string[]): Promise<Help> {
   const argv = [`${host.paths.bin}/${dialect.serverProgram}`, ...options, '--verbose', '--help']
@@ -65,7 +68,7 @@ export async function askHelp(host: Host, dialect: Dialect, options: readonly st
   const [described = '', values = ''] = result.stdout.split(/^-{20,}[ -]*$/m)
   return {
     options: parseOptions(described),
-    values: /\[ERROR\] \[MY-010119\]/.test(result.stderr) || result.code !== 0 ? new Map() : parseValues(values),
+    values: result.code !== 0 || gaveUp.test(result.stderr) ? new Map() : parseValues(values),
     result,
   }
 }

@@ -15,6 +15,7 @@ export const because = {
   monitoring: 'the agent measures the server by its performance_schema',
   debugging: "it is an aid of the server's own developers and testers that can damage data or hold up every session",
   recovery: 'the agent decides how a damaged or crashed server starts again',
+  fact: 'it says what the server is',
   action: 'it is an order that is carried out once, not a setting',
 } as const
 
@@ -31,6 +32,13 @@ export const sharedReasons: Reasons = {
   bind_address: because.place,
   pid_file: because.place,
   hostname: because.place,
+  'version*': because.fact,
+  system_time_zone: because.fact,
+  innodb_version: because.fact,
+  license: because.fact,
+  large_files_support: because.fact,
+  protocol_version: because.fact,
+  innodb_ft_aux_table: because.action,
   character_sets_dir: because.place,
   lc_messages_dir: because.place,
   skip_networking: because.place,
@@ -116,6 +124,7 @@ export const sharedReasons: Reasons = {
   init_file: because.libraries,
 
   local_infile: because.files,
+  ft_stopword_file: because.files,
   secure_file_priv: because.files,
 
   lower_case_table_names: because.frozen,

@@ -176,9 +176,11 @@ export function createPreflight(dialect: Dialect, rules: PreflightRules): Prefli
         stdin: '',
         timeoutSeconds: 60,
       })
-      if (result.code === 0) return undefined
       const complaints = complaintsOf(result.stderr)
-      const about = complaints.find(({words}) => words.includes(value)) ?? complaints[0]
+      const named = complaints.find(({words}) => words.includes(value))
+      // some start with another value, after an error
+      if (result.code === 0 && named === undefined) return undefined
+      const about = named ?? complaints[0]
       return {parameter: option, because: about === undefined ? `the server does not start with "${value}"` : withoutPath(about.words)}
     })
   }

@@ -9,7 +9,7 @@ import type {Described, Describer} from '../mysql-family/catalogue.js'
 import type {AdminClient} from '../mysql-family/client.js'
 import type {Help} from '../mysql-family/help.js'
 import {askHelp} from '../mysql-family/help.js'
-import {optionOf} from '../mysql-family/options.js'
+import {canonicalName, optionOf} from '../mysql-family/options.js'
 import {dialect} from './dialect.js'
 
 interface Row {
@@ -63,7 +63,7 @@ async function outline(client: AdminClient, help: Help): Promise<Described[]> {
   const documented = await documentation(client)
   const definitions: Described[] = []
   for (const row of rows) {
-    const option = optionOf(row.name, (name) => help.values.has(name))
+    const option = optionOf(row.name, (name) => help.options.has(name))
     const told = option === undefined ? undefined : help.options.get(option)
     const type = typeOf(row, told?.takes)
     const boot = option === undefined ? null : (help.values.get(option) ?? null)
@@ -96,7 +96,7 @@ async function tryValues(host: Host, trial: Trial): Promise<Map<string, string |
       for (const [name] of rest) results.set(name, help.values.get(name) ?? undefined)
       return results
     }
-    const refused = new Set([...help.result.stderr.matchAll(/ to '([^']+)'\.?$/gm)].map((match) => match[1]))
+    const refused = new Set([...help.result.stderr.matchAll(/ to '([^']+)'\.?$/gm)].map((match) => canonicalName(match[1] as string)))
     const known = rest.filter(([name]) => refused.has(name))
     if (known.length === 0) {
       // it gave up without a name: whose fault it is shows by halves
@@ -163,18 +163,26 @@ async function wordsOf(host: Host, names: readonly string[]): Promise<Map<string
 /** Blocks that are no power of two are tens and hundreds. */
 const blocks = [...Array.from({length: 40}, (_, power) => 2n ** BigInt(power + 1)), 10n, 50n, 100n, 500n, 1000n].sort((a, b) => (a < b ? -1 : 1))
 
-/** Numbers that the program cuts down to a multiple of something: what that is, when two trials agree on it. */
+/** As near below `number` as there is a value in the range with all of its lowest bits set: one less than a multiple of any block. */
+function before(number: bigint, min: bigint, max: bigint): bigint {
+  for (let bits = 30n; bits > 0n; bits -= 1n) {
+    const value = (number >> bits << bits) | ((1n << bits) - 1n)
+    if (value >= min && value <= max) return value
+  }
+  return number
+}
+
+/** Numbers that the program cuts down to a multiple of something: what that is, when three trials agree on it. */
 async function stepsOf(host: Host, integers: readonly ParameterDefinition[]): Promise<Map<string, string>> {
-  const trials = (pick: (min: bigint, max: bigint) => bigint): Map<string, bigint> =>
-    new Map(integers.map(({name, min, max}) => [name, pick(BigInt(min as string), BigInt(max as string))]))
-  // odd, and no multiple of anything that is a block
-  const tries = [
-    trials((min, max) => min + ((max - min) / 2n) | 1n),
-    trials((min, max) => min + ((max - min) / 7n) * 3n | 1n),
-  ].map((numbers) => new Map([...numbers].filter(([name, value]) => {
-    const definition = integers.find((candidate) => candidate.name === name) as ParameterDefinition
-    return value >= BigInt(definition.min as string) && value <= BigInt(definition.max as string)
-  })))
+  const tries = [2n, 3n, 7n].map(
+    (part) =>
+      new Map(
+        integers.map(({name, min, max}) => {
+          const [least, most] = [BigInt(min as string), BigInt(max as string)]
+          return [name, before(least + (most - least) / part, least, most)]
+        }),
+      ),
+  )
   const results: {asked: Map<string, bigint>; got: Map<string, string | undefined>}[] = []
   for (const asked of tries) results.push({asked, got: await tryValues(host, new Map([...asked].map(([name, value]) => [name, String(value)])))})
   const steps = new Map<string, string>()
@@ -183,7 +191,7 @@ async function stepsOf(host: Host, integers: readonly ParameterDefinition[]): Pr
       const [a, b] = [asked.get(name), got.get(name)]
       return a === undefined || b === undefined || !/^-?\d+$/.test(b) ? [] : [[a, BigInt(b)] as const]
     })
-    if (pairs.length < 2 || pairs.every(([a, b]) => a === b)) continue
+    if (pairs.length < tries.length || pairs.every(([a, b]) => a === b)) continue
     const step = blocks.find((block) => pairs.every(([a, b]) => (a / block) * block === b))
     if (step !== undefined) steps.set(name, String(step))
   }

@@ -72,6 +72,7 @@ export const managedValues = (_version: string): Readonly<Record<string, string>
   tls_version: 'TLSv1.3',
   auto_generate_certs: 'OFF',
   caching_sha2_password_auto_generate_rsa_keys: 'OFF',
+  sha256_password_auto_generate_rsa_keys: 'OFF',
   // nothing in the data directory may override the file
   persisted_globals_load: 'OFF',
   mysqlx: 'OFF',

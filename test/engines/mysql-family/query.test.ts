@@ -5,9 +5,10 @@ import {appServer} from './server.js'
 import type {AppServer} from './server.js'
 import {family} from './subject.js'
 
-for (const member of family()) {
+for (const member of family) {
   describe(`a query to ${member.engine.title}`, function () {
     this.timeout(120_000)
+    member.needs()
     const {access} = member.engine
     let on: AppServer
     const ask = (statement: string, options: {timeoutMs?: number; maxRows?: number; signal?: AbortSignal} = {}) =>

@@ -1,6 +1,5 @@
 /** MySQL and MariaDB as subjects of the conformance suite, over places of this machine. */
 import {execFileSync} from 'node:child_process'
-import {existsSync, readdirSync} from 'node:fs'
 import * as path from 'node:path'
 import type {AdminCredentials, Engine, TlsFiles} from '../../../src/engines/engine.js'
 import {mariadb} from '../../../src/engines/mariadb/index.js'
@@ -9,8 +8,10 @@ import {adminAccount} from '../../../src/engines/mysql-family/client.js'
 import type {Dialect as FamilyDialect} from '../../../src/engines/mysql-family/dialect.js'
 import {mysql} from '../../../src/engines/mysql/index.js'
 import {dialect as mysqlDialect} from '../../../src/engines/mysql/dialect.js'
+import {mariadbOrSkip, mysqlOrSkip} from '../../support/databases.js'
 import {localSite} from '../../support/local-host.js'
 import type {LocalSite, Running} from '../../support/local-host.js'
+import {madeBySite} from '../../support/need.js'
 import {testAuthority} from '../certificates.js'
 import type {Dialect, EngineSubject, StartedServer} from '../conformance.js'
 
@@ -18,24 +19,28 @@ export interface Member {
   readonly name: string
   readonly engine: Engine
   readonly dialect: FamilyDialect
+  /** To be called first in a `describe`: skips it on a machine without the server. */
+  needs(): void
   /** Folder of the programs. */
-  readonly bin: string
+  bin(): string
 }
 
-const root = '/opt/dbaas-test'
-
-function folderOf(engine: string): string | undefined {
-  const parent = path.join(root, engine)
-  const found = existsSync(parent) ? readdirSync(parent).find((name) => name.startsWith(`${engine}-`) && existsSync(path.join(parent, name, 'bin'))) : undefined
-  return found === undefined ? undefined : path.join(parent, found, 'bin')
-}
-
-/** Those that this machine has. */
-export const family = (): Member[] =>
-  [
-    {name: 'mysql', engine: mysql, dialect: mysqlDialect, bin: folderOf('mysql')},
-    {name: 'mariadb', engine: mariadb, dialect: mariadbDialect, bin: folderOf('mariadb')},
-  ].flatMap((member) => (member.bin === undefined ? [] : [{...member, bin: member.bin}]))
+export const family: readonly Member[] = [
+  {
+    name: 'mysql',
+    engine: mysql,
+    dialect: mysqlDialect,
+    needs: mysqlOrSkip,
+    bin: () => madeBySite('mysql', 'folder', 'bin'),
+  },
+  {
+    name: 'mariadb',
+    engine: mariadb,
+    dialect: mariadbDialect,
+    needs: mariadbOrSkip,
+    bin: () => madeBySite('mariadb', 'folder', 'bin'),
+  },
+]
 
 /** A join that streams: its rows are made as they are read. */
 const rows = (count: number): string =>
@@ -69,7 +74,8 @@ export interface FamilySubject extends EngineSubject {
 }
 
 export async function mysqlFamilySubject(member: Member): Promise<FamilySubject> {
-  const {engine, bin} = member
+  const {engine} = member
+  const bin = member.bin()
   const site = await localSite(bin)
   const authority = await testAuthority()
   const program = path.join(bin, engine.versions.serverProgram)

@@ -3,6 +3,12 @@ import {because, managedBy, sharedReasons} from '../mysql-family/managed.js'
 
 export const whyManaged = managedBy({
   ...sharedReasons,
+  log_slow_query_time: 'it is another name of long_query_time',
+  log_slow_min_examined_row_limit: 'it is another name of min_examined_row_limit',
+  tmp_memory_table_size: 'it is another name of tmp_table_size',
+  alter_algorithm: 'it is another name of old_alter_table',
+  ignore_builtin_innodb: because.libraries,
+  innodb_log_file_mmap: because.place,
   server_uid: because.fact,
   date_format: because.fact,
   datetime_format: because.fact,

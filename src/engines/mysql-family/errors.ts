@@ -1,5 +1,6 @@
 /** Errors of MySQL and MariaDB, from the wire and from the log, as ours. */
 import {DbaasError} from '../../core/errors.js'
+import {canonicalName, variableOf} from './options.js'
 
 /** An error packet, as the driver gives it. */
 interface ServerError extends Error {
@@ -79,9 +80,24 @@ const anyOf = (...patterns: string[]): RegExp => new RegExp(patterns.join('|'), 
 
 const firstGroup = (match: RegExpExecArray): string | undefined => match.slice(1).find((group) => group !== undefined)
 
+/** The variable's name, where the log has that of the option. */
+const parameterOf = (option: string): string => {
+  const name = canonicalName(option)
+  return variableOf(name, (candidate) => candidate !== name) ?? name
+}
+
+const notAccepted = (parameter: string, words: string): DbaasError =>
+  new DbaasError('INVALID_PARAMETER_VALUE', `the server does not accept its configuration: ${words}`, {
+    details: {parameter, server: words},
+    suggestions: [`dbaas config unset NAME ${parameter}`],
+  })
+
 const failures: readonly Failure[] = [
   {
-    matches: anyOf('(?:Bind on TCP/IP port|bind to .*port).*Address already in use', 'Do you already have another .* running on port'),
+    matches: anyOf(
+      '(?:Bind on TCP/IP port|bind to .*port).*Address already in use',
+      'Do you already have another .*server running on port',
+    ),
     explain: (_match, words) =>
       new DbaasError('PORT_IN_USE', "the server's port is taken", {
         details: {server: words},
@@ -93,7 +109,7 @@ const failures: readonly Failure[] = [
       'Cannot allocate memory',
       'Out of memory',
       'mmap\\(.*\\) failed; errno 12',
-      'Can(?:not|\'t) (?:initialize|create|allocate) .*buffer pool',
+      '(?:Cannot|Can\'t) (?:map|initialize|create|allocate) .*buffer.pool',
     ),
     explain: (_match, words) =>
       new DbaasError('INSUFFICIENT_MEMORY', 'the server could not get the memory it asks for at its start', {
@@ -102,7 +118,7 @@ const failures: readonly Failure[] = [
       }),
   },
   {
-    matches: anyOf('No space left on device', 'Disk quota exceeded', 'Disk (?:is )?full', '\\berr(?:no|or)?:? (?:code )?(?:28|122)\\b'),
+    matches: anyOf('No space left on device', 'Disk quota exceeded', 'Disk (?:is )?full', '\\berr(?:no|or|code)?:? (?:28|122)\\b'),
     explain: (_match, words) =>
       new DbaasError('DISK_FULL', 'the disk of the server is full', {
         details: {server: words},
@@ -115,20 +131,25 @@ const failures: readonly Failure[] = [
       "unknown option '-*([^'=]+)",
       "ambiguous option '-*([^'=]+)",
       "Error while setting value '.*' to '([^']+)'",
-      "option '-*([^'=]+)' (?:requires an argument|cannot take an argument|was read and not understood)",
+      "option '-*([^'=]+)' (?:requires an argument|cannot take an argument)",
       "used for variable '([^']+)'",
-      "Unknown (?:value|option) .* (?:to|for) (?:variable )?'?([a-z0-9_]+)'?",
     ),
-    explain: (match, words) => {
-      const parameter = (firstGroup(match) ?? '').toLowerCase().replaceAll('-', '_')
-      return new DbaasError('INVALID_PARAMETER_VALUE', `the server does not accept its configuration: ${words}`, {
-        details: {parameter, server: words},
-        suggestions: [`dbaas config unset NAME ${parameter}`],
-      })
-    },
+    explain: (match, words) => notAccepted(parameterOf(firstGroup(match) ?? ''), words),
   },
   {
-    matches: /Could not open required defaults file|Fatal error in defaults handling|Found option without preceding group|Wrong group definition/i,
+    matches: /unknown default time zone/i,
+    explain: (_match, words) => notAccepted('time_zone', words),
+  },
+  {
+    matches: /^Unknown character set|Character set '.*' is not a compiled character set/i,
+    explain: (_match, words) => notAccepted('character_set_server', words),
+  },
+  {
+    matches: /^COLLATION '.*' is not valid for CHARACTER SET|^Unknown collation/i,
+    explain: (_match, words) => notAccepted('collation_server', words),
+  },
+  {
+    matches: /Found option without preceding group|Wrong group definition|in config file/i,
     explain: (_match, words) =>
       new DbaasError('INVALID_PARAMETER_VALUE', `the server does not accept its configuration: ${words}`, {
         details: {server: words},
@@ -136,11 +157,7 @@ const failures: readonly Failure[] = [
       }),
   },
   {
-    matches: anyOf(
-      'Unable to lock \\S+,? error: 11',
-      "Can't lock aria control file",
-      'another (?:mysqld|mariadbd) (?:process|server) is using',
-    ),
+    matches: anyOf('Unable to lock \\S+ error: 11', "Can't lock aria control file", 'another (?:mysqld|mariadbd) process'),
     explain: (_match, words) =>
       new DbaasError('SERVER_START_FAILED', 'another server still runs on the same data', {
         details: {server: words},
@@ -148,9 +165,23 @@ const failures: readonly Failure[] = [
       }),
   },
   {
-    matches: anyOf('Permission denied', '\\berr(?:no|or)?:? (?:code )?13\\b', 'must be writable', "Can't change dir to"),
+    matches: anyOf('SSL error: ', 'Failed to set ?up SSL', 'Unable to get (?:certificate|private key)'),
     explain: (_match, words) =>
-      new DbaasError('SERVER_START_FAILED', `the server may not use its own files: ${words}`, {
+      new DbaasError('SERVER_START_FAILED', `the server cannot use its certificate: ${words}`, {
+        details: {server: words},
+        suggestions: ['dbaas restart NAME', 'dbaas doctor'],
+      }),
+  },
+  {
+    matches: anyOf(
+      'Permission denied',
+      '\\berr(?:no|or|code)?:? 13\\b',
+      'must be writable',
+      "Can't (?:change dir to|get stat of|create/write to file)",
+      '(?:Could not|Failed to) open required defaults file',
+    ),
+    explain: (_match, words) =>
+      new DbaasError('SERVER_START_FAILED', `the server may not use its own files, or misses some: ${words}`, {
         details: {server: words},
         suggestions: ["give the files back to the server's user", 'dbaas doctor'],
       }),
@@ -166,11 +197,10 @@ const failures: readonly Failure[] = [
   {
     matches: anyOf(
       'Invalid MySQL server (?:down|up)grade',
-      'Cannot (?:boot|start|upgrade|downgrade) server version',
-      '(?:Up|Down)grade .*is not (?:supported|possible)',
+      'Cannot (?:boot|upgrade|downgrade) server',
+      '(?:Up|Down)grade .*not (?:supported|possible)',
       'Unsupported redo log format',
-      'created (?:with|by) (?:a )?(?:newer|later|different)',
-      'is (?:from|of) a (?:newer|later) version',
+      'redo log was created (?:with|by)',
     ),
     explain: (_match, words) =>
       new DbaasError('SERVER_START_FAILED', `the data is of another version than the server: ${words}`, {
@@ -182,12 +212,13 @@ const failures: readonly Failure[] = [
     matches: anyOf(
       'corrupt',
       'checksum mismatch',
+      'Invalid (?:flags|log block|log header|page)',
       'Missing (?:FILE_CHECKPOINT|MLOG_)',
-      'Invalid log (?:block|header)',
-      'Data Dictionary initialization failed',
       'Failed to find valid data directory',
-      'redo log .*(?:missing|not found)',
-      '(?:Cannot|Could not|Can\'t) (?:open|read|find) .*(?:ibdata|undo|\\.ibd|ib_logfile|mysql\\.)',
+      'Neither found #innodb_redo',
+      '(?:ib_logfile|ibdata|undo).* (?:was not found|exists)',
+      "File \\S+: 'open' returned OS error",
+      '(?:Cannot|Could not|Can\'t) (?:open|read|find) .*(?:datafile|tablespace file|\\.ibd|mysql\\.)',
       "Table 'mysql\\.[a-z_]+' doesn't exist",
     ),
     explain: (_match, words) =>
@@ -201,21 +232,36 @@ const failures: readonly Failure[] = [
 /** `2026-11-23T19:41:14.211123Z 0 [ERROR] [MY-010119] [Server] words`, and MariaDB's `2026-11-24  7:39:21 0 [ERROR] words`. */
 const logMessage = /^\d{4}-\d\d-\d\d[T ]\s?\d{1,2}:\d\d:\d\d\S* \d+ \[(\w+)\](?: \[MY-\d+\])?(?: \[[A-Za-z_ ]+\])? (.*)$/
 
-/** What an end says without saying why. */
-const emptyWords = /^(?:Aborting|Plugin '\S+' (?:init function returned error|registration as a STORAGE ENGINE failed)\.?|Unknown\/unsupported storage engine: InnoDB|Failed to initialize builtin plugins\.)$/i
+/** What stands before the words: the program's name or path, and what was said before there was a log to say it in. */
+const speaker = /^(?:Buffered \w+: )?(?:\S*\b(?:mysqld|mariadbd): )?(?:\[\w+\] )?/
+
+/** Words that end no start. */
+const harmless = /\/dev\/stderr|^Can't find error-message file/
+/** Words that only repeat that it ended. */
+const empty = anyOf(
+  '^Aborting$',
+  "^Plugin '\\S+' (?:init function returned error|registration as a STORAGE ENGINE failed)",
+  'Plugin initialization aborted with error Generic error',
+  '^Unknown/unsupported storage engine: InnoDB',
+  '^Failed to initialize ',
+  '^Data Dictionary initialization failed',
+  '^Fatal error in defaults handling',
+  '^Operating system error number',
+  '^The error means',
+)
 
 /** The lines that may hold the reason, most telling first: what ended the server, then what it complained about. */
 function reasons(log: string): string[] {
-  const lines = log.split(/\r?\n/).filter((line) => line.trim() !== '')
-  const bySeverity = (severity: RegExp): string[] =>
-    lines.flatMap((line) => {
-      const match = logMessage.exec(line)
-      const words = (match?.[2] ?? '').trim()
-      return match && severity.test(match[1] as string) && !emptyWords.test(words) ? [words] : []
-    })
-  // before it has a log, and from the loader: `mysqld: [ERROR] …`, `/usr/sbin/mariadbd: unknown variable …`
-  const plain = lines.flatMap((line) => (logMessage.test(line) ? [] : [line.replace(/^\S*(?:mysqld|mariadbd): (?:\[\w+\] )?/, '').trim()]))
-  return [...bySeverity(/^error$/i), ...plain, ...bySeverity(/^warning$/i), ...bySeverity(/^(?:note|system)$/i)]
+  const lines = log.split(/\r?\n/).flatMap((line) => {
+    const match = logMessage.exec(line)
+    const words = (match?.[2] ?? line).trim().replace(speaker, '')
+    // what was said without a log, by the server or by the loader, has no severity
+    return words === '' || harmless.test(words) ? [] : [{severity: (match?.[1] ?? 'plain').toLowerCase(), words}]
+  })
+  const of = (...severities: string[]): string[] =>
+    lines.filter(({severity}) => severities.includes(severity)).map(({words}) => words)
+  const all = [...of('error'), ...of('plain'), ...of('warning'), ...of('note', 'system')]
+  return [...all.filter((words) => !empty.test(words)), ...all.filter((words) => empty.test(words))]
 }
 
 /** What the end of the log says about a start that failed. Only the last start in `log` should be in it. */

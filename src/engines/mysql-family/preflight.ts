@@ -18,6 +18,7 @@ import {askHelp, programEnv} from './help.js'
 import {layoutOf} from './layout.js'
 import {parseBoolean, parseInteger, parseReal} from './numbers.js'
 import {canonicalName, toOptions, variableOf} from './options.js'
+import {paddedOffset} from './values.js'
 
 export interface Problem {
   readonly parameter: string | null
@@ -29,10 +30,10 @@ export type Effective = ReadonlyMap<string, string | null>
 
 export interface PreflightRules {
   /**
-   * What the server adjusts when it starts, which the program's list does not show: option -> what it becomes. Only
-   * options that were asked for are looked at.
+   * What the server adjusts or refuses when it starts, which the program's list does not show: why, by option. Of options
+   * that nobody asked for nothing is wanted; theirs may be in it.
    */
-  adjustedAtStart(effective: Effective): Readonly<Record<string, string>>
+  adjustedAtStart(effective: Effective): Readonly<Record<string, string | undefined>>
   /** Names that only a start judges -> the values that it is not needed for. */
   readonly judgedByStart: Readonly<Record<string, RegExp>>
 }
@@ -103,6 +104,33 @@ function isListedAs(takes: 'nothing' | 'number' | 'text', asked: string, listed:
   return x !== undefined && y !== undefined && Number(x.toPrecision(6)) === Number(y.toPrecision(6))
 }
 
+/** So many characters of a value, in hexadecimal, fit into a name. */
+const readCharacters = 24
+
+const readBack = (name: string): string =>
+  [
+    `SET @s = CONCAT('CREATE DATABASE \`read_', LOWER(HEX(LEFT(CONCAT('', @@GLOBAL.${name}), ${readCharacters}))), '\`')`,
+    'PREPARE p FROM @s',
+    'EXECUTE p',
+    'SHUTDOWN',
+  ]
+    .map((statement) => `${statement};\n`)
+    .join('')
+
+function readFrom(folders: readonly string[]): string | undefined {
+  const hex = folders.map((folder) => /^read_([0-9a-f]*)$/.exec(folder)?.[1]).find((found) => found !== undefined)
+  return hex === undefined ? undefined : Buffer.from(hex, 'hex').toString('utf8')
+}
+
+/** As far as it was read; names differ in case, and a switch is shown by its number. */
+function isReadAs(value: string, read: string): boolean {
+  const truth = parseBoolean(value)
+  if (truth !== undefined && /^[01]$/.test(read)) return truth === (read === '1')
+  const number = parseInteger(value)
+  if (number !== undefined && /^\d+$/.test(read)) return String(number) === read
+  return [...paddedOffset(value)].slice(0, readCharacters).join('').toLowerCase() === paddedOffset(read).toLowerCase()
+}
+
 export function createPreflight(dialect: Dialect, rules: PreflightRules): Preflight {
   /** Verdicts of starts, by programs and values: a name is as wrong tomorrow. */
   const verdicts = new Map<string, Promise<Problem | undefined>>()
@@ -155,16 +183,18 @@ export function createPreflight(dialect: Dialect, rules: PreflightRules): Prefli
     }
   }
 
-  /** A start with the values that only a start can judge, of everything else nothing. Undefined: it came up. */
-  async function start(host: Host, option: string, value: string, version: string): Promise<Problem | undefined> {
+  /**
+   * A start with one value that only a start can judge. The server reads it back into the name of a database, whose
+   * folder stays when it has shut itself down: it listens to nobody.
+   */
+  async function start(host: Host, option: string, name: string, value: string, version: string): Promise<Problem | undefined> {
     return inScratch(host, async (folder) => {
       const paths = {...host.paths, data: `${folder}/data`, config: `${folder}/config`, tmp: `${folder}/tmp`}
       await host.exec(['mkdir', '-m', '700', paths.data, paths.config, paths.tmp])
       const place: Host = {...host, paths}
       await dialect.makeData(place, version, await layoutOf(place))
-      const conf = `${folder}/my.cnf`
-      const orders = `${folder}/shutdown.sql`
-      await host.write({path: orders, content: 'SHUTDOWN;\n'})
+      const [conf, orders] = [`${folder}/my.cnf`, `${folder}/orders.sql`]
+      await host.write({path: orders, content: readBack(name)})
       const {ssl_ca: _ca, ssl_cert: _cert, ssl_key: _key, require_secure_transport: _tls, bind_address: _address, ...parameters} =
         await serverParameters(dialect, place, {version, instanceName: 'preflight', values: {[option]: value}})
       await host.write({
@@ -176,12 +206,12 @@ export function createPreflight(dialect: Dialect, rules: PreflightRules): Prefli
         stdin: '',
         timeoutSeconds: 60,
       })
+      const read = readFrom(await host.list(paths.data))
+      if (read !== undefined && isReadAs(value, read)) return undefined
       const complaints = complaintsOf(result.stderr)
-      const named = complaints.find(({words}) => words.includes(value))
-      // some start with another value, after an error
-      if (result.code === 0 && named === undefined) return undefined
-      const about = named ?? complaints[0]
-      return {parameter: option, because: about === undefined ? `the server does not start with "${value}"` : withoutPath(about.words)}
+      const about = complaints.find(({words}) => words.includes(value)) ?? complaints.at(-1)
+      const instead = read === undefined ? `the server does not start with "${value}"` : `the server would run with "${read}" instead of "${value}"`
+      return {parameter: option, because: about === undefined ? instead : withoutPath(about.words)}
     })
   }
 
@@ -193,7 +223,7 @@ export function createPreflight(dialect: Dialect, rules: PreflightRules): Prefli
       const key = JSON.stringify([host.paths.bin, version, option, value])
       let verdict = verdicts.get(key)
       if (!verdict) {
-        verdict = start(host, option, value, version)
+        verdict = start(host, option, name, value, version)
         verdicts.set(key, verdict)
         verdict.catch(() => verdicts.delete(key))
       }
@@ -213,12 +243,15 @@ export function createPreflight(dialect: Dialect, rules: PreflightRules): Prefli
       const listed = help.values.get(option)
       const takes = help.options.get(option)?.takes
       if (listed === undefined || listed === null || takes === undefined) continue
-      const becomes = isListedAs(takes, value, listed) ? adjusted[option] : listed
-      if (becomes === undefined || isListedAs(takes, value, becomes)) continue
+      if (isListedAs(takes, value, listed)) {
+        const because = adjusted[option]
+        if (because !== undefined) found.push({parameter: name, because})
+        continue
+      }
       const said = linesOf(help.result.stderr).find(({severity, words}) => severity === 'Warning' && canonicalName(words).includes(option))
       found.push({
         parameter: name,
-        because: `the server would run with ${becomes} instead of ${value}${said === undefined ? '' : `: ${withoutPath(said.words)}`}`,
+        because: `the server would run with ${listed} instead of ${value}${said === undefined ? '' : `: ${withoutPath(said.words)}`}`,
       })
     }
     found.push(...(await startProblems(host, rest, version)))

@@ -12,8 +12,6 @@ import {findWord, hasMinus, lowerAscii, parseBoolean, parseInteger, parseReal, s
 
 /** How the two families of servers differ here. */
 export interface ValueRules {
-  /** MariaDB refuses the sign where a number cannot be negative: even `-0`. */
-  readonly refusesMinus: boolean
   /**
    * Whether only the server knows if a value will do that the catalogue finds nothing wrong in: where something else
    * decides (another parameter, a limit of the machine), or the server adjusts what its own description allows.
@@ -31,7 +29,7 @@ const range = ({min, max, step}: ParameterDefinition): string =>
 
 const clamp = (value: bigint, min: bigint, max: bigint): bigint => (value < min ? min : value > max ? max : value)
 
-function whyNotInteger(definition: ParameterDefinition, value: string, rules: ValueRules): string | undefined {
+function whyNotInteger(definition: ParameterDefinition, value: string): string | undefined {
   const {min, max, step} = definition
   const number = parseInteger(value)
   if (number === undefined) {
@@ -42,7 +40,8 @@ function whyNotInteger(definition: ParameterDefinition, value: string, rules: Va
   const [least, most, block] = [BigInt(min), BigInt(max), BigInt(step ?? 1)]
   const shown = String(number) === value.trim() ? value : `${value} (${number})`
   if (number < least || number > most) return `${shown} is out of range: ${range(definition)}`
-  if (rules.refusesMinus && least >= 0n && hasMinus(value)) return `"${value}" has a sign; the range is ${range(definition)}`
+  // even of -0: one server refuses the sign, the other one adjusts it to 0
+  if (least >= 0n && hasMinus(value)) return `"${value}" has a sign; the range is ${range(definition)}`
   if (number % block !== 0n) {
     return `${shown} is not a multiple of ${block}; the nearest is ${clamp(((number + block / 2n) / block) * block, least, most)}`
   }
@@ -99,9 +98,12 @@ const isSwitches = (read: string): boolean => /^\w+=(on|off)(,|$)/.test(read)
 /** Names of character sets and collations that are read back as what they stand for. */
 const charset = (word: string): string => word.replace(/^utf8(?=_|$)/, 'utf8mb3')
 
+/** `+2:00` is shown as `+02:00`. */
+export const paddedOffset = (zone: string): string => zone.replace(/^([+-])(\d:)/, '$10$2')
+
 function sameText(name: string, asked: string, read: string): boolean {
   const [a, b] = [lowerAscii(asked), lowerAscii(read)]
-  if (a === b) return true
+  if (a === b || (name === 'time_zone' && paddedOffset(a) === paddedOffset(b))) return true
   if (isSwitches(b)) return sameSwitches(a, b)
   if (/^(character_set|collation)_/.test(name)) return charset(a) === charset(b)
   return false
@@ -136,7 +138,7 @@ export function createValues(rules: ValueRules): Values {
       case 'bool':
         return parseBoolean(value) === undefined ? `"${value}" is neither on nor off` : undefined
       case 'integer':
-        return whyNotInteger(definition, value, rules)
+        return whyNotInteger(definition, value)
       case 'real':
         return whyNotReal(definition, value)
       case 'enum':

@@ -56,7 +56,8 @@ export function isWhatItSays({name, type, values, min}: ParameterDefinition, tex
         if (/^\+?\d+$/.test(lower)) return true
         return parts.every((part) => have.has(part))
       }
-      return is.replace('utf8mb3', 'utf8') === lower.replace('utf8mb3', 'utf8')
+      const plain = (word: string): string => word.replace('utf8mb3', 'utf8').replace(/^([+-])(\d:)/, '$10$2')
+      return plain(is) === plain(lower)
     }
   }
 }
@@ -96,9 +97,11 @@ export class Oracle {
     }
     let running: Map<string, string> | undefined
     if (!ended) {
-      const rows = await asAdmin(member.dialect, this.host, this.admin, (client) =>
-        client.query<Variable & Record<string, string | null>>(member.dialect.globalVariables),
-      ).catch((error: Error) => {
+      const rows = await asAdmin(member.dialect, this.host, this.admin, async (client) => {
+        await client.query('set session sql_big_selects = 1')
+        if (member.dialect.engine === 'mariadb') await client.query('set session tmp_disk_table_size = 18446744073709551615')
+        return client.query<Variable & Record<string, string | null>>(member.dialect.globalVariables)
+      }).catch((error: Error) => {
         throw new Error(`${error.message} with ${JSON.stringify(settings.map(({definition, value}) => [definition.name, value]))}\n${server.log().slice(-2000)}`)
       })
       running = new Map(rows.map(({name, value}) => [name, value ?? '']))
@@ -120,6 +123,7 @@ export class Oracle {
       }
       const culprits = rest.filter((setting) => isBlamed(setting, log))
       if (culprits.length === 0 && rest.length > 1) {
+        if (process.env.DBAAS_ORACLE) console.log('halves', rest.length, log.split('\n').filter((line) => /ERROR|error|signal/.test(line)).slice(0, 6))
         const half = Math.ceil(rest.length / 2)
         for (const part of [rest.slice(0, half), rest.slice(half)])
           for (const [setting, verdict] of await this.verdicts(part)) results.set(setting, verdict)
@@ -147,7 +151,7 @@ function isBlamed({definition, value}: Setting, log: string): boolean {
   return log.split('\n').some((line) => {
     if (!/\[ERROR\]|unknown variable|ambiguous/.test(line)) return false
     const words = line.replaceAll('-', '_')
-    return new RegExp(`['\`"]${option}['\`"=]|for ${option}\\b`).test(words) || (value.length > 2 && line.includes(`'${value}'`))
+    return new RegExp(`['\`"]${option}['\`"=]|for ${option}\\b`).test(words) || (value !== '' && (line.includes(`'${value}'`) || line.endsWith(`: ${value}`)))
   })
 }
 

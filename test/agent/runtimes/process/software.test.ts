@@ -29,7 +29,7 @@ describe('the engine store', () => {
     mkdirSync(root)
     const engines = {[fakeEngine]: {...fakeSoftware, versions}}
     const system = createSystemVersions(await serviceUser(), engines)
-    return {root, software: createSoftware({dataRoot: root, packagesFolder, engines, system, log: () => undefined})}
+    return {root, software: createSoftware({dataRoot: root, packagesFolder, engines, system, user: await serviceUser(), env: process.env, log: () => undefined})}
   }
 
   it('has the bundled version on first use, whole, with its links, and the package is not changed', async () => {
@@ -59,7 +59,7 @@ describe('the engine store', () => {
     writeFileSync(join(bin, 'server.sh'), '')
     const engines = {[fakeEngine]: fakeSoftware}
     const system = createSystemVersions(await serviceUser(), engines)
-    const next = createSoftware({dataRoot: root, packagesFolder: packages, engines, system, log: () => undefined})
+    const next = createSoftware({dataRoot: root, packagesFolder: packages, engines, system, user: await serviceUser(), env: process.env, log: () => undefined})
     await next.locate(fakeEngine, fakeVersion)
     assert.ok(statSync(join(bin, 'server.sh')).size > 0)
   })
@@ -171,7 +171,7 @@ describe('a downloaded package', () => {
     mkdirSync(root)
     const engines = {[fakeEngine]: {...fakeSoftware, versions: {...fakeSoftware.versions, known: () => [known(integrity)]}}}
     const system = createSystemVersions(await serviceUser(), engines)
-    const software = createSoftware({dataRoot: root, packagesFolder: root, engines, system, log: () => undefined})
+    const software = createSoftware({dataRoot: root, packagesFolder: root, engines, system, user: await serviceUser(), env: process.env, log: () => undefined})
     const wrong = `sha512-${createHash('sha512').update('').digest('base64')}`
     await assert.rejects(software.install(fakeEngine, request(known(wrong)), () => undefined, never), {code: 'INTEGRITY_MISMATCH'})
     assert.deepEqual(readdirSync(join(root, 'engines', fakeEngine)), [])

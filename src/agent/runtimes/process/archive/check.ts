@@ -35,7 +35,8 @@ export async function checkPrograms(root: string, options: CheckOptions): Promis
   for (const program of programs) {
     const output = await ask(program, options)
     const version = engine.versions.parseVersion(output)
-    said ||= output.trim().split('\n')[0] ?? ''
+    // without the path of a draft that will not be there any more
+    said ||= output.trim().split('\n')[0]?.replaceAll(`${dirname(program)}/`, '') ?? ''
     if (version === undefined) continue
     const details = {engine: engine.name, version, ...(asked === '' ? {} : {asked}), from}
     if (asked !== '' && !fitsVersion(asked, version)) {
@@ -48,7 +49,7 @@ export async function checkPrograms(root: string, options: CheckOptions): Promis
     }
     return {binFolder: relative(root, dirname(program)) || '.', version}
   }
-  throw new DbaasError('UNKNOWN_VERSION', `${from} holds no ${engine.title} that can be told: its ${engine.versions.serverProgram} says "${said}"`, {
+  throw new DbaasError('UNKNOWN_VERSION', `${from} holds no ${engine.title}: its ${engine.versions.serverProgram} says "${said}"`, {
     details: {engine: engine.name, from, output: said}, suggestions: ['check which engine and version the file is of'],
   })
 }
@@ -113,7 +114,8 @@ async function ask(program: string, options: CheckOptions): Promise<string> {
       'take the tarball for an older C library (its name has glibc2.17 or glibc2.28, say)', '--runtime docker',
     ])
   }
-  throw fail(`${basename(program)} --version ended with ${code}: ${(stderr || stdout).trim().split('\n')[0] ?? ''}`, ['check which system the file is for'])
+  const said = (stderr || stdout).trim().split('\n')[0]?.replaceAll(`${dirname(program)}/`, '') ?? ''
+  throw fail(`${basename(program)} --version ended with ${code}${said === '' ? '' : `: ${said}`}`, ['check which system the file is for'])
 }
 
 /** Of ELF: `e_machine` at 18. */

@@ -62,10 +62,10 @@ export function formatOfName(name: string): Format | undefined {
 }
 
 /** The command that decompresses it; undefined where none is needed. Throws NOT_SUPPORTED, naming the package to install. */
-export async function decompressor(format: Format, path: string): Promise<readonly string[] | undefined> {
+export async function decompressor(format: Format, path: string, elsewhere = usual): Promise<readonly string[] | undefined> {
   const needed = decompressors[format]
   if (!needed) return undefined
-  const found = await findProgram(needed.program, path)
+  const found = await findProgram(needed.program, path, elsewhere)
   if (found !== undefined) return [found, ...needed.args]
   const {apt, dnf, brew} = needed.packages
   throw new DbaasError('NOT_SUPPORTED', `the program ${needed.program} is needed to unpack it, and was not found on this machine`, {
@@ -75,8 +75,10 @@ export async function decompressor(format: Format, path: string): Promise<readon
 }
 
 /** An agent that a service manager started may have a short PATH. */
-export async function findProgram(name: string, path: string): Promise<string | undefined> {
-  for (const folder of [...path.split(delimiter).filter(Boolean), '/usr/local/bin', '/usr/bin', '/bin', '/opt/homebrew/bin']) {
+const usual: readonly string[] = ['/usr/local/bin', '/usr/bin', '/bin', '/opt/homebrew/bin']
+
+export async function findProgram(name: string, path: string, elsewhere = usual): Promise<string | undefined> {
+  for (const folder of [...path.split(delimiter).filter(Boolean), ...elsewhere]) {
     const candidate = join(folder, name)
     if (await access(candidate, constants.X_OK).then(() => true, () => false)) return candidate
   }

@@ -1,10 +1,15 @@
-/** One GET over the web: proxies of the environment, bounded redirects, and failures as ours. */
+/**
+ * One GET over the web: proxies of the environment, bounded redirects, and failures as ours. By Node's own client: undici
+ * 7, the last for Node 20, ends the process when a connection breaks while the disk is slower than the network
+ * (nodejs/undici#5360).
+ */
+import {request as requestPlain, type IncomingMessage, type RequestOptions} from 'node:http'
+import {request as requestSecure} from 'node:https'
 import type {Readable} from 'node:stream'
-import type {Dispatcher} from 'undici'
+import {connect as connectTls} from 'node:tls'
 import {DbaasError} from '../../../../core/errors.js'
+import {proxyFor, tunnel, type Environment} from './proxy.js'
 import {isLoopback, shownUrl, whyNotFetch} from './source.js'
-
-export type Environment = Readonly<Record<string, string | undefined>>
 
 export interface HttpAnswer {
   readonly status: number
@@ -17,30 +22,26 @@ export interface HttpAnswer {
 export interface Http {
   /** Any status but a redirect; the caller reads or destroys the body. Throws DOWNLOAD_FAILED, NOT_SUPPORTED, the signal's reason. */
   get(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer>
-  close(): Promise<void>
 }
 
 const maxRedirects = 5
 const redirects = new Set([301, 302, 303, 307, 308])
 /** No byte for so long is a broken connection. */
-const quietMs = 30_000
+export const quietMs = 30_000
 
-export async function openHttp(env: Environment): Promise<Http> {
-  const {Agent, EnvHttpProxyAgent} = await import('undici')
-  const limits = {headersTimeout: quietMs, bodyTimeout: quietMs, connect: {timeout: 15_000}, pipelining: 0}
-  // a proxy's loopback is another machine's
-  const direct = new Agent(limits)
-  const outside = new EnvHttpProxyAgent({
-    ...limits, httpProxy: env.http_proxy ?? env.HTTP_PROXY ?? '', httpsProxy: env.https_proxy ?? env.HTTPS_PROXY ?? '', noProxy: env.no_proxy ?? env.NO_PROXY ?? '',
-  })
-
-  async function send(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
-    const dispatcher: Dispatcher = isLoopback(url) ? direct : outside
+export function createHttp(env: Environment): Http {
+  async function send(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage> {
     try {
-      return await dispatcher.request({
-        origin: url.origin, path: `${url.pathname}${url.search}`, method: 'GET', signal,
+      signal.throwIfAborted()
+      // a proxy's loopback is another machine's
+      const proxy = isLoopback(url) ? undefined : proxyFor(url, env)
+      const socket = proxy && (await tunnel(proxy, url, quietMs, signal))
+      const servername = url.hostname
+      return await exchange(url, {
+        agent: false, signal, timeout: quietMs,
         // a server that compresses on the way would count other bytes than the file's
         headers: {'user-agent': 'dbaas', accept: '*/*', 'accept-encoding': 'identity', ...headers},
+        ...(socket ? {createConnection: () => connectTls({socket, servername})} : {}),
       })
     } catch (error) {
       throw broken(url, error, signal)
@@ -50,11 +51,12 @@ export async function openHttp(env: Environment): Promise<Http> {
   async function get(start: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
     let url = start
     for (let hops = 0; hops <= maxRedirects; hops++) {
-      const {statusCode: status, headers: received, body} = await send(url, headers, signal)
+      const body = await send(url, headers, signal)
+      const {statusCode: status = 0} = body
       // an abort of a body nobody reads any more must not end the agent
       body.on('error', () => undefined)
       const header = (name: string): string | undefined => {
-        const value = received[name]
+        const value = body.headers[name]
         return Array.isArray(value) ? value[0] : value
       }
       const location = header('location')
@@ -67,12 +69,18 @@ export async function openHttp(env: Environment): Promise<Http> {
     })
   }
 
-  return {
-    get,
-    async close() {
-      await Promise.allSettled([direct.destroy(), outside.destroy()])
-    },
-  }
+  return {get}
+}
+
+function exchange(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const sent = (url.protocol === 'https:' ? requestSecure : requestPlain)(url, options)
+    sent.once('response', resolve)
+    // also after the answer has begun: then it is the body that ends so
+    sent.on('error', reject)
+    sent.on('timeout', () => sent.destroy(Object.assign(new Error('nothing came'), {code: 'ESILENT'})))
+    sent.end()
+  })
 }
 
 /** A page elsewhere has no business sending the agent to this machine's own services. */
@@ -87,9 +95,8 @@ function follow(from: URL, location: string): URL {
 
 const reasons: Record<string, string> = {
   ENOTFOUND: 'the name of the server is not known', EAI_AGAIN: 'the name of the server cannot be looked up', ECONNREFUSED: 'nobody listens there',
-  ECONNRESET: 'the connection broke', UND_ERR_SOCKET: 'the connection broke', EPIPE: 'the connection broke',
-  UND_ERR_CONNECT_TIMEOUT: 'no answer in time', UND_ERR_HEADERS_TIMEOUT: 'no answer in time', UND_ERR_BODY_TIMEOUT: 'nothing came for 30 s',
-  ETIMEDOUT: 'no answer in time', EHOSTUNREACH: 'there is no route to it', ENETUNREACH: 'there is no route to it',
+  ECONNRESET: 'the connection broke', EPIPE: 'the connection broke', ERR_STREAM_PREMATURE_CLOSE: 'the connection broke',
+  ESILENT: `nothing came for ${quietMs / 1000} s`, ETIMEDOUT: 'no answer in time', EHOSTUNREACH: 'there is no route to it', ENETUNREACH: 'there is no route to it',
   CERT_HAS_EXPIRED: 'its certificate has expired', SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted here',
   DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted here', UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not trusted here',
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is not trusted here', ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another name',

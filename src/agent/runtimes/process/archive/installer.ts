@@ -20,8 +20,9 @@ import {findChecksum, hashFile} from './checksums.js'
 import {copyFolder} from './copy.js'
 import {fetchFile, type Remote} from './fetch.js'
 import {decompressor, formatOf, formatOfName} from './format.js'
-import {openHttp, type Environment} from './http.js'
+import {createHttp} from './http.js'
 import {isKept} from './keep.js'
+import type {Environment} from './proxy.js'
 import {nameOf, readSource, type Source} from './source.js'
 import {unpackArchive} from './unpack.js'
 
@@ -77,6 +78,7 @@ const reserveBytes = 256 * 1024 ** 2
 export function createArchives(options: ArchivesOptions): Archives {
   const {root, user, env} = options
   const path = env.PATH ?? ''
+  const http = createHttp(env)
   const last = new Map<string, Promise<unknown>>()
 
   const folderOf = (engine: string, {from, version, checksum}: InstallRequest): string =>
@@ -115,24 +117,19 @@ export function createArchives(options: ArchivesOptions): Archives {
   async function download(work: Work): Promise<void> {
     const {source, state, folder, progress, signal} = work
     if (source.kind !== 'url' || state.fetched || state.unpacked) return
-    const http = await openHttp(env)
-    try {
-      if (!state.expected && work.request.checksum === null) {
-        progress('looking for its checksum')
-        const found = await findChecksum(http, source.url, signal)
-        if (!found) throw noChecksum(work)
-        await keep(work, {expected: {checksum: formatChecksum(found.checksum), where: found.where}})
-      }
-      await fetchFile({
-        http, url: source.url, file: archiveOf(work), remote: state.remote ?? null, progress, signal,
-        keep: (remote) => keep(work, {remote}),
-        // the archive itself, and at the least twice as much when it is unpacked
-        makeRoom: (bytes) => createRoom(folder)(3 * bytes), ...(options.pauseMs ? {pauseMs: options.pauseMs} : {}),
-      })
-      await keep(work, {fetched: true})
-    } finally {
-      await http.close()
+    if (!state.expected && work.request.checksum === null) {
+      progress('looking for its checksum')
+      const found = await findChecksum(http, source.url, signal)
+      if (!found) throw noChecksum(work)
+      await keep(work, {expected: {checksum: formatChecksum(found.checksum), where: found.where}})
     }
+    await fetchFile({
+      http, url: source.url, file: archiveOf(work), remote: state.remote ?? null, progress, signal,
+      keep: (remote) => keep(work, {remote}),
+      // the archive itself, and at the least twice as much when it is unpacked
+      makeRoom: (bytes) => createRoom(folder)(3 * bytes), ...(options.pauseMs ? {pauseMs: options.pauseMs} : {}),
+    })
+    await keep(work, {fetched: true})
   }
 
   async function verify(work: Work): Promise<void> {

@@ -85,6 +85,11 @@ export interface EngineConfig {
   readonly templates: Readonly<Record<string, {description: string; parameters(size: InstanceSize): ParameterValues}>>
   /** Values derived from memory and CPU by published formulas. */
   fromSize(size: InstanceSize, version: string): ParameterValues
+  /**
+   * The one spelling of a parameter's name, which the catalogue and all values use. Absent where case is all that
+   * servers ignore: then it is the lower-case one.
+   */
+  canonicalName?(name: string): string
   /** Reads the catalogue from a running scratch server of that version, over `host`. Slow (a server start): cache it. */
   readCatalogue(host: Host, admin: AdminCredentials): Promise<Catalogue>
   /**

@@ -136,6 +136,7 @@ export const ParameterSchema = Type.Object({
   unit: Nullable(Type.String()),
   min: Nullable(Type.String()),
   max: Nullable(Type.String()),
+  step: Type.Optional(Type.String()),
   values: Nullable(Type.Array(Type.String())),
   default: Nullable(Type.String()),
   category: Type.String(),

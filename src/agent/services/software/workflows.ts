@@ -107,7 +107,7 @@ export function softwareWorkflows(context: ServiceContext, platform: string) {
       },
     },
   })
-  return [install, remove]
+  return [install, remove] as const
 }
 
 /** Names of the instances that run on that version. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import {createHash} from 'node:crypto'
-import {createWriteStream, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync} from 'node:fs'
+import {createWriteStream, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {pipeline} from 'node:stream/promises'
 import {createGzip} from 'node:zlib'
@@ -96,6 +96,24 @@ describe('the engine store', () => {
     await software.remove(fakeEngine, '7.2')
     assert.ok(existsSync(join(at, 'fakedb')))
     assert.deepEqual(expand(join(folder.path, 'system', '*8', 'bin')), [join(folder.path, 'system', 'db-8', 'bin')])
+  })
+
+  it('takes a link to another engine\'s server for what the server says it is', async () => {
+    const at = join(folder.path, 'sbin')
+    mkdirSync(at)
+    writeFileSync(join(at, 'newdbd'), '#!/bin/sh\necho "$(basename "$0")  Ver 10.1-New"\n', {mode: 0o755})
+    symlinkSync('newdbd', join(at, 'olddbd'))
+    const of = (serverProgram: string, pattern: RegExp): EngineVersions => ({
+      ...fakeSoftware.versions, known: () => [], systemFolders: [at], serverProgram, parseVersion: (output) => pattern.exec(output)?.[1],
+    })
+    const engines = {
+      fresh: {...fakeSoftware, versions: of('newdbd', /Ver (\d+\.\d+)-New/)}, old: {...fakeSoftware, versions: of('olddbd', /^olddbd +Ver (\d+\.\d+)$/m)},
+    }
+    for (const order of [['fresh', 'old'], ['old', 'fresh']]) {
+      const system = createSystemVersions(await serviceUser(), engines)
+      const found = new Map(order.map((name) => [name, system.list(name).map((v) => [v.version, v.bin])]))
+      assert.deepEqual([found.get('fresh'), found.get('old')], [[['10.1', at]], []])
+    }
   })
 
   it('finds a package beside it and above it, of that very version only', async () => {

@@ -3,11 +3,10 @@
  * and learnt is kept in `<store>/<engine>/.download-<key>/`, from where a later try, or a later agent, goes on.
  */
 import {createHash} from 'node:crypto'
-import {readdir, readFile, rename, stat, statfs} from 'node:fs/promises'
+import {readdir, readFile, rename, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {formatChecksum, parseChecksum, type Checksum} from '../../../../core/checksum.js'
 import {DbaasError} from '../../../../core/errors.js'
-import {formatBytes} from '../../../../core/units.js'
 import type {EngineSoftware} from '../../options.js'
 import type {ArchiveStage, ArchiveStages, InstallRequest} from '../../runtime.js'
 import {settle} from '../engine-folder.js'
@@ -23,6 +22,7 @@ import {decompressor, formatOf, formatOfName} from './format.js'
 import {createHttp} from './http.js'
 import {isKept} from './keep.js'
 import type {Environment} from './proxy.js'
+import {createRoom} from './room.js'
 import {nameOf, readSource, type Source} from './source.js'
 import {unpackArchive} from './unpack.js'
 
@@ -37,6 +37,8 @@ interface State {
   readonly sha256?: string
   /** `tree` is whole. */
   readonly unpacked?: true
+  /** The version in the store that came from the very same archive: there is nothing to unpack. */
+  readonly same?: string
 }
 
 interface Work {
@@ -72,8 +74,6 @@ export interface Archives extends ArchiveStages {
 const prefix = '.download-'
 /** A download that nobody came back to. */
 const keptMs = 7 * 86_400_000
-/** What is never filled, for the databases that run there. */
-const reserveBytes = 256 * 1024 ** 2
 
 export function createArchives(options: ArchivesOptions): Archives {
   const {root, user, env} = options
@@ -150,6 +150,9 @@ export function createArchives(options: ArchivesOptions): Archives {
     if (work.state.unpacked) return
     await verify(work)
     const {source, folder, progress, signal} = work
+    const {sha256} = work.state
+    const same = sha256 === undefined ? undefined : await options.already(work.engine.name, {...work.request, checksum: `sha256:${sha256}`})
+    if (same !== undefined) return keep(work, {same})
     const draft = join(folder, 'tree.tmp')
     const tree = join(folder, 'tree')
     for (const left of [draft, tree]) await removeTree(left)
@@ -163,7 +166,7 @@ export function createArchives(options: ArchivesOptions): Archives {
       const {size} = await stat(archive)
       await createRoom(folder)(2 * size)
       const made = await unpackArchive({archive, format, decompress: await decompressor(format, path), into: draft, keep: isKept, makeRoom, user, progress, signal})
-      if (made.sha256 !== work.state.sha256) throw new DbaasError('INTEGRITY_MISMATCH', `${source.shown} changed while it was read`, {suggestions: ['run the command again']})
+      if (made.sha256 !== sha256) throw new DbaasError('INTEGRITY_MISMATCH', `${source.shown} changed while it was read`, {suggestions: ['run the command again']})
       options.log('engine unpacked', {engine: work.engine.name, from: source.shown, ms: Date.now() - started, files: made.files, bytes: made.bytes, leftOut: made.leftOut})
     }
     // nothing else can make these files again after a power cut
@@ -176,6 +179,10 @@ export function createArchives(options: ArchivesOptions): Archives {
   async function finish(work: Work): Promise<string> {
     await unpack(work)
     const {engine, request, source, folder, state, progress, signal} = work
+    if (state.same !== undefined) {
+      await removeTree(folder)
+      return state.same
+    }
     const top = await topOf(join(folder, 'tree'))
     progress(`running ${engine.versions.serverProgram} --version`)
     const {binFolder, version} = await checkPrograms(top, {engine, version: request.version, user, path, from: source.shown, signal})
@@ -253,24 +260,6 @@ async function readState(folder: string): Promise<State> {
 async function topOf(tree: string): Promise<string> {
   const [only, ...others] = await readdir(tree, {withFileTypes: true})
   return only?.isDirectory() && others.length === 0 ? join(tree, only.name) : tree
-}
-
-/** Asks the disk again every 64 MiB. Throws INSUFFICIENT_DISK. */
-function createRoom(folder: string): (bytes: number) => Promise<void> {
-  let known = 0
-  return async (bytes) => {
-    if (bytes > known) {
-      const {bavail, bsize} = await statfs(folder)
-      const free = bavail * bsize - reserveBytes
-      if (bytes > free) {
-        throw new DbaasError('INSUFFICIENT_DISK', `${formatBytes(bytes)} are needed at ${folder}, and ${formatBytes(Math.max(0, free))} are free`, {
-          details: {needed_bytes: String(bytes), free_bytes: String(Math.max(0, free)), path: folder}, suggestions: ['free some space, then run the command again', 'dbaas engines list'],
-        })
-      }
-      known = Math.max(bytes, Math.min(free, 64 * 1024 ** 2))
-    }
-    known -= bytes
-  }
 }
 
 function noChecksum({engine, request, source}: Work): DbaasError {

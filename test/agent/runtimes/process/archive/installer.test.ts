@@ -3,6 +3,7 @@ import {execFileSync, spawn} from 'node:child_process'
 import {randomBytes} from 'node:crypto'
 import {appendFileSync, chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
+import {fileURLToPath} from 'node:url'
 import fc from 'fast-check'
 import {checksumIn} from '../../../../../src/agent/runtimes/process/archive/checksums.js'
 import {missingLibraries, missingSymbols, packagesFor} from '../../../../../src/agent/runtimes/process/archive/libraries.js'
@@ -281,7 +282,7 @@ describe('an engine from an archive', function () {
 
   /** Kills it so long after it has begun. */
   function killedAfter(ms: number, argv: readonly string[]): Promise<void> {
-    const child = spawn(process.execPath, ['--import', 'tsx', join(root, 'test/agent/runtimes/process/archive/dying-install.ts'), ...argv], {cwd: root, stdio: ['ignore', 'pipe', 'inherit']})
+    const child = spawn(process.execPath, ['--import', 'tsx', fileURLToPath(new URL('dying-install.ts', import.meta.url)), ...argv], {cwd: root, stdio: ['ignore', 'pipe', 'inherit']})
     child.stdout.once('data', () => setTimeout(() => child.kill('SIGKILL'), ms))
     return new Promise((resolve) => child.once('close', () => resolve()))
   }

@@ -87,7 +87,7 @@ export const errorTable = {
   SERVER_START_FAILED: row(500, 1, 'permanent', 'The database server did not start; the message carries its own words.'),
   COMMAND_FAILED: row(500, 1, 'permanent', 'A program the agent ran ended with an error.'),
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),
-  INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download does not have the expected checksum.'),
+  INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download or an archive is damaged, or does not have the expected checksum.'),
   ENDPOINT_UNAVAILABLE: row(503, 1, 'transient', 'The endpoint process does not answer.'),
   SECRET_UNREADABLE: row(500, 1, 'permanent', 'A sealed secret cannot be opened with the key of this home.'),
   OPERATION_FAILED: row(500, 1, 'permanent', 'The operation failed and was undone.'),

@@ -304,9 +304,13 @@ export function createFakeServices(count = 3): FakeServices {
       },
     },
     engines: {
-      list: async () => [
-        {name: 'postgresql', versions: [{version: '18.4', source: 'bundled', installed: true, path: null}]},
-      ],
+      list: async () => ({
+        engines: [{
+          name: 'postgresql', title: 'PostgreSQL', hints: [],
+          versions: [{version: '18.4', runtime: 'process', source: 'bundled', installed: true, path: null, checksum: null}],
+        }],
+        notes: [],
+      }),
       install: async (_, engine, body, idempotency) => start('install', body.plan, {engine, ...body}, idempotency),
       remove: async (_, engine, version, {plan}, idempotency) => start('remove', plan, {engine, version}, idempotency),
     },

@@ -55,9 +55,9 @@ export interface ConfigurationApi {
 }
 
 export interface EnginesApi {
-  list(principal: Principal): Promise<ApiEngine[]>
+  list(principal: Principal): Promise<{engines: ApiEngine[]; notes: string[]}>
   install(principal: Principal, engine: string, body: BodyOf<'engines.install'>, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
-  remove(principal: Principal, engine: string, version: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
+  remove(principal: Principal, engine: string, version: string, options: {plan?: boolean; runtime?: string}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
 }
 
 export interface OperationsApi {

@@ -165,14 +165,18 @@ export const TemplateSchema = Type.Object({
 
 export const EngineVersionSchema = Type.Object({
   version: Type.String(),
-  source: Type.String({description: '`bundled` (came with dbaas), `npm` (installed on request), `system` (found on the machine)'}),
+  runtime: Type.String({description: 'Which runtime has it'}),
+  source: Type.String({description: '`bundled` (came with dbaas), `npm` (installed on request), `system` (found on the machine), `archive` (from a file or folder that was named), `image`'}),
   installed: Type.Boolean(),
-  path: Nullable(Type.String()),
+  path: Nullable(Type.String({description: 'Folder of its programs, or name of its image'})),
+  checksum: Nullable(Type.String({description: '`sha256:HEX` of the archive it was installed from'})),
 }, {$id: 'EngineVersion', ...closed})
 
 export const EngineSchema = Type.Object({
   name: Type.String(),
+  title: Type.String(),
   versions: Type.Array(EngineVersionSchema),
+  hints: Type.Array(Type.String(), {description: 'How to get one, where none is installed'}),
 }, {$id: 'Engine', ...closed})
 
 export const AgentSchema = Type.Object({
@@ -376,15 +380,24 @@ export const endpointSchemas = {
     }, closed))}, closed)},
   },
 
-  'engines.list': {responses: {200: Type.Object({engines: Type.Array(EngineSchema)}, closed)}},
+  'engines.list': {responses: {200: Type.Object({
+    engines: Type.Array(EngineSchema),
+    notes: Type.Array(Type.String(), {description: 'What could not be looked at: a runtime that does not answer'}),
+  }, closed)}},
   'engines.install': {
     params: EngineRef,
-    body: Type.Object({version: Type.String(), plan: Type.Optional(Type.Boolean())}, closed),
+    body: Type.Object({
+      version: Type.Optional(Type.String({minLength: 1, maxLength: 100, description: 'Full, or the beginning of one; with `from` alone, whatever is there'})),
+      from: Type.Optional(Type.String({minLength: 1, maxLength: 4096, description: 'An https URL, or a path on the machine of the agent: an archive or a folder; the reference of an image (docker)'})),
+      checksum: Type.Optional(Type.String({minLength: 1, maxLength: 200, description: '`sha256:HEX` or `sha512:HEX` of what is at `from`'})),
+      runtime: Type.Optional(Type.String()),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
     responses: {200: Plan, 202: Accepted},
   },
   'engines.remove': {
     params: Type.Object({engine: Type.String(), version: Type.String()}, closed),
-    query: PlanQuery,
+    query: Type.Object({plan: Type.Optional(Type.Boolean()), runtime: Type.Optional(Type.String())}, closed),
     responses: {200: Plan, 202: Accepted},
   },
   'parameters.list': {

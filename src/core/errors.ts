@@ -10,8 +10,8 @@ export type RetryClass = 'transient' | 'permanent' | 'system'
 export interface ErrorRow {
   /** HTTP status of the response that carries the code. */
   readonly status: number
-  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130. */
-  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 130
+  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130; of `run` as a shell's, 126, 127. */
+  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 126 | 127 | 130
   readonly retry: RetryClass
   /** One line for docs/errors.md: when it happens. */
   readonly meaning: string
@@ -48,6 +48,8 @@ export const errorTable = {
   TEMPLATE_NOT_FOUND: row(404, 3, 'permanent', 'No user-made template of that name exists for the engine.'),
   CONTEXT_NOT_FOUND: row(404, 3, 'permanent', 'The CLI has no context of that name.'),
   TENANT_NOT_FOUND: row(404, 3, 'permanent', 'No tenant of that name exists for the caller.'),
+  PROGRAM_NOT_FOUND: row(404, 127, 'permanent', 'The program to run is not on PATH, or not where it was said to be.'),
+  PROGRAM_NOT_EXECUTABLE: row(400, 126, 'permanent', 'The program to run is there, and is no program that may be run.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
 
   // denied

@@ -96,6 +96,7 @@ export const InstanceSchema = Type.Object({
   }, closed),
   tls: Type.Object({min_version: Type.String(), ca_file: Type.String()}, closed),
   protected: Type.Boolean(),
+  leased: Type.Boolean({description: 'It is deleted when nobody holds its lease any more'}),
   expires_at: Nullable(Time),
   created_at: Time,
   updated_at: Time,
@@ -244,6 +245,7 @@ export const CreateBodySchema = Type.Object({
   parameters: Type.Optional(Values),
   ttl_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0})),
   protected: Type.Optional(Type.Boolean()),
+  lease: Type.Optional(Type.Boolean({description: 'Delete it when nobody has held its lease for a few seconds'})),
   port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
   plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
 }, {$id: 'CreateInstance', ...closed})
@@ -277,6 +279,10 @@ export const endpointSchemas = {
   }, closed)}},
   'agent.get': {responses: {200: Type.Object({agent: AgentSchema}, closed)}},
   'agent.stop': {responses: {202: Type.Object({stopping: Type.Literal(true)}, closed)}},
+  'agent.adopt': {
+    body: Type.Object({site_id: Type.String({minLength: 1, maxLength: 200}), plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Plan, 202: Type.Object({operations: Type.Array(OperationSchema)}, closed)},
+  },
   'agent.logs': {query: Type.Object({lines: Type.Optional(Type.Integer({minimum: 1, maximum: 10_000}))}, closed), responses: {200: 'text/plain'}},
   'doctor.get': {responses: {200: Type.Object({checks: Type.Array(CheckSchema)}, closed)}},
   'sizes.list': {responses: {200: Type.Object({sizes: Type.Array(SizeSchema), default: Type.String()}, closed)}},
@@ -300,6 +306,17 @@ export const endpointSchemas = {
   'instances.start': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.stop': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.restart': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.scale': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      size: Type.Optional(Type.String()),
+      cpu: Type.Optional(Type.Number()),
+      memory_bytes: Type.Optional(Type.Integer()),
+      storage_bytes: Type.Optional(Type.Integer()),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
+  'instances.lease': {params: InstanceRef, responses: {200: 'text/plain'}},
   'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
     engine: Type.String(),
     scheme: Type.String({description: '`postgresql`'}),
@@ -449,6 +466,11 @@ export type ApiCheck = Static<typeof CheckSchema>
 export type ApiBreaker = Static<typeof BreakerSchema>
 export type ApiAuditEntry = Static<typeof AuditEntrySchema>
 export type ApiRequestLog = Static<typeof RequestLogSchema>
+/** `operation.result` of a scale. `none`: it was that size already. */
+export interface ApiScaleResult {
+  readonly write_gap_ms: number | null
+  readonly applied: 'live' | 'restart' | 'none'
+}
 export type ApiCredentials = ResponseOf<'instances.credentials'>['credentials']
 export type ApiSqlResult = ResponseOf<'instances.sql'>
 export type CreateBody = Static<typeof CreateBodySchema>

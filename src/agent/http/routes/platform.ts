@@ -1,5 +1,5 @@
 import {defaultSize, sizes} from '../../../core/instance/sizes.js'
-import {accepted, ok} from '../handler.js'
+import {accepted, ok, planned} from '../handler.js'
 import type {HandlersOf} from '../handler.js'
 
 const defaultLogLines = 100
@@ -11,6 +11,8 @@ export const platformRoutes = {
     await platform.stop(principal)
     return accepted({stopping: true} as const)
   },
+  'agent.adopt': async ({principal, body, idempotency}, {platform}) =>
+    planned(await platform.adopt(principal, body, idempotency)),
   'agent.logs': async ({principal, query}, {platform}) => ({
     text: await platform.logs(principal, query.lines ?? defaultLogLines),
   }),

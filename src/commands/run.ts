@@ -6,8 +6,8 @@ export default class Run extends BaseCommand {
   static override enableJsonFlag = false
   static override strict = false
   static override summary = 'Run a command on a fresh database that is gone afterwards'
-  static override description = `DATABASE_URL and PG* or MYSQL_* are set for it, and DBAAS_INSTANCE. Its exit code is passed on; what dbaas says
-goes to stderr. The database lives as long as the command, whatever ends it.`
+  static override description = `For it are set DATABASE_URL, PG* or MYSQL_*, and DBAAS_INSTANCE. Its exit code is passed on; stdout is its own, what
+dbaas says goes to stderr. The database lives as long as the command, whatever ends it.`
   static override usage = 'run [FLAGS] -- CMD [ARGS]'
   static override examples = [
     '<%= config.bin %> run -- npm test',
@@ -30,9 +30,10 @@ goes to stderr. The database lives as long as the command, whatever ends it.`
   async run(): Promise<void> {
     const {splitArguments} = await import('./_support/arguments.js')
     const {own, rest, hasRest} = splitArguments(this.argv)
+    const {checkDashes, checkRun, runName} = await import('./_support/run/request.js')
+    checkDashes(own, hasRest)
     const {flags, argv} = await this.parse(Run, own)
-    const {checkRun, runName} = await import('./_support/run/request.js')
-    checkRun({...flags, hasRest}, argv as string[], rest)
+    checkRun(flags, argv as string[], rest)
     const {resolveProgram} = await import('./_support/run/program.js')
     const program = await resolveProgram(rest[0] as string)
     const {createBody} = await import('./_support/create-request.js')

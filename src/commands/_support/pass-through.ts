@@ -41,7 +41,8 @@ export async function passThrough(program: string, args: readonly string[], {env
 /** What a shell makes of it: the program is there, but its interpreter is not, or it is no program. */
 function cannotRun(program: string, cause: NodeJS.ErrnoException): DbaasError {
   const code = cause.code === 'ENOENT' ? 'PROGRAM_NOT_FOUND' : cause.code === 'EACCES' || cause.code === 'ENOEXEC' ? 'PROGRAM_NOT_EXECUTABLE' : 'COMMAND_FAILED'
-  return new DbaasError(code, `cannot run ${program}: ${cause.message}`, {cause, details: {program}, suggestions: [`ls -l '${program}'`]})
+  const because = cause.code === 'ENOENT' ? 'it is not there, or what its first line names is not' : cause.message
+  return new DbaasError(code, `cannot run ${program}: ${because}`, {cause, details: {program}, suggestions: [`ls -l '${program}'`]})
 }
 
 /** Whether our process group is the one that the terminal sends its signals to. */

@@ -4,7 +4,15 @@ import {refuseNotYet} from '../flags.js'
 export interface RunFlags {
   readonly ha?: boolean
   readonly from?: string | undefined
-  readonly hasRest: boolean
+}
+
+/** `dbaas run npm test --watch`: the flag is not ours, and not a mistake either. Throws USAGE. */
+export function checkDashes(own: readonly string[], hasRest: boolean): void {
+  const [first] = own
+  if (hasRest || first === undefined || first.startsWith('-')) return
+  throw new DbaasError('USAGE', `dbaas run does not expect "${first}": the command comes after --`, {
+    details: {unexpected: first}, suggestions: [`dbaas run -- ${own.join(' ')}`],
+  })
 }
 
 /** Throws USAGE without a command or with words that belong behind `--`; NOT_SUPPORTED for what is not there yet. */
@@ -20,7 +28,7 @@ export function checkRun(flags: RunFlags, before: readonly string[], command: re
     })
   }
   if (command.length === 0) {
-    throw new DbaasError('USAGE', flags.hasRest ? 'there is no command after --' : 'missing CMD', {details: {missing: 'CMD'}, suggestions: ['dbaas run -- npm test', 'dbaas run --help']})
+    throw new DbaasError('USAGE', 'missing CMD: there is no command after --', {details: {missing: 'CMD'}, suggestions: ['dbaas run -- npm test', 'dbaas run --help']})
   }
 }
 

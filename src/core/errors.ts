@@ -10,8 +10,8 @@ export type RetryClass = 'transient' | 'permanent' | 'system'
 export interface ErrorRow {
   /** HTTP status of the response that carries the code. */
   readonly status: number
-  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130. */
-  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 130
+  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130; of `run` as a shell's, 126, 127. */
+  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 126 | 127 | 130
   readonly retry: RetryClass
   /** One line for docs/errors.md: when it happens. */
   readonly meaning: string

@@ -96,6 +96,7 @@ export const InstanceSchema = Type.Object({
   }, closed),
   tls: Type.Object({min_version: Type.String(), ca_file: Type.String()}, closed),
   protected: Type.Boolean(),
+  leased: Type.Boolean({description: 'It is deleted when nobody holds its lease any more'}),
   expires_at: Nullable(Time),
   created_at: Time,
   updated_at: Time,
@@ -249,6 +250,7 @@ export const CreateBodySchema = Type.Object({
   parameters: Type.Optional(Values),
   ttl_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0})),
   protected: Type.Optional(Type.Boolean()),
+  lease: Type.Optional(Type.Boolean({description: 'Delete it when nobody has held its lease for a few seconds'})),
   port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
   plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
 }, {$id: 'CreateInstance', ...closed})
@@ -477,6 +479,11 @@ export type ApiCheck = Static<typeof CheckSchema>
 export type ApiBreaker = Static<typeof BreakerSchema>
 export type ApiAuditEntry = Static<typeof AuditEntrySchema>
 export type ApiRequestLog = Static<typeof RequestLogSchema>
+/** `operation.result` of a scale. `none`: it was that size already. */
+export interface ApiScaleResult {
+  readonly write_gap_ms: number | null
+  readonly applied: 'live' | 'restart' | 'none'
+}
 export type ApiCredentials = ResponseOf<'instances.credentials'>['credentials']
 export type ApiSqlResult = ResponseOf<'instances.sql'>
 export type CreateBody = Static<typeof CreateBodySchema>

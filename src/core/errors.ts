@@ -48,6 +48,7 @@ export const errorTable = {
   TEMPLATE_NOT_FOUND: row(404, 3, 'permanent', 'No user-made template of that name exists for the engine.'),
   CONTEXT_NOT_FOUND: row(404, 3, 'permanent', 'The CLI has no context of that name.'),
   TENANT_NOT_FOUND: row(404, 3, 'permanent', 'No tenant of that name exists for the caller.'),
+  IMAGE_NOT_FOUND: row(404, 3, 'permanent', 'There is no container image of that name, or it has been removed.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
 
   // denied

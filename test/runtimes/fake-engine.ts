@@ -13,12 +13,16 @@ export const fakeEngine = 'fake'
 export const fakeVersion = '1.0'
 const program = 'fakedb'
 
-/** Ends with 7 on SIGTERM, with 3 at once when its data folder holds a file `broken`. Ready when its workers are. */
+/**
+ * Ends with 7 on SIGTERM, with 3 at once when its data folder holds a file `broken`; takes all memory there is when it
+ * holds a file `greedy`. Ready when its workers are.
+ */
 const server = `
 bin="$1"; data="$2"
 cd "$data" || exit 9
 echo "fakedb: starting"
 if [ -e broken ]; then echo "FATAL: broken"; exit 3; fi
+if [ -e greedy ]; then exec tail /dev/zero; fi
 trap 'echo "fakedb: stopping"; exit 7' TERM
 rm -f "$HOME"/worker-*
 for n in 1 2 3; do

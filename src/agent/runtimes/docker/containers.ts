@@ -45,7 +45,7 @@ export async function removeContainer(client: Client, idOrName: string): Promise
 export interface Entry {
   readonly name: string
   /** Undefined for a folder. */
-  readonly content?: string
+  readonly content?: string | Buffer
   readonly mode: number
   readonly uid: number
   readonly gid: number

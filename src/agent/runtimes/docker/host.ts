@@ -1,9 +1,12 @@
 /** The Host of a place: its files and programs, in the server's container while that runs, else in the tool beside it. */
+import {randomBytes} from 'node:crypto'
+import {basename, dirname} from 'node:path/posix'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {ImagePin} from '../../../core/instance/instance.js'
 import {runProgram} from './exec.js'
 import type {Client} from './client.js'
+import {putEntries} from './containers.js'
 import {paths} from './recipe.js'
 import type {Answer, Session} from './session.js'
 
@@ -28,12 +31,16 @@ const scripts = {
   read: `[ -e "$1" ] || exit ${absent}; base64 < "$1"`,
   // the folder is synced too: else the new name may be gone after a power cut
   write: 't="$1.tmp-$$"; cat > "$t" && chmod "$2" "$t" && sync "$t" && mv -fT "$t" "$1" && sync "$(dirname "$1")" || { rm -f "$t"; exit 1; }',
+  adopt: 'sync "$2" && mv -fT "$2" "$1" && sync "$(dirname "$1")"',
   exists: '[ -e "$1" ] || [ -h "$1" ]',
   list: '[ -d "$1" ] || exit 0; ls -A1 "$1"',
   remove: 'rm -rf "$1"',
   /** The folders of a place stay, since the one around them is not the server user's. */
   empty: '[ -d "$1" ] || exit 0; cd "$1" && rm -rf ..?* .[!.]* *',
 } as const
+
+/** The shell reads its input byte by byte; what is longer comes as an archive. */
+const longBytes = 32 * 1024
 
 const folders: readonly string[] = Object.values(paths)
 
@@ -49,6 +56,18 @@ export function createHost({client, image, seat, listenPort, address}: HostOptio
     const answer = await (await seat.session()).run(scripts[script], args, input)
     if (fine.includes(answer.code)) return answer
     throw failed(doing, answer)
+  }
+
+  async function writeLong(path: string, content: string | Buffer, mode: number): Promise<void> {
+    const temporary = `${path}.tmp-${randomBytes(6).toString('hex')}`
+    const {uid, gid} = known()
+    try {
+      await seat.using((container) => putEntries(client, container, dirname(path), [{name: basename(temporary), content, mode, uid, gid}]))
+      await run('adopt', `write ${path}`, [path, temporary])
+    } catch (error) {
+      await run('remove', `remove ${temporary}`, [temporary]).catch(() => undefined)
+      throw error
+    }
   }
 
   return {
@@ -67,6 +86,7 @@ export function createHost({client, image, seat, listenPort, address}: HostOptio
       return code === absent ? undefined : Buffer.from(output, 'base64')
     },
     async write({path, content, mode}) {
+      if (Buffer.byteLength(content) > longBytes) return writeLong(path, content, mode ?? 0o600)
       await run('write', `write ${path}`, [path, (mode ?? 0o600).toString(8)], Buffer.from(content as string))
     },
     exists: async (path) => (await run('exists', `look for ${path}`, [path], undefined, [0, 1])).code === 0,

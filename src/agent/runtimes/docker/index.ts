@@ -55,15 +55,19 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
 
   async function place(placement: Placement): Promise<void> {
     const wanted = places.of(placement)
-    const [networkId, container, volume] = await Promise.all([networks.ensureFor(placement), servers.find(placement), places.volumeOf(placement)])
+    // made while the volume is: only a server needs it
+    const network = networks.ensureFor(placement)
+    network.catch(() => undefined)
+    const [container, volume] = await Promise.all([servers.find(placement), places.volumeOf(placement)])
     // a tool of an agent that was killed may be at work (initdb), which must not meet its successor
     if (volume) await tools.endStrange(wanted)
     else await volumes.ensure(wanted.name, labelsOfNode(siteId, 'data', placement))
     const made = places.of(placement)
     await volumes.furnish(made, container?.Id ?? (await tools.container(made)), placement)
-    if (container) await networks.mend(container, placement, networkId)
     // what follows is a data directory: its container starts meanwhile, and whoever wants it finds its error
-    else if (!volume) tools.session(made).catch(() => undefined)
+    if (!container && !volume) tools.session(made).catch(() => undefined)
+    const networkId = await network
+    if (container) await networks.mend(container, placement, networkId)
   }
 
   async function remove(placement: Placement): Promise<void> {

@@ -10,8 +10,8 @@ export type RetryClass = 'transient' | 'permanent' | 'system'
 export interface ErrorRow {
   /** HTTP status of the response that carries the code. */
   readonly status: number
-  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130. */
-  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 130
+  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130; of `run` as a shell's, 126, 127. */
+  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 126 | 127 | 130
   readonly retry: RetryClass
   /** One line for docs/errors.md: when it happens. */
   readonly meaning: string
@@ -87,7 +87,7 @@ export const errorTable = {
   SERVER_START_FAILED: row(500, 1, 'permanent', 'The database server did not start; the message carries its own words.'),
   COMMAND_FAILED: row(500, 1, 'permanent', 'A program the agent ran ended with an error.'),
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),
-  INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download does not have the expected checksum.'),
+  INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download or an archive is damaged, or does not have the expected checksum.'),
   ENDPOINT_UNAVAILABLE: row(503, 1, 'transient', 'The endpoint process does not answer.'),
   SECRET_UNREADABLE: row(500, 1, 'permanent', 'A sealed secret cannot be opened with the key of this home.'),
   OPERATION_FAILED: row(500, 1, 'permanent', 'The operation failed and was undone.'),

@@ -75,7 +75,7 @@ describe('the command line', () => {
     ['a delete that nobody confirms', ['delete', 'demo'], 'CONFIRMATION_REQUIRED', /dbaas delete demo --yes/],
     ['an empty statement', ['sql', 'demo', ' '], 'USAGE', /empty/],
     ['a path that is none', ['api', 'GET', 'v1/instances'], 'USAGE', /not a path/],
-    ['which version to install', ['engines', 'install', 'postgresql'], 'USAGE', /which version/],
+    ['which version to remove', ['engines', 'remove', 'postgresql'], 'USAGE', /which version/],
   ]
   for (const [title, argv, code, words] of usage) {
     it(`refuses ${title} by ${code}, as text and as one JSON document`, async () => {

@@ -5,13 +5,17 @@ import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import {connectTo} from '../support/clients.js'
 import {leftoversOf} from '../support/leftovers.js'
-import {cells} from '../support/matrix.js'
+import {cells, prepareSite} from '../support/matrix.js'
 import {processesOf, temporarySite} from '../support/site.js'
 
 for (const cell of cells) {
-  describe(`adopt: ${cell.engine} on ${cell.runtime}`, function () {
+  describe(`adopt: ${cell.title}`, function () {
+    cell.need()
     this.timeout(300_000)
-    const site = temporarySite('adopt', {env: {DBAAS_POOL_SIZE: '0'}})
+    const site = temporarySite('adopt', {env: {DBAAS_POOL_SIZE: '0', ...cell.env}})
+    before(async () => {
+      await prepareSite(site, cell)
+    })
     after(() => site.dispose())
 
     it('takes over what a lost home left, with its data, its parameters, and a new password', async () => {

@@ -3,20 +3,22 @@ import assert from 'node:assert/strict'
 import type {ApiInstance} from '../../src/core/api/schemas.js'
 import {connectTo} from '../support/clients.js'
 import {leftoversOf} from '../support/leftovers.js'
-import {cells} from '../support/matrix.js'
+import {cells, prepareSite} from '../support/matrix.js'
 import {temporarySite, type Site} from '../support/site.js'
 import {startWriter} from '../support/writer.js'
 
 const MIB = 1024 ** 2
 
 for (const cell of cells) {
-  describe(`scale: ${cell.engine} on ${cell.runtime}`, function () {
+  describe(`scale: ${cell.title}`, function () {
+    cell.need()
     this.timeout(300_000)
-    const site: Site = temporarySite('scale', {env: {DBAAS_POOL_SIZE: '0'}})
+    const site: Site = temporarySite('scale', {env: {DBAAS_POOL_SIZE: '0', ...cell.env}})
     const get = async (): Promise<ApiInstance> => (await site.json('status', 'demo')).instance
     const scale = (...flags: string[]) => site.json('scale', 'demo', ...flags)
 
     before(async () => {
+      await prepareSite(site, cell)
       const made = await site.run('create', 'demo', '--engine', cell.engine, '--runtime', cell.runtime, '--size', 'micro', ...cell.flags)
       assert.equal(made.code, 0, made.stderr)
     })

@@ -2,6 +2,7 @@
 import {authorize} from '../../../core/access/principal.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ApiAuditEntry, ApiBreaker, ApiCheck} from '../../../core/api/schemas.js'
+import {DbaasError} from '../../../core/errors.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import type {Found} from '../../runtimes/runtime.js'
@@ -88,6 +89,10 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
         action: 'agent.stop', resource: 'agent', result: 'succeeded', requestId: principal.requestId, details: {},
       })).catch((error: unknown) => context.log('the stop could not be audited', {error: String(error)}))
       options.stop()
+    },
+    async adopt(principal, {site_id}) {
+      authorize(principal, 'adopt', `site/${site_id}`)
+      throw new DbaasError('NOT_SUPPORTED', 'adopting what another site left is not there yet', {details: {site_id}, suggestions: ['dbaas doctor']})
     },
     async logs(principal, lines) {
       authorize(principal, 'read', 'agent')

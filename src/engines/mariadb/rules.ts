@@ -1,0 +1,59 @@
+/** What MariaDB decides about values beyond what its catalogue says. */
+import {numberOf} from '../mysql-family/preflight.js'
+import type {PreflightRules} from '../mysql-family/preflight.js'
+import type {ValueRules} from '../mysql-family/values.js'
+
+/** Judged together with others, by the machine, or by more than a range. */
+const asked = new Set([
+  'max_connections',
+  'thread_cache_size',
+  'table_open_cache',
+  'open_files_limit',
+  'innodb_open_files',
+  'innodb_io_capacity',
+  'innodb_io_capacity_max',
+  'innodb_compression_algorithm',
+  'innodb_ft_sort_pll_degree',
+  'innodb_log_write_ahead_size',
+  'event_scheduler',
+  'max_session_mem_used',
+])
+
+export const valueRules: ValueRules = {
+  asks: (name) => asked.has(name),
+}
+
+const isPowerOfTwo = (number: number): boolean => Number.isInteger(Math.log2(number))
+
+export const preflightRules: PreflightRules = {
+  judgedByStart: {
+    default_storage_engine: /^InnoDB$/i,
+    default_tmp_storage_engine: /^InnoDB$/i,
+    enforce_storage_engine: /^InnoDB$/i,
+    time_zone: /^SYSTEM$/i,
+    lc_messages: /^en_US$/i,
+    lc_time_names: /^en_US$/i,
+    // the others are libraries that an installation has or has not
+    innodb_compression_algorithm: /^(none|zlib|[01])$/i,
+    // where it is too little for the server's own sessions, the server does not come up
+    max_session_mem_used: /^\d{8,}$|^\d+[mgtpe]/i,
+  },
+
+  adjustedAtStart(effective) {
+    const of = (option: string): number => numberOf(effective, option)
+    const [degree, ahead] = [of('innodb_ft_sort_pll_degree'), of('innodb_log_write_ahead_size')]
+    return {
+      innodb_io_capacity:
+        of('innodb_io_capacity') > of('innodb_io_capacity_max')
+          ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`
+          : undefined,
+      thread_cache_size:
+        of('thread_cache_size') > of('max_connections') ? `the server would not exceed max_connections (${of('max_connections')})` : undefined,
+      innodb_ft_sort_pll_degree: isPowerOfTwo(degree)
+        ? undefined
+        : `the server would round it up to a power of two: ${2 ** Math.ceil(Math.log2(degree))}`,
+      innodb_log_write_ahead_size: isPowerOfTwo(ahead) ? undefined : 'the storage engine takes a power of two alone',
+      event_scheduler: effective.get('event_scheduler') === 'ORIGINAL' ? 'it is a word of the server\'s own, which would be OFF' : undefined,
+    }
+  },
+}

@@ -1,0 +1,155 @@
+/**
+ * The server reads its file at its start and never again, so a reload is ours: what the file says and the running server
+ * has otherwise is set, variable by variable, and all is put back when one value is refused.
+ */
+import {DbaasError} from '../../core/errors.js'
+import type {Host} from '../host.js'
+import type {AdminClient} from './client.js'
+import type {Dialect, Variable} from './dialect.js'
+import {isServerError, numberOf} from './errors.js'
+import {writtenParameters} from './files.js'
+import {variableOf} from './options.js'
+
+/** What is refused because the variable cannot be set while the server runs: not a fault of the value. */
+const needsRestart = new Set([1238, 1228])
+/** A number for a text variable, or a text for a number: the variable is of the other kind. */
+const wrongType = 1232
+
+const factors: Readonly<Record<string, bigint>> = {
+  '': 1n,
+  K: 1024n,
+  M: 1024n ** 2n,
+  G: 1024n ** 3n,
+  T: 1024n ** 4n,
+  P: 1024n ** 5n,
+  E: 1024n ** 6n,
+}
+
+/** A whole number as the file may have it, `7M`, without its suffix, which a statement may not have. */
+function wholeNumber(text: string): string | undefined {
+  const match = /^([+-]?\d+)([KMGTPE]?)$/i.exec(text.trim())
+  return match ? String(BigInt(match[1] as string) * (factors[(match[2] as string).toUpperCase()] as bigint)) : undefined
+}
+
+/** A number as a statement has it; undefined for what can only be text. */
+const numeric = (text: string): string | undefined =>
+  wholeNumber(text) ?? (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text.trim()) ? text.trim() : undefined)
+
+const truths = new Map([['ON', '1'], ['TRUE', '1'], ['OFF', '0'], ['FALSE', '0']])
+
+/** Most writings of one value come out the same. Where they do not, the variable is set once more to what it has. */
+function plain(text: string): string {
+  const number = numeric(text)
+  if (number !== undefined) return String(wholeNumber(text) ?? Number(number))
+  return truths.get(text.trim().toUpperCase()) ?? text
+}
+
+/** Numbers are tried as such: a variable of numbers takes no text, and one of text says that it takes no number. */
+async function setGlobal(client: AdminClient, name: string, value: string): Promise<void> {
+  const number = numeric(value)
+  if (number !== undefined) {
+    try {
+      await client.query(`set global ${quoteName(name)} = ${number}`)
+      return
+    } catch (error) {
+      if (numberOf(error) !== wrongType) throw error
+    }
+  }
+  await client.query(`set global ${quoteName(name)} = ?`, [value])
+}
+
+/** `cache.key_buffer_size` and the like are a variable of a component. */
+const quoteName = (name: string): string =>
+  name
+    .split('.')
+    .map((part) => `\`${part.replaceAll('`', '``')}\``)
+    .join('.')
+
+const setDefault = (client: AdminClient, name: string) => client.query(`set global ${quoteName(name)} = default`)
+
+interface Change {
+  readonly name: string
+  /** Undefined: back to what the server has without a configuration. */
+  readonly to: string | undefined
+}
+
+/**
+ * What a running server is told by who decides its role, not by its configuration: a reload that put it back to its
+ * default would open a fenced server to writes.
+ */
+const ofItsRole = /^(?:super_)?read_only$|^offline_mode$|^gtid_|^rpl_semi_sync_|^(?:replica|slave|sql_replica|sql_slave)_/
+
+/** What differs between the file and the server. A variable that nobody configures any more goes back to its default. */
+function changesTo(written: ReadonlyMap<string, string>, running: readonly Variable[], managed: object): Change[] {
+  const has = new Set(running.map(({name}) => name))
+  const asked = new Map<string, {option: string; value: string}>()
+  for (const [option, value] of written) {
+    const variable = variableOf(option, (name) => has.has(name))
+    if (variable !== undefined) asked.set(variable, {option, value})
+  }
+  return running.flatMap(({name, value, origin}): Change[] => {
+    const to = asked.get(name)
+    if (to === undefined) return origin === 'default' || ofItsRole.test(name) ? [] : [{name, to}]
+    // what the agent answers for is the same for as long as the server runs
+    return Object.hasOwn(managed, to.option) || plain(to.value) === plain(value ?? '') ? [] : [{name, to: to.value}]
+  })
+}
+
+async function versionOf(client: AdminClient): Promise<string> {
+  const [row] = await client.query<{version: string}>('select version() as version')
+  return /^\d+\.\d+\.\d+/.exec(row?.version ?? '')?.[0] ?? ''
+}
+
+const refused = (name: string, error: Error): DbaasError =>
+  new DbaasError('INVALID_PARAMETER_VALUE', `the server does not accept its configuration: ${error.message}`, {
+    details: {parameter: name, server: error.message},
+    suggestions: [`dbaas config unset NAME ${name}`],
+    cause: error,
+  })
+
+/** As EngineLifecycle.reload promises. Certificates come last: their files are there whatever the values say. */
+export async function reload(dialect: Dialect, host: Host, client: AdminClient): Promise<void> {
+  const running = await client.query<Variable & Record<string, string | null>>(dialect.globalVariables)
+  const before = new Map(running.map(({name, value}) => [name, value]))
+  const done: string[] = []
+  const managed = dialect.managedValues(await versionOf(client))
+  for (const {name, to} of changesTo(await writtenParameters(host), running, managed)) {
+    try {
+      await (to === undefined ? setDefault(client, name) : setGlobal(client, name, to))
+      done.push(name)
+    } catch (error) {
+      if (needsRestart.has(numberOf(error) ?? 0)) continue
+      if (!isServerError(error)) throw error
+      // without a configuration there is no value to refuse: a few variables have no default to go back to
+      if (to === undefined) continue
+      await putBack(client, done, before)
+      throw refused(name, error)
+    }
+  }
+  try {
+    await client.query(dialect.reloadTls)
+  } catch (error) {
+    if (!isServerError(error)) throw error
+    throw new DbaasError('COMMAND_FAILED', `the server keeps its old certificate: ${error.message}`, {
+      details: {server: error.message},
+      suggestions: ['dbaas logs NAME', 'dbaas restart NAME'],
+      cause: error,
+    })
+  }
+}
+
+/** The last one first: what was possible in one order may only be possible back in the other. */
+async function putBack(
+  client: AdminClient,
+  names: readonly string[],
+  values: ReadonlyMap<string, string | null>,
+): Promise<void> {
+  for (const name of [...names].reverse()) {
+    const value = values.get(name)
+    await (value === null || value === undefined ? setDefault(client, name) : setGlobal(client, name, value)).catch(
+      (error: unknown) => {
+        if (!isServerError(error)) throw error
+      },
+    )
+  }
+}

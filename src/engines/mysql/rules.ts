@@ -1,0 +1,52 @@
+/** What MySQL decides about values beyond what its catalogue says. */
+import {numberOf} from '../mysql-family/preflight.js'
+import type {PreflightRules} from '../mysql-family/preflight.js'
+import type {ValueRules} from '../mysql-family/values.js'
+
+/** Judged together with others, by the machine, or by more than a range. */
+const asked = new Set([
+  'max_connections',
+  'table_open_cache',
+  'open_files_limit',
+  'innodb_open_files',
+  'innodb_buffer_pool_size',
+  'innodb_buffer_pool_chunk_size',
+  'innodb_buffer_pool_instances',
+  'innodb_page_cleaners',
+  'innodb_io_capacity',
+  'innodb_io_capacity_max',
+])
+
+export const valueRules: ValueRules = {
+  asks: (name) => asked.has(name),
+}
+
+export const preflightRules: PreflightRules = {
+  judgedByStart: {
+    default_storage_engine: /^InnoDB$/i,
+    default_tmp_storage_engine: /^InnoDB$/i,
+    time_zone: /^SYSTEM$/i,
+    lc_messages: /^en_US$/i,
+    lc_time_names: /^en_US$/i,
+  },
+
+  adjustedAtStart(effective) {
+    const of = (option: string): number => numberOf(effective, option)
+    const [pool, chunk, instances] = [of('innodb_buffer_pool_size'), of('innodb_buffer_pool_chunk_size'), of('innodb_buffer_pool_instances')]
+    const block = chunk * Math.max(1, instances)
+    return {
+      innodb_buffer_pool_size:
+        pool % block === 0
+          ? undefined
+          : `the server would round it up to a multiple of innodb_buffer_pool_chunk_size * innodb_buffer_pool_instances (${block}); the nearest are ${Math.floor(pool / block) * block} and ${Math.ceil(pool / block) * block}`,
+      innodb_page_cleaners:
+        of('innodb_page_cleaners') > Math.max(1, instances)
+          ? `the server would have no more of them than innodb_buffer_pool_instances (${instances})`
+          : undefined,
+      innodb_io_capacity:
+        of('innodb_io_capacity') > of('innodb_io_capacity_max')
+          ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`
+          : undefined,
+    }
+  },
+}

@@ -48,6 +48,9 @@ export const errorTable = {
   TEMPLATE_NOT_FOUND: row(404, 3, 'permanent', 'No user-made template of that name exists for the engine.'),
   CONTEXT_NOT_FOUND: row(404, 3, 'permanent', 'The CLI has no context of that name.'),
   TENANT_NOT_FOUND: row(404, 3, 'permanent', 'No tenant of that name exists for the caller.'),
+  PROGRAM_NOT_FOUND: row(404, 127, 'permanent', 'The program to run is not on PATH, or not where it was said to be.'),
+  PROGRAM_NOT_EXECUTABLE: row(400, 126, 'permanent', 'The program to run is there, and is no program that may be run.'),
+  IMAGE_NOT_FOUND: row(404, 3, 'permanent', 'There is no container image of that name, or it has been removed.'),
   SITE_NOT_FOUND: row(404, 3, 'permanent', 'Nothing that such a site made is there.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
 

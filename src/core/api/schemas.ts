@@ -321,6 +321,7 @@ export const endpointSchemas = {
       plan: Type.Optional(Type.Boolean()),
     }, closed),
   }),
+  'instances.lease': {params: InstanceRef, responses: {200: 'text/plain'}},
   'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
     engine: Type.String(),
     scheme: Type.String({description: '`postgresql`'}),

@@ -114,6 +114,12 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     limit: (placement) => inTurn(placement.nodeId, () => servers.limit(placement)),
     label: (placement) => inTurn(placement.nodeId, () => servers.label(placement)),
 
+    async adopt(placement) {
+      throw new DbaasError('NOT_SUPPORTED', `${placement.instanceName} runs in Docker, and containers of another site cannot be adopted yet`, {
+        details: {instance: placement.instanceName}, suggestions: ['dbaas doctor'],
+      })
+    },
+
     async usage(placement) {
       const [volume, container] = await Promise.all([places.volumeOf(placement), servers.find(placement)])
       return volume && usage.of(places.of(placement), container, seatOf(placement))

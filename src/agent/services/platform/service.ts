@@ -2,7 +2,6 @@
 import {authorize} from '../../../core/access/principal.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ApiAuditEntry, ApiBreaker, ApiCheck} from '../../../core/api/schemas.js'
-import {DbaasError} from '../../../core/errors.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import type {Found} from '../../runtimes/runtime.js'

@@ -8,7 +8,6 @@
 export const suffixes = ['K', 'M', 'G', 'T', 'P', 'E'] as const
 
 const unsignedMax = 2n ** 64n - 1n
-const signedMax = 2n ** 63n - 1n
 const signedMin = -(2n ** 63n)
 
 const integer = /^[ \t\n\v\f\r]*([+-]?)(\d+)(.?)/s

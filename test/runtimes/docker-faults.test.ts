@@ -35,29 +35,28 @@ describe('the docker runtime under faults', () => {
 
   const endOf = (node: Parameters<Runtime['watch']>[0], ref: string): Promise<ServerEnd> => new Promise((resolve) => runtime.watch(node, ref, resolve))
 
-  async function change(nodeId: string | null, act: () => Promise<unknown>): Promise<void> {
+  /** What is done to a node is told. */
+  async function changes(nodeId: string, act: () => Promise<unknown>): Promise<void> {
     const told: (string | null)[] = []
     const stop = runtime.onChange((id) => told.push(id))
     try {
-      // its stream is open
-      await eventually('the first look', () => told.includes(null) || told.length > 0 || act === noAct, 2000).catch(() => undefined)
+      await eventually('the events are heard', () => told.includes(null))
       await act()
       await eventually(`onChange(${nodeId})`, () => told.includes(nodeId))
     } finally {
       stop()
     }
   }
-  const noAct = async (): Promise<void> => undefined
 
   it('tells of a container that is paused, and kills it all the same', async () => {
     const {node, ref} = await site.started(runtime)
     const container = await containerOf(site.siteId, node.nodeId)
-    await change(node.nodeId, () => container.pause())
+    await changes(node.nodeId, () => container.pause())
     const seen = await runtime.observe(node, ref)
     assert.ok(seen.state === 'running' && seen.impairment?.includes('paused'), JSON.stringify(seen))
     // the files are still there for whoever wants them
     assert.equal(await runtime.host(node).exists(join(runtime.host(node).paths.data, 'identity')), true)
-    await change(node.nodeId, () => container.unpause())
+    await changes(node.nodeId, () => container.unpause())
     assert.deepEqual(await runtime.observe(node, ref), {state: 'running', ref, pid: null, impairment: null})
     await container.pause()
     const ended = endOf(node, ref)
@@ -70,7 +69,7 @@ describe('the docker runtime under faults', () => {
     const {node, ref} = await site.started(runtime)
     const container = await containerOf(site.siteId, node.nodeId)
     const network = nameOfNetwork(site.siteId, node.tenantId)
-    await change(node.nodeId, () => docker.getNetwork(network).disconnect({Container: container.id, Force: true}))
+    await changes(node.nodeId, () => docker.getNetwork(network).disconnect({Container: container.id, Force: true}))
     const seen = await runtime.observe(node, ref)
     assert.ok(seen.state === 'running' && seen.impairment?.includes(network), JSON.stringify(seen))
     await runtime.place(node)
@@ -97,7 +96,7 @@ describe('the docker runtime under faults', () => {
   it('says absent when the volume is gone, and never makes an empty one in its place', async () => {
     const {node, ref} = await site.started(runtime)
     await (await containerOf(site.siteId, node.nodeId)).remove({force: true})
-    await change(node.nodeId, () => docker.getVolume(nameOfNode(site.siteId, node)).remove())
+    await changes(node.nodeId, () => docker.getVolume(nameOfNode(site.siteId, node)).remove())
     assert.deepEqual(await runtime.observe(node, ref), {state: 'absent'})
     await assert.rejects(runtime.start(node, fakeCommand(runtime.host(node))), {code: 'INVALID_STATE'})
     await assert.rejects(runtime.host(node).read(runtime.host(node).paths.data), {code: 'INVALID_STATE'})
@@ -234,7 +233,7 @@ describe('the docker runtime under faults', () => {
     // for the engine it is the same: the connections are gone
     proxy.cut()
     await eventually('the container is gone', async () => (await site.leftovers()).every((line) => !line.startsWith('container') && !line.startsWith('process')))
-    assert.ok((await busy) instanceof Error)
+    await busy
   })
 
   it('ends the programs that a dead agent left at work before it begins anew', async () => {

@@ -3,7 +3,7 @@ import {DbaasError} from '../core/errors.js'
 import type {EngineName} from './names.js'
 import type {EnginePrompt} from './prompt.js'
 
-const prompts: Readonly<Record<EngineName | 'mysql' | 'mariadb', () => Promise<EnginePrompt>>> = {
+const prompts: Readonly<Record<EngineName, () => Promise<EnginePrompt>>> = {
   postgresql: async () => (await import('./postgresql/prompt.js')).prompt,
   mysql: async () => (await import('./mysql/prompt.js')).prompt,
   mariadb: async () => (await import('./mariadb/prompt.js')).prompt,

@@ -216,7 +216,6 @@ export function createFakeServices(count = 3): FakeServices {
       start: async (_, ref, {plan}, idempotency) => onInstance('start', ref, plan, idempotency),
       stop: async (_, ref, {plan}, idempotency) => onInstance('stop', ref, plan, idempotency),
       restart: async (_, ref, {plan}, idempotency) => onInstance('restart', ref, plan, idempotency),
-      scale: async (_, ref, body, idempotency) => onInstance('scale', ref, body.plan, idempotency),
       async lease(_, ref, signal) {
         find(ref)
         return fake.logLines(signal)
@@ -355,10 +354,6 @@ export function createFakeServices(count = 3): FakeServices {
       }),
       async stop() {
         changes.push({call: 'stop', arguments: undefined})
-      },
-      adopt: async (_, body, idempotency) => {
-        const result = start('adopt', body.plan, body, idempotency)
-        return 'plan' in result ? result : {operations: [result.operation]}
       },
       logs: async (_, lines) => `the last ${lines} lines\n`,
       doctor: async () => [

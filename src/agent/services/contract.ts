@@ -27,7 +27,6 @@ export interface InstancesApi {
   start(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   stop(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   restart(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
-  scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
   /** Lines, one at once and then now and then, as long as the instance is there; reading them keeps it. Throws INVALID_STATE. */
   lease(principal: Principal, ref: string, signal: AbortSignal): Promise<AsyncIterable<string>>
   credentials(principal: Principal, ref: string): Promise<ApiCredentials>
@@ -76,8 +75,6 @@ export interface PlatformApi {
   agent(principal: Principal): Promise<ApiAgent>
   /** Returns at once; the agent ends when the answer has been sent. */
   stop(principal: Principal): Promise<void>
-  /** One operation for each instance that is taken over. */
-  adopt(principal: Principal, body: BodyOf<'agent.adopt'>, idempotency: Idempotency | undefined): Promise<{readonly operations: ApiOperation[]} | Planned>
   logs(principal: Principal, lines: number): Promise<string>
   doctor(principal: Principal): Promise<ApiCheck[]>
   audit(principal: Principal, query: QueryOf<'audit.list'>): Promise<ApiAuditEntry[]>

@@ -57,18 +57,6 @@ export async function waitForEnd(client: Client, operation: ApiOperation, timeou
   }
 }
 
-/** Waits for each in its turn. Same errors as `mutate`, of the first that did not succeed. */
-export async function waitForAll(client: Client, operations: readonly ApiOperation[], timeout: string | undefined): Promise<ApiOperation[]> {
-  const stop = stopSignals(timeout === undefined ? undefined : parseDuration(timeout))
-  try {
-    const ended: ApiOperation[] = []
-    for (const operation of operations) ended.push(await attend(client, operation, stop))
-    return ended.map(succeeded)
-  } finally {
-    stop.release()
-  }
-}
-
 interface Stop {
   readonly signal: AbortSignal
   readonly timeoutMs: number | undefined

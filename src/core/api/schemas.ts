@@ -480,11 +480,6 @@ export type ApiCheck = Static<typeof CheckSchema>
 export type ApiBreaker = Static<typeof BreakerSchema>
 export type ApiAuditEntry = Static<typeof AuditEntrySchema>
 export type ApiRequestLog = Static<typeof RequestLogSchema>
-/** `operation.result` of a scale. `none`: it was that size already. */
-export interface ApiScaleResult {
-  readonly write_gap_ms: number | null
-  readonly applied: 'live' | 'restart' | 'none'
-}
 export type ApiCredentials = ResponseOf<'instances.credentials'>['credentials']
 export type ApiSqlResult = ResponseOf<'instances.sql'>
 export type CreateBody = Static<typeof CreateBodySchema>

@@ -89,10 +89,6 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
       })).catch((error: unknown) => context.log('the stop could not be audited', {error: String(error)}))
       options.stop()
     },
-    async adopt(principal, {site_id}) {
-      authorize(principal, 'adopt', `site/${site_id}`)
-      throw new DbaasError('NOT_SUPPORTED', 'adopting what another site left is not there yet', {details: {site_id}, suggestions: ['dbaas doctor']})
-    },
     async logs(principal, lines) {
       authorize(principal, 'read', 'agent')
       return options.readLog(lines)

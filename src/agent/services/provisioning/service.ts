@@ -326,11 +326,6 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       downtime: async (i) => roundOrNull(await store.read('platform', (tx) => tx.measurements.typical(restartGap(i.engine)))),
       patch: () => ({wanted: 'running'}),
     }),
-    async scale(principal, ref) {
-      authorize(principal, 'scale', `instance/${ref}`)
-      const instance = await find(principal, ref)
-      throw new DbaasError('NOT_SUPPORTED', `${instance.name} cannot be scaled yet`, {details: {instance: instance.name}})
-    },
     async lease(principal, ref, signal) {
       authorize(principal, 'update', `instance/${ref}`)
       const instance = await find(principal, ref)

@@ -1,5 +1,5 @@
 /** Instances as text: one line each, one screen, and what follows a change. */
-import type {ApiInstance, ApiNode, ApiOperation, ApiScaleResult} from '../../../core/api/schemas.js'
+import type {ApiInstance, ApiNode, ApiOperation} from '../../../core/api/schemas.js'
 import {formatDuration} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import {renderDetails} from './details.js'
@@ -123,16 +123,6 @@ function placeText(node: ApiNode, place: 'pid' | 'container' | 'pod'): string {
 export const renderReady = (instance: ApiInstance, now: number, paint: Paint): string =>
   `${paint.green('✓')} ${paint.bold(instance.name)} is ${instance.status}: ${instance.engine} ${instance.version} at ${address(instance.endpoint) ?? '-'}  ${
     paint.dim(formatDuration(Math.max(0, now - Date.parse(instance.created_at))))}\n`
-
-/** After a scale: what it has now, how that came about, and what writers noticed. */
-export function renderScaled(instance: ApiInstance, operation: ApiOperation, paint: Paint): string {
-  const {write_gap_ms: gap, applied} = (operation.result ?? {}) as Partial<ApiScaleResult>
-  const how = applied === 'live' ? 'live, nothing was restarted' : applied === 'restart' ? 'by a restart' : applied === 'none' ? 'it was so already' : undefined
-  return `${paint.green('✓')} ${paint.bold(instance.name)} is ${sizeText(instance.size)}\n${renderDetails([
-    ['applied', how],
-    ['write gap', gap === undefined || gap === null ? undefined : formatDuration(gap)],
-  ], paint)}`
-}
 
 /** After a create: what there is now, how to get in, and what it lacks. */
 export function renderCreated(instance: ApiInstance, operation: ApiOperation, paint: Paint): string {

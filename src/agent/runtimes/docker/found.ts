@@ -32,7 +32,7 @@ export async function findAll(client: Client, volumes: Volumes, siteId: string):
   for (const inspected of await Promise.all(containers.map(({Id}) => inspectContainer(client, Id)))) {
     if (inspected) nodeOf(inspected.Config.Labels, inspected.Name.replace(/^\//, '')).container = inspected
   }
-  const all = [...nodes.values()]
+  const all = joined([...nodes.values()])
   const alone = await readAlone(client, volumes, siteId, all.filter((node) => node.volume && !node.container))
   return Promise.all(all.map(async (node): Promise<Found> => {
     const label = (node.volume?.Labels ?? node.container?.Config.Labels)?.[labels.placement]
@@ -42,6 +42,17 @@ export async function findAll(client: Client, volumes: Volumes, siteId: string):
       running: node.container?.State.Running ?? false, where: `${whereOf(node)}${node.siteId === siteId ? '' : ` (of ${node.siteId ?? 'no site'})`}`,
     }
   }))
+}
+
+/** A node that was adopted: its volume has the label of the site that made it, its container that of the one whose it is. */
+function joined(nodes: readonly Node[]): Node[] {
+  const homeless = (node: Node): Node | undefined =>
+    node.volume && !node.container ? nodes.find((other) => other.nodeId === node.nodeId && other.container && !other.volume) : undefined
+  for (const node of nodes) {
+    const owner = homeless(node)
+    if (owner && node.volume) owner.volume = node.volume
+  }
+  return nodes.filter((node) => node.container !== undefined || !nodes.some((other) => other !== node && other.nodeId === node.nodeId && other.volume === node.volume))
 }
 
 const whereOf = ({volume, container}: Node): string =>

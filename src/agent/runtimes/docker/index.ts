@@ -15,6 +15,7 @@ import {createHost} from './host.js'
 import {createImages} from './images.js'
 import {filterBy, labels, labelsOfNode} from './labels.js'
 import {readLog} from './logs.js'
+import {nameOfNetwork} from './names.js'
 import {createNetworks} from './networks.js'
 import {createPlaces} from './places.js'
 import {dialled, isPortFree, whyNotPublish} from './ports.js'
@@ -115,11 +116,12 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     limit: (placement) => inTurn(placement.nodeId, () => servers.limit(placement)),
     label: (placement) => inTurn(placement.nodeId, () => servers.label(placement)),
 
-    async adopt(placement) {
-      throw new DbaasError('NOT_SUPPORTED', `${placement.instanceName} runs in Docker, and containers of another site cannot be adopted yet`, {
-        details: {instance: placement.instanceName}, suggestions: ['dbaas doctor'],
-      })
-    },
+    // its volume keeps the label of who made it, which Docker never changes; the container that is made for it is ours
+    adopt: (placement, fromSite) => inTurn(placement.nodeId, async () => {
+      const theirs = filterBy({[labels.site]: fromSite, [labels.node]: placement.nodeId}).label
+      for (const {Id} of await listContainers(client, theirs)) await removeContainer(client, Id)
+      await networks.remove(nameOfNetwork(fromSite, placement.tenantId))
+    }),
 
     async usage(placement) {
       const [volume, container] = await Promise.all([places.volumeOf(placement), servers.find(placement)])

@@ -2,7 +2,7 @@
 import {DbaasError} from '../../../core/errors.js'
 import type {ImagePin} from '../../../core/instance/instance.js'
 import type {Placement} from '../runtime.js'
-import {labelsOfNode} from './labels.js'
+import {filterBy, labels, labelsOfNode} from './labels.js'
 import {nameOfNode} from './names.js'
 import type {Place} from './recipe.js'
 import type {Volume, Volumes} from './volumes.js'
@@ -15,9 +15,9 @@ export function createPlaces(siteId: string, volumes: Volumes) {
 
   const nameFor = (placement: Placement): string => names.get(placement.nodeId) ?? nameOfNode(siteId, placement)
 
-  /** The node's volume, by its name, or by its label where the instance was renamed. */
+  /** The node's volume, by its name, or by its label where the instance was renamed, or adopted from another site. */
   async function volumeOf(placement: Placement): Promise<Volume | undefined> {
-    const volume = (await volumes.find(nameFor(placement))) ?? (await volumes.list(volumes.ofNode(siteId, placement.nodeId)))[0]
+    const volume = (await volumes.find(nameFor(placement))) ?? (await volumes.list(filterBy({[labels.node]: placement.nodeId, [labels.role]: 'data'}).label))[0]
     if (volume) names.set(placement.nodeId, volume.Name)
     return volume
   }

@@ -8,8 +8,11 @@ const asked = new Set([
   'max_connections',
   'thread_cache_size',
   'table_open_cache',
+  'table_open_cache_instances',
   'open_files_limit',
   'innodb_open_files',
+  'innodb_buffer_pool_size',
+  'innodb_buffer_pool_size_max',
   'innodb_io_capacity',
   'innodb_io_capacity_max',
   'innodb_compression_algorithm',
@@ -43,6 +46,10 @@ export const preflightRules: PreflightRules = {
     const of = (option: string): number => numberOf(effective, option)
     const [degree, ahead] = [of('innodb_ft_sort_pll_degree'), of('innodb_log_write_ahead_size')]
     return {
+      innodb_buffer_pool_size_max:
+        of('innodb_buffer_pool_size_max') > 0 && of('innodb_buffer_pool_size_max') < of('innodb_buffer_pool_size')
+          ? `the server would raise it to innodb_buffer_pool_size (${of('innodb_buffer_pool_size')})`
+          : undefined,
       innodb_io_capacity:
         of('innodb_io_capacity') > of('innodb_io_capacity_max')
           ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`

@@ -3,7 +3,7 @@
  * validator's: what a text says is worked out anew, from the manual.
  */
 import {setTimeout as sleep} from 'node:timers/promises'
-import type {ParameterDefinition} from '../../../src/core/config/parameters.js'
+import type {Catalogue, ParameterDefinition} from '../../../src/core/config/parameters.js'
 import type {ParameterValues} from '../../../src/core/instance/instance.js'
 import type {AdminCredentials, TlsFiles} from '../../../src/engines/engine.js'
 import type {Host} from '../../../src/engines/host.js'
@@ -71,12 +71,13 @@ export class Oracle {
     private readonly admin: AdminCredentials,
     private readonly tls: TlsFiles,
     private readonly base: ParameterValues,
+    private readonly catalogue: Catalogue,
   ) {}
 
-  static async of(subject: FamilySubject, name: string, base: ParameterValues): Promise<Oracle> {
+  static async of(subject: FamilySubject, name: string, base: ParameterValues, catalogue: Catalogue): Promise<Oracle> {
     const host = await subject.place(name)
     await subject.engine.lifecycle.initialise(host, subject.version)
-    return new Oracle(subject, host, await subject.admin(), await subject.tls(), base)
+    return new Oracle(subject, host, await subject.admin(), await subject.tls(), base, catalogue)
   }
 
   starts = 0
@@ -133,6 +134,21 @@ export class Oracle {
       rest = culprits.length === 0 ? [] : rest.filter((setting) => !culprits.includes(setting))
     }
     return results
+  }
+
+  /** One setting by itself, and whether the base's own values still hold beside it: why not, or undefined. */
+  async alone(setting: Setting): Promise<string | undefined> {
+    const {values, log} = await this.start([setting])
+    if (!values) return lastError(log)
+    const own = Object.entries(this.base).flatMap(([name, value]) => {
+      const definition = this.catalogue.get(name)
+      return definition === undefined || name === setting.definition.name ? [] : [{definition, value}]
+    })
+    for (const one of [setting, ...own]) {
+      const because = this.judge(one, values, log)
+      if (because !== undefined) return one === setting ? because : `of ${one.definition.name}: ${because}`
+    }
+    return undefined
   }
 
   private judge({definition, value}: Setting, values: ReadonlyMap<string, string>, log: string): string | undefined {

@@ -9,7 +9,7 @@ import type {Dialect, Variable} from './dialect.js'
 import {isServerError, numberOf} from './errors.js'
 import {writtenParameters} from './files.js'
 import {parseBoolean, parseInteger, parseReal} from './numbers.js'
-import {variableOf} from './options.js'
+import {aliasOf, variableOf} from './options.js'
 
 /** What is refused because the variable cannot be set while the server runs: not a fault of the value. */
 const needsRestart = new Set([1238, 1228])
@@ -84,7 +84,10 @@ function changesTo(written: ReadonlyMap<string, string>, running: readonly Varia
   }
   return running.flatMap(({name, value, origin}): Change[] => {
     const to = asked.get(name)
-    if (to === undefined) return origin === 'default' || ofItsRole.test(name) ? [] : [{name, to}]
+    if (to === undefined) {
+      const stays = origin === 'default' || ofItsRole.test(name) || aliasOf(name, (other) => has.has(other)) !== undefined
+      return stays ? [] : [{name, to}]
+    }
     // what the agent answers for is the same for as long as the server runs
     return Object.hasOwn(managed, to.option) || isSame(to.value, value ?? '') ? [] : [{name, to: to.value}]
   })

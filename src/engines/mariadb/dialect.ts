@@ -18,6 +18,9 @@ export const dialect: Dialect = {
     'idle_transaction_timeout = 0',
     'sql_safe_updates = 0',
     'sql_select_limit = 18446744073709551615',
+    // what a user bounds for all sessions would refuse the agent's own questions
+    'sql_big_selects = 1',
+    'tmp_disk_table_size = 18446744073709551615',
     // neither in the general log nor in the slow one
     'sql_log_off = 1',
     'slow_query_log = 0',

@@ -3,10 +3,8 @@ import {because, managedBy, sharedReasons} from '../mysql-family/managed.js'
 
 export const whyManaged = managedBy({
   ...sharedReasons,
-  log_slow_query_time: 'it is another name of long_query_time',
-  log_slow_min_examined_row_limit: 'it is another name of min_examined_row_limit',
-  tmp_memory_table_size: 'it is another name of tmp_table_size',
-  alter_algorithm: 'it is another name of old_alter_table',
+  log_slow_admin_statements: 'it is a part of log_slow_filter',
+  innodb_log_checkpoint_now: because.action,
   ignore_builtin_innodb: because.libraries,
   innodb_log_file_mmap: because.place,
   server_uid: because.fact,

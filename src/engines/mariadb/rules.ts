@@ -6,10 +6,17 @@ import type {ValueRules} from '../mysql-family/values.js'
 /** Judged together with others, by the machine, or by more than a range. */
 const asked = new Set([
   'max_connections',
+  'query_cache_size',
+  'innodb_max_undo_log_size',
+  'innodb_max_dirty_pages_pct',
+  'innodb_max_dirty_pages_pct_lwm',
   'thread_cache_size',
   'table_open_cache',
+  'table_open_cache_instances',
   'open_files_limit',
   'innodb_open_files',
+  'innodb_buffer_pool_size',
+  'innodb_buffer_pool_size_max',
   'innodb_io_capacity',
   'innodb_io_capacity_max',
   'innodb_compression_algorithm',
@@ -22,6 +29,9 @@ const asked = new Set([
 export const valueRules: ValueRules = {
   asks: (name) => asked.has(name),
 }
+
+/** What the cache needs for its own tables. */
+const leastQueryCache = 40_960
 
 const isPowerOfTwo = (number: number): boolean => Number.isInteger(Math.log2(number))
 
@@ -43,6 +53,22 @@ export const preflightRules: PreflightRules = {
     const of = (option: string): number => numberOf(effective, option)
     const [degree, ahead] = [of('innodb_ft_sort_pll_degree'), of('innodb_log_write_ahead_size')]
     return {
+      query_cache_size:
+        of('query_cache_size') > 0 && of('query_cache_size') < leastQueryCache
+          ? `the server would have none: it takes at least ${leastQueryCache} bytes for itself, or 0`
+          : undefined,
+      innodb_max_undo_log_size:
+        of('innodb_max_undo_log_size') > 2 ** 32 * of('innodb_page_size')
+          ? `a tablespace has at most 4294967296 pages: ${2 ** 32 * of('innodb_page_size')} bytes`
+          : undefined,
+      innodb_max_dirty_pages_pct_lwm:
+        Number(effective.get('innodb_max_dirty_pages_pct_lwm')) > Number(effective.get('innodb_max_dirty_pages_pct'))
+          ? `the server would not exceed innodb_max_dirty_pages_pct (${effective.get('innodb_max_dirty_pages_pct')})`
+          : undefined,
+      innodb_buffer_pool_size_max:
+        of('innodb_buffer_pool_size_max') > 0 && of('innodb_buffer_pool_size_max') < of('innodb_buffer_pool_size')
+          ? `the server would raise it to innodb_buffer_pool_size (${of('innodb_buffer_pool_size')})`
+          : undefined,
       innodb_io_capacity:
         of('innodb_io_capacity') > of('innodb_io_capacity_max')
           ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`

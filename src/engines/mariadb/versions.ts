@@ -45,5 +45,5 @@ export const versions: EngineVersions = {
   serverProgram: 'mariadbd',
 
   /** `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)` -> `10.11.19`. */
-  parseVersion: (output) => /^\S*(?:mariadbd|mysqld)\S*\s+Ver (\d+\.\d+\.\d+)-MariaDB\S* for /m.exec(output)?.[1],
+  parseVersion: (output) => /^.*\b(?:mariadbd|mysqld)\S*\s+Ver (\d+\.\d+\.\d+)-MariaDB\S* for /m.exec(output)?.[1],
 }

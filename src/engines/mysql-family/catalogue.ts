@@ -13,7 +13,7 @@ import type {Dialect, Variable} from './dialect.js'
 import {writtenParameters} from './files.js'
 import type {Help} from './help.js'
 import {plainHelp} from './help.js'
-import {canonicalName, optionOf} from './options.js'
+import {aliasOf, canonicalName, optionOf} from './options.js'
 import type {Values} from './values.js'
 
 /** What differs in how a server is asked about itself. */
@@ -46,6 +46,12 @@ const categories: readonly (readonly [RegExp, string])[] = [
   [/^(password|authentication|caching_sha2|sha256|default_password|mandatory|partial|activate|validate|simple_pass|strict_pass|secure)/, 'Authentication'],
 ]
 const categoryOf = (name: string): string => categories.find(([pattern]) => pattern.test(name))?.[1] ?? 'Server'
+
+/**
+ * Variables that a running server lets be set, but not from any value to any other, or without an effect: DISABLED of
+ * the scheduler neither comes nor goes, the concurrency of commits does not change between none and some.
+ */
+const setAtStart = new Set(['event_scheduler', 'innodb_commit_concurrency', 'tcp_nodelay', 'thread_pool_size'])
 
 const byName = (a: {name: string}, b: {name: string}): number => (a.name < b.name ? -1 : 1)
 
@@ -86,11 +92,17 @@ export function createCatalogueReader(options: {
     once(outlines, key, async () => {
       const help = await plainHelp(host, dialect)
       const described = await describer.outline(client, help)
-      const definitions = described.map((definition) => ({
-        ...definition,
-        category: categoryOf(definition.name),
-        managed: whyManaged(definition.name),
-      }))
+      const names = new Set(described.map(({name}) => name))
+      const definitions = described.map((definition) => {
+        // the names that MariaDB 11 has new ones for are those that 10 has alone
+        const first = definition.name.startsWith('tx_') ? undefined : aliasOf(definition.name, (name) => names.has(name))
+        return {
+          ...definition,
+          ...(definition.requires === 'reload' && setAtStart.has(definition.name) ? {requires: 'restart' as const} : {}),
+          category: categoryOf(definition.name),
+          managed: whyManaged(definition.name) ?? (first === undefined ? null : `it is another name of ${first}`),
+        }
+      })
       return {definitions: definitions.sort(byName), help}
     })
 

@@ -36,3 +36,23 @@ export const toOptions = (values: Readonly<Record<string, string>>): Record<stri
       return [options[canonical] ?? canonical, value]
     }),
   )
+
+/** Second names of variables, in servers that have the first. */
+const aliases: Readonly<Record<string, string>> = {
+  // MySQL
+  master_verify_checksum: 'source_verify_checksum',
+  // MariaDB
+  log_slow_query_time: 'long_query_time',
+  log_slow_min_examined_row_limit: 'min_examined_row_limit',
+  tmp_memory_table_size: 'tmp_table_size',
+  alter_algorithm: 'old_alter_table',
+  // of 11.x
+  tx_isolation: 'transaction_isolation',
+  tx_read_only: 'transaction_read_only',
+}
+
+/** The first name of a variable that has two; undefined of one that has one, or is called by its first. */
+export const aliasOf = (name: string, has: (variable: string) => boolean): string | undefined => {
+  const first = Object.hasOwn(aliases, name) ? aliases[name] : undefined
+  return first !== undefined && has(first) ? first : undefined
+}

@@ -109,7 +109,7 @@ const readCharacters = 24
 
 const readBack = (name: string): string =>
   [
-    `SET @s = CONCAT('CREATE DATABASE \`read_', LOWER(HEX(LEFT(CONCAT('', @@GLOBAL.${name}), ${readCharacters}))), '\`')`,
+    `SET @s = CONCAT('CREATE DATABASE \`read_', LOWER(HEX(LEFT(COALESCE(CONCAT(@@GLOBAL.${name}), ''), ${readCharacters}))), '\`')`,
     'PREPARE p FROM @s',
     'EXECUTE p',
     'SHUTDOWN',

@@ -8,45 +8,40 @@ import type {AdminClient} from './client.js'
 import type {Dialect, Variable} from './dialect.js'
 import {isServerError, numberOf} from './errors.js'
 import {writtenParameters} from './files.js'
-import {variableOf} from './options.js'
+import {parseBoolean, parseInteger, parseReal} from './numbers.js'
+import {aliasOf, variableOf} from './options.js'
 
 /** What is refused because the variable cannot be set while the server runs: not a fault of the value. */
 const needsRestart = new Set([1238, 1228])
 /** A number for a text variable, or a text for a number: the variable is of the other kind. */
 const wrongType = 1232
 
-const factors: Readonly<Record<string, bigint>> = {
-  '': 1n,
-  K: 1024n,
-  M: 1024n ** 2n,
-  G: 1024n ** 3n,
-  T: 1024n ** 4n,
-  P: 1024n ** 5n,
-  E: 1024n ** 6n,
+/** Six decimals are how a real is shown, always; `1e3` is a number of another size in a variable of whole ones. */
+const isReal = (running: string): boolean => /\.\d{6}$/.test(running)
+
+/** A number as a statement has it, which takes no `7M`; undefined for what can only be text. */
+function numeric(text: string, running: string): string | undefined {
+  if (isReal(running)) return parseReal(text) === undefined ? undefined : text.trim()
+  const number = parseInteger(text)
+  return typeof number === 'bigint' ? String(number) : undefined
 }
-
-/** A whole number as the file may have it, `7M`, without its suffix, which a statement may not have. */
-function wholeNumber(text: string): string | undefined {
-  const match = /^([+-]?\d+)([KMGTPE]?)$/i.exec(text.trim())
-  return match ? String(BigInt(match[1] as string) * (factors[(match[2] as string).toUpperCase()] as bigint)) : undefined
-}
-
-/** A number as a statement has it; undefined for what can only be text. */
-const numeric = (text: string): string | undefined =>
-  wholeNumber(text) ?? (/^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text.trim()) ? text.trim() : undefined)
-
-const truths = new Map([['ON', '1'], ['TRUE', '1'], ['OFF', '0'], ['FALSE', '0']])
 
 /** Most writings of one value come out the same. Where they do not, the variable is set once more to what it has. */
-function plain(text: string): string {
-  const number = numeric(text)
-  if (number !== undefined) return String(wholeNumber(text) ?? Number(number))
-  return truths.get(text.trim().toUpperCase()) ?? text
+function isSame(text: string, running: string): boolean {
+  if (text === running) return true
+  const [a, b] = [parseBoolean(text), parseBoolean(running)]
+  if (a !== undefined && b !== undefined && /^(?:ON|OFF)$/.test(running)) return a === b
+  const number = numeric(text, running)
+  return number !== undefined && Number(number) === Number(running) && BigInt(Math.trunc(Number(number))) < 2n ** 53n
 }
 
-/** Numbers are tried as such: a variable of numbers takes no text, and one of text says that it takes no number. */
-async function setGlobal(client: AdminClient, name: string, value: string): Promise<void> {
-  const number = numeric(value)
+/**
+ * Numbers are tried as such: a variable of numbers takes no text, and one of text says that it takes no number. Booleans
+ * too: a few know their words as text only.
+ */
+async function setGlobal(client: AdminClient, name: string, value: string, running: string): Promise<void> {
+  const truth = /^(?:ON|OFF)$/.test(running) ? parseBoolean(value) : undefined
+  const number = truth === undefined ? numeric(value, running) : truth ? 'on' : 'off'
   if (number !== undefined) {
     try {
       await client.query(`set global ${quoteName(name)} = ${number}`)
@@ -89,9 +84,12 @@ function changesTo(written: ReadonlyMap<string, string>, running: readonly Varia
   }
   return running.flatMap(({name, value, origin}): Change[] => {
     const to = asked.get(name)
-    if (to === undefined) return origin === 'default' || ofItsRole.test(name) ? [] : [{name, to}]
+    if (to === undefined) {
+      const stays = origin === 'default' || ofItsRole.test(name) || aliasOf(name, (other) => has.has(other)) !== undefined
+      return stays ? [] : [{name, to}]
+    }
     // what the agent answers for is the same for as long as the server runs
-    return Object.hasOwn(managed, to.option) || plain(to.value) === plain(value ?? '') ? [] : [{name, to: to.value}]
+    return Object.hasOwn(managed, to.option) || isSame(to.value, value ?? '') ? [] : [{name, to: to.value}]
   })
 }
 
@@ -115,7 +113,7 @@ export async function reload(dialect: Dialect, host: Host, client: AdminClient):
   const managed = dialect.managedValues(await versionOf(client))
   for (const {name, to} of changesTo(await writtenParameters(host), running, managed)) {
     try {
-      await (to === undefined ? setDefault(client, name) : setGlobal(client, name, to))
+      await (to === undefined ? setDefault(client, name) : setGlobal(client, name, to, before.get(name) ?? ''))
       done.push(name)
     } catch (error) {
       if (needsRestart.has(numberOf(error) ?? 0)) continue
@@ -146,7 +144,7 @@ async function putBack(
 ): Promise<void> {
   for (const name of [...names].reverse()) {
     const value = values.get(name)
-    await (value === null || value === undefined ? setDefault(client, name) : setGlobal(client, name, value)).catch(
+    await (value === null || value === undefined ? setDefault(client, name) : setGlobal(client, name, value, value)).catch(
       (error: unknown) => {
         if (!isServerError(error)) throw error
       },

@@ -4,7 +4,8 @@
  * These servers start with values that they do not like: a number out of its range is clamped, one that is no multiple
  * of its block is cut, a boolean that is none is off, with a warning at best. Nobody who wrote `max_connections =
  * 100001` is served by 100000. So *accepted* means here: a server that is started with the value in its file runs with
- * exactly this value. One that would be adjusted is rejected, with the range or the block, and the nearest that will do.
+ * exactly this value; and that a running server takes it too, where it can. One that would be adjusted is rejected, with
+ * the range or the block, and the nearest that will do.
  */
 import type {ParameterDefinition} from '../../core/config/parameters.js'
 import {nearest} from '../../core/nearest.js'
@@ -56,9 +57,14 @@ function whyNotReal(definition: ParameterDefinition, value: string): string | un
   return number < Number(min) || number > Number(max) ? `${value} is out of range: ${range(definition)}` : undefined
 }
 
-function whyNotWord({values}: ParameterDefinition, value: string): string | undefined {
+/** The beginning of a word is one in the file, and none in a statement: it would hold up a reload. */
+const isBeginning = (value: string, word: string): boolean => lowerAscii(value) !== lowerAscii(word) && !/^\s*\+?\d+$/.test(value)
+
+function whyNotWord({values, requires}: ParameterDefinition, value: string): string | undefined {
   const words = values ?? []
-  if (findWord(value, words) !== undefined) return undefined
+  const word = findWord(value, words)
+  if (word !== undefined && requires === 'reload' && isBeginning(value, word)) return `"${value}" is not written out: ${word}`
+  if (word !== undefined) return undefined
   const near = nearest(value, words)
   return `"${value}" is none of ${words.join(', ')}${near === undefined ? '' : `; the nearest is ${near}`}`
 }

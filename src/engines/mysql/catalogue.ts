@@ -156,7 +156,8 @@ async function wordsOf(host: Host, names: readonly string[]): Promise<Map<string
     })
   }
   for (const [name, words] of enums) found.set(name, {type: 'enum', values: words})
-  for (const [name, members] of sets) found.set(name, {type: 'string', values: members})
+  // numbers of modes that are none any more have a word all the same
+  for (const [name, members] of sets) found.set(name, {type: 'string', values: members.filter((member) => !/^NOT_USED/.test(member))})
   return found
 }
 

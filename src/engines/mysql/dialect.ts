@@ -18,6 +18,8 @@ export const dialect: Dialect = {
     'sql_safe_updates = 0',
     'sql_select_limit = 18446744073709551615',
     'sql_require_primary_key = 0',
+    // what a user bounds for all sessions would refuse the agent's own questions
+    'sql_big_selects = 1',
     // neither in the general log nor in the slow one
     'sql_log_off = 1',
     'long_query_time = 31536000',

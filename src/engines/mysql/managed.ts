@@ -37,6 +37,7 @@ export const whyManaged = managedBy({
   'clone_*': because.replication,
   replication_optimize_for_static_plugin_config: because.replication,
   replication_sender_observe_commit_only: because.replication,
+  server_id_bits: because.replication,
   binlog_encryption: because.replication,
   binlog_error_action: because.durability,
   binlog_gtid_simple_recovery: because.recovery,

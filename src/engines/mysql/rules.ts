@@ -6,6 +6,8 @@ import type {ValueRules} from '../mysql-family/values.js'
 /** Judged together with others, by the machine, or by more than a range. */
 const asked = new Set([
   'max_connections',
+  'innodb_max_dirty_pages_pct',
+  'innodb_max_dirty_pages_pct_lwm',
   'table_open_cache',
   'open_files_limit',
   'innodb_open_files',
@@ -35,6 +37,11 @@ export const preflightRules: PreflightRules = {
     const [pool, chunk, instances] = [of('innodb_buffer_pool_size'), of('innodb_buffer_pool_chunk_size'), of('innodb_buffer_pool_instances')]
     const block = chunk * Math.max(1, instances)
     return {
+      sql_mode: /NOT_USED_/.test(effective.get('sql_mode') ?? '') ? 'some of its bits are no mode any more' : undefined,
+      innodb_max_dirty_pages_pct_lwm:
+        Number(effective.get('innodb_max_dirty_pages_pct_lwm')) > Number(effective.get('innodb_max_dirty_pages_pct'))
+          ? `the server would not exceed innodb_max_dirty_pages_pct (${effective.get('innodb_max_dirty_pages_pct')})`
+          : undefined,
       innodb_buffer_pool_size:
         pool % block === 0
           ? undefined

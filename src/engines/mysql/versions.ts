@@ -52,5 +52,5 @@ export const versions: EngineVersions = {
   parseVersion: (output) =>
     /MariaDB|Percona/i.test(output)
       ? undefined
-      : /^\S*mysqld\S*\s+Ver (\d+\.\d+\.\d+)(?:-\d\S*|-commercial|-cluster)? for /m.exec(output)?.[1],
+      : /^.*\bmysqld\S*\s+Ver (\d+\.\d+\.\d+)(?:-\d\S*|-commercial|-cluster)? for /m.exec(output)?.[1],
 }

@@ -6,6 +6,8 @@ import {DbaasError} from '../../../src/core/errors.js'
 import {asAdmin} from '../../../src/engines/mysql-family/client.js'
 import type {AdminClient} from '../../../src/engines/mysql-family/client.js'
 import {filesOf} from '../../../src/engines/mysql-family/files.js'
+import {storedPassword as mariadbStored} from '../../../src/engines/mariadb/password.js'
+import {storedPassword as mysqlStored} from '../../../src/engines/mysql/password.js'
 import {testAuthority} from '../certificates.js'
 import {untilReady} from '../conformance.js'
 import {appServer} from './server.js'
@@ -193,7 +195,24 @@ for (const member of family) {
       await access.probe({...mine, password: 'another'}, 5000)
     })
 
-    it('stores of a password what the server would have made of it itself, and writes the password nowhere', async () => {
+    it('stores of a password what the server would have made of it itself', async () => {
+      for (const word of ['p', 'pä§§ word', "it's \\ long, longer than the 32 bytes of one digest, and the 64 of two of them"]) {
+        const [ours, theirs] = await asAgent(async (client) => {
+          await client.query("create user if not exists sample@'%'")
+          await client.query("alter user sample@'%' identified by ?", [word])
+          const stored = async (): Promise<string> =>
+            (await client.query<{kept: string}>("select authentication_string as kept from mysql.user where User = 'sample'"))[0]?.kept ?? ''
+          const made = await stored()
+          // with the server's own salt and rounds, where it has some: `$A$00A$` and 20 characters
+          const ours = member.name === 'mysql' ? mysqlStored(word, made.slice(7, 27), Number.parseInt(made.slice(3, 6), 16)) : mariadbStored(word)
+          return [ours, made]
+        })
+        assert.equal(ours, theirs)
+      }
+      await asAgent((client) => client.query("drop user sample@'%'"))
+    })
+
+    it('writes no password anywhere', async () => {
       const log = `${on.host.paths.tmp}/general.log`
       await asAgent(async (client) => {
         await client.query('set global general_log_file = ?', [log])

@@ -68,7 +68,7 @@ export const fakeDockerfile = [
   `RUN cp /bin/bash ${fakeBin}/${program}`,
   `ENV PATH=/usr/local/bin:/usr/bin:/bin:${fakeBin} FAKE_SECRET=of-the-image X=of-the-image`,
   'VOLUME /var/lib/fake',
-  'STOPSIGNAL SIGINT',
+  'STOPSIGNAL SIGTERM',
   'ENTRYPOINT ["/no/such/entrypoint"]',
 ]
 export const fakeImageSoftware = (repository: string): EngineSoftware => ({

@@ -35,6 +35,8 @@ const firstDoubtMs = 1200
 const laterDoubtsMs = 5000
 /** Together with the first doubt below the two seconds in which the API answers. */
 const pingMs = 600
+/** A connection by ssh takes its time to be made. */
+const pingBySshMs = 8000
 const defaultMs = 60_000
 
 interface Opened {
@@ -125,7 +127,7 @@ async function doubt({docker, connection}: Opened, doing: string, ms: number, ov
         suggestions: ['docker info', 'dbaas doctor'],
       })
     }
-    const bound = AbortSignal.timeout(pingMs)
+    const bound = AbortSignal.timeout(connection.transport.kind === 'ssh' ? pingBySshMs : pingMs)
     const alive = await Promise.race([docker.ping().then(() => true, () => false), aborted(bound).catch(() => false)])
     if (!alive && !over.aborted) throw unreachable(connection, 'HUNG')
     pause = laterDoubtsMs

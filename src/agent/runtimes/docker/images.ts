@@ -164,15 +164,21 @@ export function createImages(client: Client, {engines, env, dataRoot, siteId, lo
 
   /** Only what `install` pulled: an image that was there before may be another program's. */
   const remove: SoftwareStore['remove'] = async (engine, version) => {
+    let removed = 0
+    const strange: string[] = []
     for (const [id, record] of await records.ofEngine(engine)) {
       if (record.version !== version) continue
       if (!(await inspect(id))) await records.remove(engine, id)
-      else if (record.pulledAs !== null) await discard(engine, id, record.pulledAs)
+      else if (record.pulledAs === null) strange.push(id.slice('sha256:'.length).slice(0, 12))
       else {
-        throw new DbaasError('INVALID_STATE', `the image of ${engine} ${version} was not pulled by dbaas, so it is not removed`, {
-          details: {engine, version, image: id}, suggestions: [`docker rmi ${id.slice('sha256:'.length).slice(0, 12)}`],
-        })
+        await discard(engine, id, record.pulledAs)
+        removed++
       }
+    }
+    if (removed === 0 && strange.length > 0) {
+      throw new DbaasError('INVALID_STATE', `the image of ${engine} ${version} was not pulled by dbaas, so it is not removed`, {
+        details: {engine, version, images: strange.join(', ')}, suggestions: [`docker rmi ${strange.join(' ')}`],
+      })
     }
   }
 

@@ -34,6 +34,9 @@ echo "${marker} $(id -u) $(id -g) $found"
 exec "$found" --version
 `
 
+/** No such user, no shell, another processor: an image, but not one that this engine can be run from. */
+const unfit = /unable to find user|executable file not found|no such file or directory|exec format error/
+
 export interface ImageToProbe {
   readonly id: string
   readonly reference: string
@@ -53,9 +56,8 @@ export async function probeImage(client: Client, siteId: string, image: ImageToP
   try {
     const code = await client.call(doing, async (_docker, abortSignal) => {
       await container.start({abortSignal}).catch((error: unknown) => {
-        // no such user, no shell: an image, but not of this engine
         const refusal = refusalOf(error)
-        if (refusal && refusal.status < 500) throw isNone(image, software, refusal.words)
+        if (refusal && unfit.test(refusal.words)) throw isNone(image, software, refusal.words)
         throw error
       })
       return ((await container.wait({abortSignal})) as {StatusCode: number}).StatusCode

@@ -30,19 +30,22 @@ export class SshAgent extends Agent {
 /** The two pipes of a program, with what an HTTP client expects of a socket. */
 class ProgramSocket extends Duplex {
   #said = ''
+  #heard = false
 
   constructor(private readonly child: ChildProcessWithoutNullStreams) {
     super({allowHalfOpen: true})
     child.stdout.on('data', (chunk) => {
+      this.#heard = true
       if (!this.push(chunk)) child.stdout.pause()
     })
-    child.stdout.on('end', () => this.push(null))
     child.stderr.on('data', (chunk: Buffer) => (this.#said = (this.#said + chunk.toString()).slice(-2000)))
     child.stdin.on('error', () => undefined)
-    child.on('error', (error) => this.destroy(error))
+    child.on('error', (error) => this.destroy(Object.assign(new Error(`the program ssh cannot be run: ${error.message}`), {code: 'ESSH'})))
     child.on('close', (code) => {
-      if (code === 0 || this.destroyed) return
-      this.destroy(Object.assign(new Error(`ssh: ${this.#said.trim() || `it ended with code ${code}`}`), {code: 'ESSH'}))
+      if (this.destroyed) return
+      // not when its output ends: a moment later it has said why
+      if (code === 0 || this.#heard) this.push(null)
+      else this.destroy(Object.assign(new Error(`ssh: ${this.#said.trim() || `it ended with code ${code}`}`), {code: 'ESSH'}))
     })
   }
 
@@ -51,7 +54,8 @@ class ProgramSocket extends Duplex {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.child.stdin.write(chunk, done)
+    // when it has ended, its own words tell why
+    this.child.stdin.write(chunk, () => done())
   }
 
   override _final(done: () => void): void {

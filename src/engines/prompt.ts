@@ -53,8 +53,14 @@ export interface NativeClient {
   readonly programs: readonly string[]
   /** Debian's package, to suggest. */
   readonly package: string
-  /** How to run it; `version` is what it says for --version. The password goes neither into arguments nor onto a disk. */
-  start(access: Access, route: Route, version: () => Promise<string>): Promise<ClientStart>
+  /** How to run it. The password goes neither into arguments nor onto a disk. */
+  start(access: Access, route: Route, program: ClientProgram): Promise<ClientStart>
+}
+
+export interface ClientProgram {
+  readonly path: string
+  /** What it says for --version. */
+  version(): Promise<string>
 }
 
 export interface ClientStart {

@@ -65,7 +65,7 @@ for (const [name, prompt] of [['MySQL', mysql], ['MariaDB', mariadb]] as const) 
         ['mysql  Ver 15.1 Distrib 10.11.19-MariaDB, for debian-linux-gnu', /^ssl-verify-server-cert$/m],
         ['mariadb from 11.8.2-MariaDB, client 15.2', /^ssl-verify-server-cert$/m],
       ] as const) {
-        const {secret = '', args, env} = await prompt.client.start(accessTo({password: 'p#"\\ x'}), routeWith({caFile}), async () => version)
+        const {secret = '', args, env} = await prompt.client.start(accessTo({password: 'p#"\\ x'}), routeWith({caFile}), {path: '/nowhere/bin/mysql', version: async () => version})
         assert.deepEqual(args('/dev/fd/3'), ['--defaults-file=/dev/fd/3'])
         assert.ok(!Object.values(env).some((value) => value.includes('p#')))
         assert.match(secret, verifies)

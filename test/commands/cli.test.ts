@@ -46,7 +46,7 @@ describe('the command line', () => {
     for (const [id, command] of Object.entries(manifest.commands)) {
       assert.ok(command.summary, `${id} has no summary`)
       assert.ok((command.examples ?? []).length >= 2, `${id} has fewer than two examples`)
-      // what these print is another program's
+      // standard output belongs to somebody else: to psql, to the log, to the command that is run
       if (!['connect', 'agent:run', 'run'].includes(id)) assert.ok('json' in command.flags, `${id} has no --json`)
     }
   })

@@ -6,6 +6,7 @@ import {setTimeout as pause} from 'node:timers/promises'
 import type {ApiEngine, ApiOperation} from '../../src/core/api/schemas.js'
 import {fileServer, type FileServer} from '../support/archives.js'
 import {mariadbOrSkip, mysqlOrSkip, systemMariadbOrSkip} from '../support/databases.js'
+import {docker, dockerOrSkip, registry, registryOrSkip} from '../support/docker.js'
 import {assertRefused, refuse, type Refusal} from '../support/refusal.js'
 import {dataRootOf, temporarySite} from '../support/site.js'
 
@@ -136,11 +137,12 @@ describe('engines from archives', function () {
       assert.deepEqual([found?.path, found?.installed, found?.checksum], ['/usr/sbin', true, null])
       assert.deepEqual(of('mysql').versions.filter((v) => v.source === 'system' && v.path === '/usr/sbin'), [])
       assert.ok(Array.isArray(notes))
-      if (of('mysql').versions.length > 0) return
-      assert.match(of('mysql').hints.join('\n'), /--from/)
+      if (of('mysql').versions.some((v) => v.runtime === 'process')) return
       for (const argv of [['engines', 'install', 'mysql'], ['engines', 'install', 'mysql@8.4'], ['create', 'x', '--engine', 'mysql', '--runtime', 'process']]) {
         await refuse((...a) => site.run(...a), argv, {code: 'ENGINE_NOT_INSTALLED', names: /MySQL/, suggests: /--from[\s\S]*--runtime docker/})
       }
+      if (of('mysql').versions.length > 0) return
+      assert.match(of('mysql').hints.join('\n'), /--from/)
       assert.match((await site.run('engines', 'list')).stdout, /none found: MySQL/)
     })
 
@@ -149,6 +151,30 @@ describe('engines from archives', function () {
       await refuse((...a) => site.run(...a), ['engines', 'install', 'mysql', '--from', './x.tar.gz', '--context', 'far'], {
         code: 'USAGE', names: /path of this machine, and the agent of the context far is on another/, suggests: /--from https/,
       })
+    })
+  })
+
+  describe('an image', () => {
+    dockerOrSkip()
+    registryOrSkip()
+    const site = temporarySite('archive-image', {env: {DBAAS_POOL_SIZE: '0'}})
+    const reference = `${registry}/postgres:18`
+    after(async () => {
+      await site.dispose()
+      // the next pull is a real one again
+      await docker.getImage(reference).remove({force: true}).catch(() => undefined)
+    })
+
+    it('is what an install for Docker pulls, by its reference and its digest, and is listed beside the programs', async () => {
+      const wrong = await site.run('engines', 'install', 'postgresql', '--runtime', 'docker', '--image', reference, '--checksum', `sha256:${'0'.repeat(64)}`, '--json')
+      assertRefused(wrong, {code: 'INTEGRITY_MISMATCH', names: /digest/, suggests: /./}, 'a wrong digest')
+      const made = await site.json('engines', 'install', 'postgresql@18', '--runtime', 'docker', '--image', reference)
+      assert.deepEqual([made.operation?.status, made.operation?.result?.runtime, made.operation?.result?.source], ['succeeded', 'docker', 'image'], JSON.stringify(made))
+      const {engines} = (await site.json('engines', 'list')) as {engines: ApiEngine[]}
+      const rows = engines.find((e) => e.name === 'postgresql')?.versions ?? []
+      assert.ok(rows.some((v) => v.runtime === 'docker' && v.source === 'image' && v.installed), JSON.stringify(rows))
+      assert.ok(rows.some((v) => v.runtime === 'process' && v.source === 'bundled'))
+      assert.deepEqual((await site.json('engines', 'install', 'postgresql', '--runtime', 'docker', '--from', reference, '--plan')).plan.steps, ['install'])
     })
   })
 

@@ -73,7 +73,7 @@ describe('dbaas run', function () {
     }
   }
   /** Says its process id, then waits to be ended. */
-  const waits = ['node', '-e', 'console.log(`pid ${process.pid}.`); setInterval(() => {}, 1000)']
+  const waits = ['node', '-e', 'console.log("pid " + process.pid + "."); setInterval(() => {}, 1000)']
   const pidSaid = async (running: Running): Promise<number> => {
     let text = ''
     running.child.stdout?.on('data', (data: Buffer) => (text += data.toString()))

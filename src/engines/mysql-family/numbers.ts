@@ -8,7 +8,6 @@
 export const suffixes = ['K', 'M', 'G', 'T', 'P', 'E'] as const
 
 const unsignedMax = 2n ** 64n - 1n
-const signedMax = 2n ** 63n - 1n
 const signedMin = -(2n ** 63n)
 
 const integer = /^[ \t\n\v\f\r]*([+-]?)(\d+)(.?)/s
@@ -22,7 +21,7 @@ export function parseInteger(text: string): bigint | 'overflow' | undefined {
   const match = integer.exec(text)
   if (!match) return undefined
   const [, sign, digits, suffix] = match as unknown as [string, string, string, string]
-  const power = suffix === '' ? 0 : suffixes.findIndex((letter) => letter === suffix.toUpperCase()) + 1
+  const power = suffix === '' ? 0 : (suffixes as readonly string[]).indexOf(suffix.toUpperCase()) + 1
   // the servers look at bytes: letters of other alphabets have no capital K
   if (suffix !== '' && (power === 0 || suffix.charCodeAt(0) > 127)) return undefined
   const value = (sign === '-' ? -1n : 1n) * BigInt(digits) * 1024n ** BigInt(power)
@@ -31,8 +30,6 @@ export function parseInteger(text: string): bigint | 'overflow' | undefined {
 
 /** Whether a text is a negative number, zero too: MariaDB refuses the sign itself where a value has none. */
 export const hasMinus = (text: string): boolean => /^[ \t\n\v\f\r]*-/.test(text)
-
-export const fitsSigned = (value: bigint): boolean => value <= signedMax && value >= signedMin
 
 const real = /^[ \t\n\v\f\r]*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/
 

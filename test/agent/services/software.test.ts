@@ -94,7 +94,7 @@ describe('the engines of a site', () => {
     await refuse({version: '3', from: '/x'}, 'UNKNOWN_VERSION', /no version that dbaas can run/)
     await refuse({version: '7.2', checksum: `sha256:${'0'.repeat(64)}`}, 'INVALID_REQUEST', /nothing is named/)
     await refuse({version: '7.2', from: '/x', checksum: 'md5:0'}, 'INVALID_REQUEST', /MD5/)
-    await refuse({version: '7.2', runtime: 'docker', checksum: `sha256:${'0'.repeat(64)}`}, 'NOT_SUPPORTED', /digest/)
+    await refuse({version: '7.2', runtime: 'docker', checksum: `sha512:${'0'.repeat(128)}`}, 'NOT_SUPPORTED', /digest/)
   })
 
   it('are asked of the runtime that was named: images by their reference', async () => {

@@ -1,5 +1,5 @@
 import {defaultSize, sizes} from '../../../core/instance/sizes.js'
-import {accepted, ok, planned} from '../handler.js'
+import {accepted, ok} from '../handler.js'
 import type {HandlersOf} from '../handler.js'
 
 const defaultLogLines = 100

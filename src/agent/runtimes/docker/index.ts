@@ -63,7 +63,8 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     if (volume) await tools.endStrange(wanted)
     else await volumes.ensure(wanted.name, labelsOfNode(siteId, 'data', placement))
     const made = places.of(placement)
-    await volumes.furnish(made, container?.Id ?? (await tools.container(made)), placement)
+    const shell = tools.live(placement.nodeId)
+    if (!shell || !(await volumes.isFurnished(placement, shell))) await volumes.furnish(made, container?.Id ?? (await tools.container(made)), placement)
     // what follows is a data directory: its container starts meanwhile, and whoever wants it finds its error
     if (!container && !volume) tools.session(made).catch(() => undefined)
     const networkId = await network

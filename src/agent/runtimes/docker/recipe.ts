@@ -41,7 +41,7 @@ const mounts = (place: Place, config: ImageConfig): Docker.MountSettings[] => [
   ...masks(config.volumes.filter((folder) => folder !== root)),
 ]
 
-/** Kernel and Docker count in whole nanoseconds and bytes. */
+/** Kernel and Docker count in whole nanoseconds and bytes; 0 is no limit. */
 export const limitsOf = ({cpu, memoryBytes}: Pick<Place, 'cpu' | 'memoryBytes'>): {NanoCpus: number; Memory: number; MemorySwap: number} => ({
   NanoCpus: Math.round(cpu * 1e9), Memory: memoryBytes,
   // the same: no swap beside it

@@ -1,7 +1,7 @@
 /**
  * A shell in a container that does one small thing after the other: files are read, written and removed through it. A
  * `docker exec` for each would take a tenth of a second; this takes a few milliseconds. Texts go both ways: a line of
- * script and a line of input, both base 64; the output, and a line with the mark of the session and the exit code.
+ * script and a line of input in base 64; the output, and a line with the mark of the session and the exit code.
  */
 import {randomBytes} from 'node:crypto'
 import type {Duplex} from 'node:stream'
@@ -16,7 +16,7 @@ export interface Answer {
 
 export interface Session {
   readonly ended: boolean
-  /** Runs a script of POSIX sh with arguments, as the server's user. Throws RUNTIME_UNAVAILABLE when the container ends. */
+  /** Runs a line of POSIX sh with arguments, as the server's user; none of them has a line break. Throws RUNTIME_UNAVAILABLE when the container ends. */
   run(script: string, args: readonly string[], input?: Buffer): Promise<Answer>
   /** What it runs in sees the end of its input, and ends. */
   close(): void
@@ -26,7 +26,7 @@ export interface Session {
 const loop = `
 umask 077
 while IFS= read -r script && IFS= read -r input; do
-  printf %s "$input" | base64 -d | sh -c "$(printf %s "$script" | base64 -d)" 2>&1
+  if [ -n "$input" ]; then printf %s "$input" | base64 -d | (eval "$script") 2>&1; else (eval "$script") </dev/null 2>&1; fi
   echo "$1 $?"
 done
 `
@@ -88,7 +88,8 @@ export function createSession(stream: Duplex, mark: string, onEnd: () => void): 
     },
     run(script, args, input = Buffer.alloc(0)) {
       if (ended) return Promise.reject(new DbaasError('RUNTIME_UNAVAILABLE', 'the container has ended'))
-      const whole = `set -- ${args.map(quote).join(' ')}\n${script}`
+      const whole = `set -- ${args.map(quote).join(' ')}; ${script}`
+      if (whole.includes('\n')) return Promise.reject(new DbaasError('INTERNAL', `a line break in what a container is asked: ${whole}`))
       return new Promise<Answer>((resolve, reject) => {
         const timer = setTimeout(() => {
           reject(new DbaasError('RUNTIME_UNAVAILABLE', `a container did not answer within ${answerMs / 1000} s`, {suggestions: ['docker ps', 'dbaas doctor']}))
@@ -100,7 +101,7 @@ export function createSession(stream: Duplex, mark: string, onEnd: () => void): 
           done(value)
         }
         waiting.push({resolve: settle(resolve), reject: settle(reject)})
-        stream.write(`${Buffer.from(whole).toString('base64')}\n${input.toString('base64')}\n`)
+        stream.write(`${whole}\n${input.toString('base64')}\n`)
       })
     },
     close: finish,

@@ -32,8 +32,7 @@ export interface Tools {
 }
 
 const idleMs = 5000
-/** Short work of the agent's own: not slower, and not starved, where the instance is small. */
-const leastCpu = 1
+/** Short work of the agent's own: it is not slower, and not starved, where the instance is small. */
 const leastMemoryBytes = 512 * 1024 ** 2
 
 interface Tool {
@@ -63,7 +62,7 @@ export function createTools(client: Client, images: Images, siteId: string): Too
 
   async function make(place: Place, name: string, argv: readonly string[]): Promise<string> {
     const config = await images.configOf(place.image)
-    const big = {...place, cpu: Math.max(place.cpu, leastCpu), memoryBytes: Math.max(place.memoryBytes, leastMemoryBytes)}
+    const big = {...place, cpu: 0, memoryBytes: Math.max(place.memoryBytes, leastMemoryBytes)}
     const recipe = toolContainer(big, config, labelsOf(place), name, argv)
     const create = (): Promise<string | undefined> => client.call(`make a container for ${place.name}`, async (docker, abortSignal) => {
       try {

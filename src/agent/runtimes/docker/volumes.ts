@@ -6,7 +6,8 @@ import type {Client} from './client.js'
 import {getFile, putEntries, type Entry} from './containers.js'
 import {refusalOf} from './errors.js'
 import {filterBy, labels, parsePlacement, type Labels} from './labels.js'
-import {root, type Place} from './recipe.js'
+import {paths, root, type Place} from './recipe.js'
+import type {Session} from './session.js'
 
 export type Volume = Docker.VolumeInspectInfo
 
@@ -52,6 +53,12 @@ export function createVolumes(client: Client) {
       const folders: Entry[] = ['config', 'log', 'tmp', 'data'].map((name) => ({name, mode: 0o700, uid, gid}))
       await putEntries(client, container, root, [...folders, ...(placement ? labelEntries(placement) : [])])
       if (placement) written.set(place.nodeId, JSON.stringify(placement))
+    },
+
+    /** Whether nothing of what `furnish` makes is missing, as its own shell sees it. */
+    async isFurnished(placement: Placement, session: Session): Promise<boolean> {
+      if (written.get(placement.nodeId) !== JSON.stringify(placement)) return false
+      return (await session.run(Object.values(paths).map((_, i) => `[ -w "$${i + 1}" ]`).join(' && '), Object.values(paths))).code === 0
     },
 
     /** Writes down what has changed; labels of Docker never do. */

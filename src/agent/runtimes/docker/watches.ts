@@ -19,7 +19,6 @@ interface Watch {
   readonly ended: (end: ServerEnd) => void
 }
 
-export type Watches = ReturnType<typeof createWatches>
 
 export function createWatches(client: Client, events: Events, siteId: string, nodeOfVolume: (name: string) => string | undefined) {
   const watches = new Set<Watch>()

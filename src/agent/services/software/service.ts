@@ -44,8 +44,10 @@ export function createSoftwareService(options: {
     const input: SoftwareInput = {engine: engine.name, version: asked, runtime: name, from, checksum}
     if (asked !== '' && (from !== null || software.onDemand)) refuseUnsupported(engine, asked)
     if (software.onDemand) {
-      if (checksum === null) return {...input, version: asked === '' ? engine.versions.default : asked}
-      throw new DbaasError('NOT_SUPPORTED', `an image of the runtime ${name} is verified by its digest, not by --checksum`, {suggestions: ['--image NAME@sha256:HEX']})
+      if (checksum !== null && !checksum.startsWith('sha256:')) {
+        throw new DbaasError('NOT_SUPPORTED', 'the checksum of an image is its digest, which is sha256:HEX', {suggestions: ['docker buildx imagetools inspect IMAGE']})
+      }
+      return {...input, version: asked === '' && from === null ? engine.versions.default : asked}
     }
     if (from !== null) {
       if (software.archives) return {...input, stages: await software.archives.plan(engine.name, {version: asked, known: null, from, checksum})}

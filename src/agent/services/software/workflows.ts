@@ -71,7 +71,8 @@ export function softwareWorkflows(context: ServiceContext, platform: string) {
         async run({input, progress, signal}) {
           const software = softwareOf(input)
           const request = requestOf(input)
-          const already = await software.locate(input.engine, input.version, request.from)
+          // whether what is here is what the checksum says, only the runtime can tell
+          const already = request.checksum === null ? await software.locate(input.engine, input.version, request.from) : undefined
           if (!already && !request.known && !software.onDemand) throw new DbaasError('UNKNOWN_VERSION', `there is no ${input.engine} ${input.version} to install`)
           return done(resultOf(input, already ?? (await software.install(input.engine, request, progress, signal)), already !== undefined))
         },

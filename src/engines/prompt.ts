@@ -27,7 +27,7 @@ export interface Route {
   readonly readOnly?: boolean
   /** Where this machine has the CA certificate. */
   readonly caFile: string
-  /** Keeps a file that holds no secret beside it, made of the same certificate; returns its path. */
+  /** Keeps a file that holds no secret, in a folder of its own; returns its path. */
   readonly keep: (name: string, content: string | Buffer) => Promise<string>
 }
 

@@ -64,14 +64,13 @@ for (const cell of cells) {
       for (const {name, program} of found) {
         // MySQL's client in a folder of its own does not find the plugin for MariaDB's way to sign in; connect tells it where
         if (cell.engine === 'mariadb' && program.startsWith(madeBySite('mysql', 'folder'))) continue
-        const user = isPostgresql ? [] : ['-u', 'app']
         const script = `eval "$1"; shift; exec "$@"`
-        const ran = await run(['/bin/sh', '-c', script, 'sh', await url('--format', 'env'), program, ...user, ...batch], {env: site.env})
+        const ran = await run(['/bin/sh', '-c', script, 'sh', await url('--format', 'env'), program, ...batch], {env: site.env})
         assert.match(ran.stdout, /TLSv1\.3/, `${name} ${program}: ${ran.stderr}`)
         const wrong = join(dirname(site.home), 'wrong')
         mkdirSync(wrong, {recursive: true})
-        writeFileSync(join(wrong, 'my.cnf'), '[client]\nssl-ca=/etc/hostname\n[client-mariadb]\nssl-verify-server-cert\n')
-        const refused = await run(['/bin/sh', '-c', `eval "$1"; shift; PGSSLROOTCERT=/etc/hostname MYSQL_HOME='${wrong}' exec "$@"`, 'sh', await url('--format', 'env'), program, ...user, ...batch], {env: site.env})
+        writeFileSync(join(wrong, 'my.cnf'), '[client]\nuser=app\nssl-ca=/etc/hostname\n[client-mariadb]\nssl-verify-server-cert\n')
+        const refused = await run(['/bin/sh', '-c', `eval "$1"; shift; PGSSLROOTCERT=/etc/hostname MYSQL_HOME='${wrong}' exec "$@"`, 'sh', await url('--format', 'env'), program, ...batch], {env: site.env})
         assert.notEqual(refused.code, 0, `${program} trusts anything`)
       }
     })

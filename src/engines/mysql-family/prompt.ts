@@ -22,15 +22,19 @@ export function uri(access: Access, route: Route): string {
 
 /**
  * Clients read `my.cnf` in the folder MYSQL_HOME, also those that a program runs in its turn (mysqldump): so that none
- * of them connects without checking the certificate. MySQL's take `ssl-ca` alone for VERIFY_CA.
+ * of them connects without checking the certificate, and none needs to be told who it is. No secret is in it. MySQL's
+ * take `ssl-ca` alone for VERIFY_CA.
  */
-const optionFile = (caFile: string): string =>
-  `[client]\nssl-ca=${optionQuoted(caFile)}\n[client-mariadb]\nssl-verify-server-cert\n`
+const optionFile = ({username, database}: Access, caFile: string): string => [
+  '[client]', `user=${optionQuoted(username)}`, `ssl-ca=${optionQuoted(caFile)}`,
+  '[client-mariadb]', 'ssl-verify-server-cert',
+  '[mysql]', `database=${optionQuoted(database)}`, '',
+].join('\n')
 
 export async function environment(access: Access, route: Route): Promise<Record<string, string>> {
   if (route.readOnly) uri(access, route)
   const {host, port} = hostsOf(access, route.direct)[0] as Access['direct'][number]
-  const kept = await route.keep('my.cnf', optionFile(route.caFile))
+  const kept = await route.keep('my.cnf', optionFile(access, route.caFile))
   return {
     MYSQL_HOST: host,
     MYSQL_TCP_PORT: String(port),

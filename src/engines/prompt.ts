@@ -27,7 +27,7 @@ export interface Route {
   readonly readOnly?: boolean
   /** Where this machine has the CA certificate. */
   readonly caFile: string
-  /** Keeps a file that holds no secret beside it, made of the same certificate; returns its path. */
+  /** Keeps a file that holds no secret, in a folder of its own; returns its path. */
   readonly keep: (name: string, content: string | Buffer) => Promise<string>
 }
 
@@ -53,8 +53,14 @@ export interface NativeClient {
   readonly programs: readonly string[]
   /** Debian's package, to suggest. */
   readonly package: string
-  /** How to run it; `version` is what it says for --version. The password goes neither into arguments nor onto a disk. */
-  start(access: Access, route: Route, version: () => Promise<string>): Promise<ClientStart>
+  /** How to run it. The password goes neither into arguments nor onto a disk. */
+  start(access: Access, route: Route, program: ClientProgram): Promise<ClientStart>
+}
+
+export interface ClientProgram {
+  readonly path: string
+  /** What it says for --version. */
+  version(): Promise<string>
 }
 
 export interface ClientStart {

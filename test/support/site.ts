@@ -91,7 +91,7 @@ async function disposeHome(home: string, cli: (...args: string[]) => Promise<Ran
     }
     await pause(50)
   }
-  removeGroups(dataRoot)
+  await removeGroups(dataRoot)
   if (dataRoot !== home) rmSync(dataRoot, {recursive: true, force: true})
 }
 
@@ -158,14 +158,26 @@ export function processesOf(folders: readonly string[]): {pid: number; what: str
 }
 
 /** A site whose agent and servers were killed could not take its control groups away itself. */
-function removeGroups(dataRoot: string): void {
+async function removeGroups(dataRoot: string): Promise<void> {
   const folders = (path: string): string[] =>
     existsSync(path) ? readdirSync(path, {withFileTypes: true}).filter((e) => e.isDirectory()).map((e) => join(path, e.name)) : []
   const nodes = new Set(folders(join(dataRoot, 'instances')).flatMap(folders).map((path) => basename(path)))
   const trees = ['/sys/fs/cgroup', ...folders('/sys/fs/cgroup')]
   for (const group of trees.flatMap(folders).filter((path) => basename(path).startsWith('dbaas-'))) {
     const ours = folders(group).filter((path) => nodes.has(basename(path)))
-    for (const path of ours) rmdirSync(path)
+    for (const path of ours) await removeGroup(path)
     if (ours.length > 0 && folders(group).length === 0) rmdirSync(group)
+  }
+}
+
+/** A large process that was killed is on its way out for a while, and no longer to be seen. */
+async function removeGroup(path: string): Promise<void> {
+  for (let i = 0; ; i++) {
+    try {
+      return rmdirSync(path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || i === 50) throw error
+      await pause(100)
+    }
   }
 }

@@ -93,6 +93,8 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(all.engine === undefined ? {} : {engine: all.engine}),
     ...(all.version === undefined ? {} : {version: all.version}),
     ...(all.runtime === undefined ? {} : {runtime: all.runtime}),
+    ...(all.image === undefined ? {} : {image: all.image}),
+    ...(all['publish-address'] === undefined ? {} : {publish_address: all['publish-address']}),
     ...sizeBody(all),
     ...(all.template === undefined ? {} : {template: all.template}),
     ...(Object.keys(parameters).length === 0 ? {} : {parameters}),

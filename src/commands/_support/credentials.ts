@@ -13,15 +13,15 @@ export interface LocalCredentials {
 export async function readCredentials(client: Client, location: Location, name: string): Promise<LocalCredentials> {
   const {credentials} = await client.call('instances.credentials', {params: {instance: name}})
   const [{createHash}, {readFile}, {join}] = await Promise.all([import('node:crypto'), import('node:fs/promises'), import('node:path')])
-  const label = createHash('sha256').update(credentials.ca_certificate).digest('hex').slice(0, 16)
+  const labelOf = (content: string | Buffer): string => createHash('sha256').update(content).digest('hex').slice(0, 16)
   const folder = join(location.home, 'ca')
-  const keep = (file: string, content: string | Buffer): Promise<string> => kept(join(folder, label), file, content)
+  const keep = (file: string, content: string | Buffer): Promise<string> => kept(join(folder, labelOf(content)), file, content)
   const own = await readFile(credentials.ca_file, 'utf8').catch(() => undefined)
   if (own === credentials.ca_certificate) return {credentials, route: {caFile: credentials.ca_file, keep}}
-  return {credentials, route: {caFile: await kept(folder, `${label}.pem`, credentials.ca_certificate), keep}}
+  return {credentials, route: {caFile: await kept(folder, `${labelOf(credentials.ca_certificate)}.pem`, credentials.ca_certificate), keep}}
 }
 
-/** Renamed into place: another command may be reading it. */
+/** The same content is the same file. Renamed into place: another command may be reading it. */
 async function kept(folder: string, name: string, content: string | Buffer): Promise<string> {
   const [{mkdir, readFile, rename, writeFile}, {join}] = await Promise.all([import('node:fs/promises'), import('node:path')])
   const path = join(folder, name)

@@ -20,7 +20,7 @@ export async function findClient({client}: EnginePrompt): Promise<string | undef
 /** Returns its exit code. */
 export async function runClient(program: string, prompt: EnginePrompt, access: Access, route: Route, args: readonly string[]): Promise<number> {
   const version = async (): Promise<string> => (await promisify(execFile)(program, ['--version'])).stdout
-  const {secret, args: own, env} = await prompt.client.start(access, route, version)
+  const {secret, args: own, env} = await prompt.client.start(access, route, {path: program, version})
   const inherited = Object.fromEntries(Object.entries(process.env).filter(([name]) => !prompt.misleading.includes(name)))
   const file = secret === undefined ? undefined : unlinkedFile(secret)
   try {

@@ -1,9 +1,9 @@
 /** MySQL and MariaDB at the command line: what both have in common, which is nearly everything. */
-import {access as accessFile, constants} from 'node:fs/promises'
+import {access as accessFile, constants, realpath} from 'node:fs/promises'
 import {homedir} from 'node:os'
-import {join} from 'node:path'
+import {dirname, join} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
-import type {Access, ClientStart, EnginePrompt, MetaCommand, PromptWords, Route} from '../prompt.js'
+import type {Access, ClientProgram, ClientStart, EnginePrompt, MetaCommand, PromptWords, Route} from '../prompt.js'
 import {hostList, hostsOf, queryOf, userInfo} from '../prompt.js'
 
 /**
@@ -22,15 +22,19 @@ export function uri(access: Access, route: Route): string {
 
 /**
  * Clients read `my.cnf` in the folder MYSQL_HOME, also those that a program runs in its turn (mysqldump): so that none
- * of them connects without checking the certificate. MySQL's take `ssl-ca` alone for VERIFY_CA.
+ * of them connects without checking the certificate, and none needs to be told who it is. No secret is in it. MySQL's
+ * take `ssl-ca` alone for VERIFY_CA.
  */
-const optionFile = (caFile: string): string =>
-  `[client]\nssl-ca=${optionQuoted(caFile)}\n[client-mariadb]\nssl-verify-server-cert\n`
+const optionFile = ({username, database}: Access, caFile: string): string => [
+  '[client]', `user=${optionQuoted(username)}`, `ssl-ca=${optionQuoted(caFile)}`,
+  '[client-mariadb]', 'ssl-verify-server-cert',
+  '[mysql]', `database=${optionQuoted(database)}`, '',
+].join('\n')
 
 export async function environment(access: Access, route: Route): Promise<Record<string, string>> {
   if (route.readOnly) uri(access, route)
   const {host, port} = hostsOf(access, route.direct)[0] as Access['direct'][number]
-  const kept = await route.keep('my.cnf', optionFile(route.caFile))
+  const kept = await route.keep('my.cnf', optionFile(access, route.caFile))
   return {
     MYSQL_HOST: host,
     MYSQL_TCP_PORT: String(port),
@@ -46,6 +50,8 @@ export async function environment(access: Access, route: Route): Promise<Record<
   }
 }
 
+const isReadable = (path: string): Promise<boolean> => accessFile(path, constants.R_OK).then(() => true, () => false)
+
 /** A value of an option file: in double quotes, with its escapes. */
 const optionQuoted = (value: string): string =>
   `"${value.replace(/["\\\n\r\t\b]/g, (c) => ({'"': '\\"', '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t', '\b': '\\b'})[c] as string)}"`
@@ -54,14 +60,16 @@ const optionQuoted = (value: string): string =>
  * Everything is in a file of the client's own format, the password as well. It begins with the user's own file, so that
  * a prompt or a pager set there holds; what follows wins.
  */
-async function start(access: Access, route: Route, version: () => Promise<string>): Promise<ClientStart> {
+async function start(access: Access, route: Route, program: ClientProgram): Promise<ClientStart> {
   const {host, port} = hostsOf(access, route.direct)[0] as Access['direct'][number]
-  const isMariadb = /mariadb/i.test(await version())
+  const isMariadb = /mariadb/i.test(await program.version())
   const own = join(homedir(), '.my.cnf')
-  const hasOwn = await accessFile(own, constants.R_OK).then(() => true, () => false)
+  // MySQL's client has MariaDB's way to sign in as a plugin, which it looks for where it was built to be
+  const plugins = join(dirname(await realpath(program.path).catch(() => program.path)), '..', 'lib', 'plugin')
   const secret = [
-    ...(hasOwn ? [`!include ${own}`] : []),
-    '[client]', 'protocol=tcp', `host=${optionQuoted(host)}`, `port=${port}`, `user=${optionQuoted(access.username)}`,
+    ...(await isReadable(own) ? [`!include ${own}`] : []),
+    '[client]', ...(!isMariadb && await isReadable(plugins) ? [`plugin-dir=${optionQuoted(plugins)}`] : []),
+    'protocol=tcp', `host=${optionQuoted(host)}`, `port=${port}`, `user=${optionQuoted(access.username)}`,
     `password=${optionQuoted(access.password)}`, `ssl-ca=${optionQuoted(route.caFile)}`,
     isMariadb ? 'ssl-verify-server-cert' : 'ssl-mode=VERIFY_IDENTITY',
     '[mysql]', `database=${optionQuoted(access.database)}`, '',
@@ -72,7 +80,7 @@ async function start(access: Access, route: Route, version: () => Promise<string
 
 const literal = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 
-const tables = (types: string): string => `select table_name as name, lower(table_type) as type, engine, table_rows as approximate_rows,
+const tables = (types: string): string => `select table_name as name, lower(table_type) as type, engine as engine, table_rows as approximate_rows,
   concat(round((data_length + index_length) / 1024), ' kB') as size
 from information_schema.tables where table_schema = database() and table_type in (${types}) order by 1`
 
@@ -101,7 +109,12 @@ const commands: Readonly<Record<string, MetaCommand>> = {
   '\\dt': {usage: '\\dt', meaning: 'tables', statement: () => tables("'BASE TABLE'")},
   '\\dv': {usage: '\\dv', meaning: 'views', statement: () => tables("'VIEW'")},
   '\\l': {usage: '\\l', meaning: 'databases', statement: () => 'show databases'},
-  '\\du': {usage: '\\du', meaning: 'the user and what it may do', statement: () => 'show grants'},
+  '\\du': {
+    usage: '\\du', meaning: 'the user and what it may do',
+    // not `show grants`, which tells MariaDB's hash of the password
+    statement: () => `select current_user() as user, table_schema as on_database, group_concat(lower(privilege_type) order by 1 separator ', ') as may
+from information_schema.schema_privileges where grantee = concat('''', replace(current_user(), '@', '''@'''), '''') group by table_schema`,
+  },
   '\\s': {
     usage: '\\s', meaning: 'the server, the session, and its encryption (also: status)',
     statement: () => `select 'server' as what, concat(@@version_comment, ' ', @@version) as value

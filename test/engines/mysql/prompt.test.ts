@@ -51,7 +51,7 @@ for (const [name, prompt] of [['MySQL', mysql], ['MariaDB', mariadb]] as const) 
         [variables.MYSQL_HOST, variables.MYSQL_TCP_PORT, variables.MYSQL_USER, variables.MYSQL_PWD, variables.MYSQL_DATABASE, variables.MYSQL_HOME],
         ['127.0.0.1', '15432', 'app', 'secret', 'app', '/home/a/ca/1'],
       )
-      assert.equal(route.kept.get('my.cnf'), '[client]\nssl-ca="/home/a/ca.pem"\n[client-mariadb]\nssl-verify-server-cert\n')
+      assert.equal(route.kept.get('my.cnf'), '[client]\nuser="app"\nssl-ca="/home/a/ca.pem"\n[client-mariadb]\nssl-verify-server-cert\n[mysql]\ndatabase="app"\n')
       for (const password of fc.sample(awkward, 20)) {
         const script = `${await connectionString('env', prompt, accessTo({password}), routeWith())}\nprintf '%s' "$MYSQL_PWD"`
         assert.equal(execFileSync('sh', ['-c', script], {encoding: 'utf8'}), password)
@@ -65,7 +65,7 @@ for (const [name, prompt] of [['MySQL', mysql], ['MariaDB', mariadb]] as const) 
         ['mysql  Ver 15.1 Distrib 10.11.19-MariaDB, for debian-linux-gnu', /^ssl-verify-server-cert$/m],
         ['mariadb from 11.8.2-MariaDB, client 15.2', /^ssl-verify-server-cert$/m],
       ] as const) {
-        const {secret = '', args, env} = await prompt.client.start(accessTo({password: 'p#"\\ x'}), routeWith({caFile}), async () => version)
+        const {secret = '', args, env} = await prompt.client.start(accessTo({password: 'p#"\\ x'}), routeWith({caFile}), {path: '/nowhere/bin/mysql', version: async () => version})
         assert.deepEqual(args('/dev/fd/3'), ['--defaults-file=/dev/fd/3'])
         assert.ok(!Object.values(env).some((value) => value.includes('p#')))
         assert.match(secret, verifies)

@@ -73,7 +73,7 @@ async function converse(lines: Interface, session: Session): Promise<number> {
     if (isMeta ? word === '\\q' : begins && /^(?:quit|exit)\s*;?$/.test(text)) return 0
     if (hasDelimiter && begins && /^delimiter$/i.test(first) && second !== undefined) delimiter = text.split(/\s+/)[1] as string
     else if (isMeta) {
-      const ok = await attempt(session, () => command(word, second, session))
+      const ok = await attempt(session, () => command(word, second, session, first))
       if (!ok && !session.interactive) return 1
     } else {
       pending = begins ? text : `${pending}\n${line}`
@@ -114,7 +114,7 @@ async function send(statement: string, {client, prompt, name, interactive, out}:
   process.stdout.write(`${vertical ? renderVertical(result, out) : renderSql(result, out)}${took}`)
 }
 
-async function command(word: string, argument: string | undefined, session: Session): Promise<void> {
+async function command(word: string, argument: string | undefined, session: Session, typed: string): Promise<void> {
   const {commands, unavailable} = session.prompt.words
   if (word.startsWith('\\?')) {
     process.stdout.write(helpText(session))
@@ -123,7 +123,7 @@ async function command(word: string, argument: string | undefined, session: Sess
   const name = word.replace(/\+$/, '')
   if (Object.hasOwn(commands, name)) return send((commands[name] as (typeof commands)[string]).statement(argument), session)
   if (Object.hasOwn(unavailable, name)) {
-    throw new DbaasError('NOT_SUPPORTED', `the built-in prompt has no ${name}`, {suggestions: [unavailable[name] as string]})
+    throw new DbaasError('NOT_SUPPORTED', `the built-in prompt has no ${typed}`, {suggestions: [unavailable[name] as string]})
   }
   const near = nearest(name, Object.keys(commands))
   throw new DbaasError('USAGE', `the built-in prompt has no ${name}`, {suggestions: [...(near ? [`did you mean ${near}?`] : []), '\\? lists what there is']})

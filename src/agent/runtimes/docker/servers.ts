@@ -23,10 +23,6 @@ import {workingSetOf} from './stats.js'
 import type {Tools} from './tools.js'
 import type {Volumes} from './volumes.js'
 
-<<<<<<< HEAD
-
-=======
->>>>>>> wip-docker
 /** A killed process that does not end is stuck in the kernel (a dead disk); waiting longer does not help. */
 const killMs = 30_000
 const pollMs = 20

@@ -19,10 +19,6 @@ interface Watch {
   readonly ended: (end: ServerEnd) => void
 }
 
-<<<<<<< HEAD
-
-=======
->>>>>>> wip-docker
 export function createWatches(client: Client, events: Events, siteId: string, nodeOfVolume: (name: string) => string | undefined) {
   const watches = new Set<Watch>()
   const changes = new Set<(nodeId: string | null) => void>()

@@ -1,5 +1,5 @@
 /** What MariaDB decides about values beyond what its catalogue says. */
-import {numberOf} from '../mysql-family/preflight.js'
+import {isPowerOfTwo, numberOf, roundedToPowerOfTwo} from '../mysql-family/preflight.js'
 import type {PreflightRules} from '../mysql-family/preflight.js'
 import type {ValueRules} from '../mysql-family/values.js'
 
@@ -7,6 +7,7 @@ import type {ValueRules} from '../mysql-family/values.js'
 const asked = new Set([
   'max_connections',
   'query_cache_size',
+  'query_cache_min_res_unit',
   'innodb_max_undo_log_size',
   'innodb_max_dirty_pages_pct',
   'innodb_max_dirty_pages_pct_lwm',
@@ -30,10 +31,11 @@ export const valueRules: ValueRules = {
   asks: (name) => asked.has(name),
 }
 
+/** SRV_MAX_IO_CAPACITY_DUMMY_DEFAULT, the largest number of 32 bits. */
+const unsetCapacity = 2 ** 32 - 1
+
 /** What the cache needs for its own tables. */
 const leastQueryCache = 40_960
-
-const isPowerOfTwo = (number: number): boolean => Number.isInteger(Math.log2(number))
 
 export const preflightRules: PreflightRules = {
   judgedByStart: {
@@ -73,11 +75,11 @@ export const preflightRules: PreflightRules = {
         of('innodb_io_capacity') > of('innodb_io_capacity_max')
           ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`
           : undefined,
+      innodb_io_capacity_max: of('innodb_io_capacity_max') === unsetCapacity ? 'the server takes it for no value at all, and chooses one by itself' : undefined,
+      query_cache_min_res_unit: of('query_cache_min_res_unit') === 0 ? 'a running server would make it 512' : undefined,
       thread_cache_size:
         of('thread_cache_size') > of('max_connections') ? `the server would not exceed max_connections (${of('max_connections')})` : undefined,
-      innodb_ft_sort_pll_degree: isPowerOfTwo(degree)
-        ? undefined
-        : `the server would round it up to a power of two: ${2 ** Math.ceil(Math.log2(degree))}`,
+      innodb_ft_sort_pll_degree: roundedToPowerOfTwo(degree),
       innodb_log_write_ahead_size: isPowerOfTwo(ahead) ? undefined : 'the storage engine takes a power of two alone',
       event_scheduler: effective.get('event_scheduler') === 'ORIGINAL' ? 'it is a word of the server\'s own, which would be OFF' : undefined,
     }

@@ -16,6 +16,8 @@ export const because = {
   debugging: "it is an aid of the server's own developers and testers that can damage data or hold up every session",
   recovery: 'the agent decides how a damaged or crashed server starts again',
   fact: 'it says what the server is',
+  table: 'it names a table that must be there first: a session sets it when it makes the index',
+  engines: 'the agent protects, checks and restores tables of the transactional storage engine',
   action: 'it is an order that is carried out once, not a setting',
 } as const
 
@@ -39,6 +41,8 @@ export const sharedReasons: Reasons = {
   large_files_support: because.fact,
   protocol_version: because.fact,
   innodb_ft_aux_table: because.action,
+  innodb_ft_server_stopword_table: because.table,
+  innodb_ft_user_stopword_table: because.table,
   character_sets_dir: because.place,
   lc_messages_dir: because.place,
   skip_networking: because.place,

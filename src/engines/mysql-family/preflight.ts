@@ -38,6 +38,12 @@ export interface PreflightRules {
   readonly judgedByStart: Readonly<Record<string, RegExp>>
 }
 
+export const isPowerOfTwo = (number: number): boolean => Number.isInteger(Math.log2(number))
+
+/** Why a number that the server rounds up is not taken, or undefined. */
+export const roundedToPowerOfTwo = (number: number): string | undefined =>
+  isPowerOfTwo(number) ? undefined : `the server would round it up to a power of two: ${2 ** Math.ceil(Math.log2(number))}`
+
 export interface Preflight {
   /** Every complaint about `values`; empty when a server would start and run with exactly them. */
   problems(host: Host, values: ParameterValues, version: string): Promise<Problem[]>

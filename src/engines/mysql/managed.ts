@@ -24,6 +24,7 @@ export const whyManaged = managedBy({
   mandatory_roles: because.login,
   partial_revokes: because.login,
   protocol_compression_algorithms: because.access,
+  external_table_storage_engine: because.engines,
   log_raw: because.log,
   log_timestamps: because.log,
   log_slow_replica_statements: because.replication,

@@ -138,7 +138,7 @@ export class Oracle {
         await client.query(`set global \`${name}\` = ${literal}`, literal === '?' ? [setting.value] : [])
         const [row] = await client.query<{is: string | null}>(`select @@global.\`${name}\` as \`is\``)
         const is = type === 'bool' ? (row?.is === '1' || row?.is === 'ON' ? 'ON' : 'OFF') : (row?.is ?? '')
-        if (type !== 'real' && is.toLowerCase() !== has.toLowerCase()) refused.set(setting, `set while it runs it is ${is}, not ${has}`)
+        if (type !== 'real' && inOrder(is) !== inOrder(has)) refused.set(setting, `set while it runs it is ${is}, not ${has}`)
       } catch (error) {
         refused.set(setting, `set while it runs: ${(error as Error).message}`)
       }
@@ -213,6 +213,9 @@ export class Oracle {
     return warning === undefined ? set.get(setting) : `it warns: ${warning}`
   }
 }
+
+/** A list in any order is the same list. */
+const inOrder = (text: string): string => text.toLowerCase().split(',').sort().join(',')
 
 /** Whether a server that gave up says that it was for this setting. */
 function isBlamed({definition, value}: Setting, log: string): boolean {

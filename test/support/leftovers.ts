@@ -1,11 +1,20 @@
 /** What a home still holds of instances: the list must be empty when none exists. */
 import {execFileSync} from 'node:child_process'
-import {existsSync, readdirSync} from 'node:fs'
+import {existsSync, readdirSync, readlinkSync} from 'node:fs'
 import {join} from 'node:path'
 import Database from 'better-sqlite3'
 import {dataRootOf, processesOf} from './site.js'
 
 const children = (path: string): string[] => (existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : [])
+
+/** What initdb starts does not say where it works; its working folder does. */
+function worksBelow(pid: number, folder: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)
+  } catch {
+    return true
+  }
+}
 
 export function leftoversOf(home: string): string[] {
   const dataRoot = dataRootOf(home)
@@ -13,7 +22,7 @@ export function leftoversOf(home: string): string[] {
   for (const folder of ['instances', 'scratch']) found.push(...children(join(dataRoot, folder)).map((path) => `folder ${path}`))
   for (const {pid, what} of processesOf([dataRoot])) {
     // directories are prepared in the background, bounded, for instances to come
-    if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
+    if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool')) && !worksBelow(pid, join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
   }
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {

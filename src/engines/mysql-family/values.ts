@@ -150,6 +150,8 @@ export function createValues(rules: ValueRules): Values {
       case 'enum':
         return whyNotWord(definition, value)
       case 'string':
+        // a number without a sign is the bits of a set; -0 would be read as none of them
+        if (definition.values !== null && hasMinus(value) && parseInteger(value) !== undefined) return `"${value}" is not a list of ${definition.values.join(', ')}`
         return definition.values !== null && isPlainSet(definition.values, value) ? undefined : 'ask'
     }
   }

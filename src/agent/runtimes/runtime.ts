@@ -114,7 +114,7 @@ export interface Runtime {
   watch(placement: Placement, ref: string, ended: (end: ServerEnd) => void): () => void
   /**
    * Calls back when something about a placed node may have changed other than by its end: paused, cut off, removed by
-   * hand; with null when anything may have (the connection to the runtime was lost and is back). Returns the way to stop.
+   * hand; with null when anything may have (the connection to the runtime was lost, or is back). Returns the way to stop.
    */
   onChange(changed: (nodeId: string | null) => void): () => void
   /** What a person calls the server: its process, container or pod. Pure; all null for a ref that is none. */

@@ -19,6 +19,8 @@ export interface EventListener {
   event(event: EngineEvent): void
   /** The stream is open, and has not been before this moment. */
   opened(): void
+  /** It was open and is not any more: the engine may be gone. */
+  lost(): void
 }
 
 const actions = ['die', 'oom', 'pause', 'unpause', 'destroy', 'disconnect']
@@ -46,6 +48,8 @@ export function createEvents(client: Client, log: (message: string, facts?: Reco
         log('the events of Docker cannot be read', {error: error instanceof Error ? error.message : String(error), retry_ms: backoffMs})
       }
       if (closed || listeners.size === 0) break
+      if (stream) for (const listener of [...listeners]) listener.lost()
+      stream = undefined
       await sleep(backoffMs, undefined, {ref: false})
       backoffMs = Math.min(backoffMs * 2, longestBackoffMs)
     }

@@ -28,7 +28,7 @@ export function createWatches(client: Client, events: Events, siteId: string, no
   /** Subscribed while somebody wants to know. */
   function settle(): void {
     if (watches.size + changes.size > 0) {
-      unsubscribe ??= events.subscribe({event, opened})
+      unsubscribe ??= events.subscribe({event, opened, lost: () => changed(null)})
     } else {
       unsubscribe?.()
       unsubscribe = undefined

@@ -123,5 +123,16 @@ export const settingOf = (definition: ParameterDefinition): fc.Arbitrary<Setting
     string: () => (definition.values === null || definition.values.length === 0 ? texts : sets(definition.values)),
   }[definition.type]()
   // the file holds neither, whatever the parameter is; what becomes of them is a test of its own
-  return values.map((value) => ({definition, value: value.replaceAll(/[\0\r\n]/g, '')}))
+  return values.map((value) => ({definition, value: value.replaceAll(/[\0\r\n]/g, '')})).filter(({value}) => !takesDisk(definition, value))
+}
+
+/** A server makes files of that size when it starts, and they would be as large as the disk. */
+const filesOfThatSize = new Set(['innodb_log_file_size', 'innodb_redo_log_capacity', 'aria_log_file_size'])
+const largestFileBytes = 256n * 1024n ** 2n
+
+function takesDisk({name, max}: ParameterDefinition, value: string): boolean {
+  const match = /^\s*\+?(\d+)([kmgtpe]?)/i.exec(value)
+  if (!filesOfThatSize.has(name) || !match) return false
+  const said = BigInt(match[1] as string) * 1024n ** BigInt(' kmgtpe'.indexOf((match[2] as string).toLowerCase() || ' '))
+  return said > largestFileBytes && said <= BigInt(max ?? said)
 }

@@ -1,6 +1,7 @@
 /**
  * A Docker engine of the test's own, to stop, hang and restart at will: the machine's is used by others. It leaves the
- * machine's packet filter alone, whose chains belong to the other engine; published ports work by its own proxies.
+ * machine's packet filter alone, whose chains belong to the other engine; published ports work by its own proxies. It is
+ * given the other one's default bridge, which it would take away if it were told to have none or another; nothing joins it.
  */
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process'
 import {once} from 'node:events'
@@ -23,26 +24,19 @@ export interface SecondEngine {
   dispose(): Promise<void>
 }
 
-const ip = (...args: string[]): void => void execFileSync('ip', args, {env: {PATH: `${process.env.PATH}:/usr/sbin:/sbin`}, stdio: 'ignore'})
-
 /** With these images of the machine's engine. */
 export async function secondEngine(...images: string[]): Promise<SecondEngine> {
   const folder = temporaryFolder('engine')
   const socket = join(folder.path, 'docker.sock')
   const log = join(folder.path, 'dockerd.log')
   const docker = new Docker({socketPath: socket})
-  // of its own: an engine that is told to have none takes the other one's bridge away
-  const bridge = `dbt${process.pid}`
-  ip('link', 'add', bridge, 'type', 'bridge')
-  ip('address', 'add', '10.214.0.1/24', 'dev', bridge)
-  ip('link', 'set', bridge, 'up')
   let daemon: ChildProcess | undefined
 
   async function start(): Promise<void> {
     const output = openSync(log, 'a')
     daemon = spawn('dockerd', [
       '--host', `unix://${socket}`, '--data-root', join(folder.path, 'data'), '--exec-root', join(folder.path, 'exec'), '--pidfile', join(folder.path, 'dockerd.pid'),
-      '--iptables=false', '--bridge', bridge, '--default-address-pool', 'base=10.213.0.0/16,size=24', '--shutdown-timeout', '5',
+      '--iptables=false', '--bridge', 'docker0', '--default-address-pool', 'base=10.213.0.0/16,size=24', '--shutdown-timeout', '5',
     ], {stdio: ['ignore', output, output], env: {PATH: `${process.env.PATH}:/usr/sbin:/sbin`}})
     for (let i = 0; i < 300; i++) {
       if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${readFileSync(log, 'utf8').slice(-2000)}`)
@@ -74,7 +68,6 @@ export async function secondEngine(...images: string[]): Promise<SecondEngine> {
       const left = await docker.listContainers({all: true}).catch(() => [])
       for (const {Id} of left) await docker.getContainer(Id).remove({force: true, v: true}).catch(() => undefined)
       await stop()
-      ip('link', 'delete', bridge)
       // mounts that it left in its folder would be removed with what is mounted
       for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n').reverse()) {
         const at = line.split(' ')[4]

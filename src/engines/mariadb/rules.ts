@@ -1,5 +1,5 @@
 /** What MariaDB decides about values beyond what its catalogue says. */
-import {isPowerOfTwo, numberOf, roundedToPowerOfTwo} from '../mysql-family/preflight.js'
+import {isPowerOfTwo, numberOf, roundedToPowerOfTwo, tooFewOpenFiles} from '../mysql-family/preflight.js'
 import type {PreflightRules} from '../mysql-family/preflight.js'
 import type {ValueRules} from '../mysql-family/values.js'
 
@@ -18,6 +18,7 @@ const asked = new Set([
   'innodb_open_files',
   'innodb_buffer_pool_size',
   'innodb_buffer_pool_size_max',
+  'innodb_buffer_pool_size_auto_min',
   'innodb_io_capacity',
   'innodb_io_capacity_max',
   'innodb_compression_algorithm',
@@ -75,6 +76,8 @@ export const preflightRules: PreflightRules = {
         of('innodb_io_capacity') > of('innodb_io_capacity_max')
           ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`
           : undefined,
+      innodb_open_files: tooFewOpenFiles(of('innodb_open_files')),
+      innodb_buffer_pool_size_auto_min: of('innodb_buffer_pool_size_auto_min') === 0 ? 'the server would make it innodb_buffer_pool_size_max' : undefined,
       innodb_io_capacity_max: of('innodb_io_capacity_max') === unsetCapacity ? 'the server takes it for no value at all, and chooses one by itself' : undefined,
       query_cache_min_res_unit: of('query_cache_min_res_unit') === 0 ? 'a running server would make it 512' : undefined,
       thread_cache_size:

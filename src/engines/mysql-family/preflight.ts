@@ -38,6 +38,10 @@ export interface PreflightRules {
   readonly judgedByStart: Readonly<Record<string, RegExp>>
 }
 
+/** `innodb_open_files`: the storage engine takes fewer than ten for no number at all. */
+export const tooFewOpenFiles = (number: number): string | undefined =>
+  number > 0 && number < 10 ? 'the server would choose a number by itself: it takes at least 10, or 0' : undefined
+
 export const isPowerOfTwo = (number: number): boolean => Number.isInteger(Math.log2(number))
 
 /** Why a number that the server rounds up is not taken, or undefined. */

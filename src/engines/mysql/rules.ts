@@ -1,5 +1,5 @@
 /** What MySQL decides about values beyond what its catalogue says. */
-import {numberOf, roundedToPowerOfTwo} from '../mysql-family/preflight.js'
+import {numberOf, roundedToPowerOfTwo, tooFewOpenFiles} from '../mysql-family/preflight.js'
 import type {PreflightRules} from '../mysql-family/preflight.js'
 import type {ValueRules} from '../mysql-family/values.js'
 
@@ -47,6 +47,7 @@ export const preflightRules: PreflightRules = {
         pool % block === 0
           ? undefined
           : `the server would round it up to a multiple of innodb_buffer_pool_chunk_size * innodb_buffer_pool_instances (${block}); the nearest are ${Math.floor(pool / block) * block} and ${Math.ceil(pool / block) * block}`,
+      innodb_open_files: tooFewOpenFiles(of('innodb_open_files')),
       innodb_ft_sort_pll_degree: roundedToPowerOfTwo(of('innodb_ft_sort_pll_degree')),
       innodb_page_cleaners:
         of('innodb_page_cleaners') > Math.max(1, instances)

@@ -37,6 +37,8 @@ export function isWhatItSays({name, type, values, min}: ParameterDefinition, tex
   const is = shown.toLowerCase()
   switch (type) {
     case 'bool':
+      // a word with a blank beside it is no word: the server warns, or takes its default
+      if (lower !== text.toLowerCase()) return false
       return (['on', 'true', '1'].includes(lower) && is === 'on') || (['off', 'false', '0'].includes(lower) && is === 'off')
     case 'integer': {
       const said = numberSaid(text)

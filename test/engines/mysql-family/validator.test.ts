@@ -69,7 +69,9 @@ for (const member of family) {
           if (theirs === undefined) tally.accepted += 1
           const {definition, value} = setting
           if ((ours === undefined) === (theirs === undefined)) continue
-          disagreements.push(`${definition.name} = ${JSON.stringify(value)}: we say ${ours ?? 'valid'}, the server says ${theirs ?? 'valid'}`)
+          const words = `${definition.name} = ${JSON.stringify(value)}: we say ${ours ?? 'valid'}, the server says ${theirs ?? 'valid'}`
+          console.log(`      ${words}`)
+          disagreements.push(words)
         }
       }), {numRuns: runs, endOnFailure: true})
       console.log(`      ${tally.settings} settings of ${free.length} parameters: ${tally.accepted} accepted, ${tally.arbitrated} judged once more alone, ${oracle.starts} starts`)

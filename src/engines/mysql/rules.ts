@@ -1,5 +1,5 @@
 /** What MySQL decides about values beyond what its catalogue says. */
-import {numberOf, roundedToPowerOfTwo, tooFewOpenFiles} from '../mysql-family/preflight.js'
+import {isPowerOfTwo, numberOf, roundedToPowerOfTwo, tooFewOpenFiles} from '../mysql-family/preflight.js'
 import type {PreflightRules} from '../mysql-family/preflight.js'
 import type {ValueRules} from '../mysql-family/values.js'
 
@@ -18,6 +18,7 @@ const asked = new Set([
   'innodb_io_capacity',
   'innodb_io_capacity_max',
   'innodb_ft_sort_pll_degree',
+  'innodb_log_write_ahead_size',
 ])
 
 export const valueRules: ValueRules = {
@@ -47,6 +48,7 @@ export const preflightRules: PreflightRules = {
         pool % block === 0
           ? undefined
           : `the server would round it up to a multiple of innodb_buffer_pool_chunk_size * innodb_buffer_pool_instances (${block}); the nearest are ${Math.floor(pool / block) * block} and ${Math.ceil(pool / block) * block}`,
+      innodb_log_write_ahead_size: isPowerOfTwo(of('innodb_log_write_ahead_size')) ? undefined : 'the storage engine takes a power of two alone',
       innodb_open_files: tooFewOpenFiles(of('innodb_open_files')),
       innodb_ft_sort_pll_degree: roundedToPowerOfTwo(of('innodb_ft_sort_pll_degree')),
       innodb_page_cleaners:

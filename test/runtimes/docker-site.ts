@@ -42,7 +42,7 @@ export function dockerSite(engines: Readonly<Record<string, EngineSoftware>>, en
       for (const {Id, Names, State, Labels} of containers) {
         if (State === 'running') {
           const top = (await docker.getContainer(Id).top().catch(() => ({Processes: []}))) as {Processes: string[][]}
-          for (const each of top.Processes) {
+          for (const each of top.Processes ?? []) {
             const [pid, command] = [each[1], each.at(-1) as string]
             // the shell of a tool waits for work
             if (Labels[roleLabel] === 'server' || !/read -r script/.test(command)) found.push(`process ${pid} ${command}`)

@@ -1,7 +1,8 @@
 /**
  * A Docker engine of the test's own, to stop, hang and restart at will: the machine's is used by others. It leaves the
  * machine's packet filter alone, whose chains belong to the other engine; published ports work by its own proxies. It is
- * given the other one's default bridge, which it would take away if it were told to have none or another; nothing joins it.
+ * given the other one's default bridge, which it would take away if it were told to have none, or pools of addresses of its
+ * own; nothing joins it.
  */
 import {execFileSync, spawn, type ChildProcess} from 'node:child_process'
 import {once} from 'node:events'
@@ -36,7 +37,7 @@ export async function secondEngine(...images: string[]): Promise<SecondEngine> {
     const output = openSync(log, 'a')
     daemon = spawn('dockerd', [
       '--host', `unix://${socket}`, '--data-root', join(folder.path, 'data'), '--exec-root', join(folder.path, 'exec'), '--pidfile', join(folder.path, 'dockerd.pid'),
-      '--iptables=false', '--bridge', 'docker0', '--default-address-pool', 'base=10.213.0.0/16,size=24', '--shutdown-timeout', '5',
+      '--iptables=false', '--bridge', 'docker0', '--shutdown-timeout', '5',
     ], {stdio: ['ignore', output, output], env: {PATH: `${process.env.PATH}:/usr/sbin:/sbin`}})
     for (let i = 0; i < 300; i++) {
       if (daemon.exitCode !== null) throw new Error(`dockerd ended: ${readFileSync(log, 'utf8').slice(-2000)}`)
@@ -67,6 +68,9 @@ export async function secondEngine(...images: string[]): Promise<SecondEngine> {
       daemon?.kill('SIGCONT')
       const left = await docker.listContainers({all: true}).catch(() => [])
       for (const {Id} of left) await docker.getContainer(Id).remove({force: true, v: true}).catch(() => undefined)
+      for (const {Id, Name} of await docker.listNetworks().catch(() => [])) {
+        if (!['bridge', 'host', 'none'].includes(Name)) await docker.getNetwork(Id).remove().catch(() => undefined)
+      }
       await stop()
       // mounts that it left in its folder would be removed with what is mounted
       for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n').reverse()) {

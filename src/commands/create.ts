@@ -1,4 +1,6 @@
 import * as Flags from '@oclif/core/flags'
+import {runtimeNames} from '../agent/runtimes/names.js'
+import {engineNames} from '../engines/names.js'
 import {BaseCommand} from './_support/base-command.js'
 import {operationFlags, optionalArgument, setFlag} from './_support/flags.js'
 
@@ -14,7 +16,7 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
   ]
   static override args = {name: optionalArgument('name: lower-case letters, digits and hyphens')}
   static override flags = {
-    engine: Flags.string({description: 'engine (postgresql)'}),
+    engine: Flags.string({description: `engine (${engineNames.join(', ')})`}),
     version: Flags.string({description: 'version, or the beginning of one: 18, 17.10'}),
     size: Flags.string({description: 'micro, small, medium, large or xlarge'}),
     cpu: Flags.string({helpValue: '<cores>', description: 'CPU cores; a fraction is a share of one'}),
@@ -22,7 +24,9 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
     storage: Flags.string({helpValue: '<size>', description: 'disk, with a unit: 20GB'}),
     template: Flags.string({description: 'configuration template (dbaas config templates list)'}),
     ...setFlag,
-    runtime: Flags.string({description: 'how it runs (process)'}),
+    runtime: Flags.string({description: `how it runs (${runtimeNames.join(', ')})`}),
+    image: Flags.string({description: 'container image to run instead of the official one'}),
+    'publish-address': Flags.string({helpValue: '<address>', description: 'address its ports are bound to, where containers run elsewhere'}),
     ttl: Flags.string({helpValue: '<duration>', description: 'delete it by itself after this long'}),
     protect: Flags.boolean({description: 'refuse to delete it until unprotected'}),
     port: Flags.string({helpValue: '<port>', description: 'port of its endpoint; chosen when not given'}),
@@ -35,8 +39,10 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
     const {createBody, parseCreateFile} = await import('./_support/create-request.js')
     const {readInput} = await import('./_support/files.js')
     const file = flags.file === undefined ? {} : await parseCreateFile(await readInput(flags.file), flags.file)
-    const {engine, version, size, cpu, memory, storage, template, set, runtime, ttl, protect, port} = flags
-    const asked = {name: args.name, engine, version, size, cpu, memory, storage, template, set, runtime, ttl, protect, port}
+    const {engine, version, size, cpu, memory, storage, template, set, runtime, image, ttl, protect, port} = flags
+    const asked = {
+      name: args.name, engine, version, size, cpu, memory, storage, template, set, runtime, image, 'publish-address': flags['publish-address'], ttl, protect, port,
+    }
     const body = createBody(file, asked, flags.plan)
     const client = await this.client()
     const {mutate} = await import('./_support/follow.js')

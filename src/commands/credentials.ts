@@ -10,7 +10,7 @@ export default class Credentials extends BaseCommand {
     const {args} = await this.parse(Credentials)
     const [client, location] = [await this.client(), await this.location()]
     const {readCredentials} = await import('./_support/credentials.js')
-    const {credentials, caFile} = await readCredentials(client, location, args.name)
+    const {credentials, route: {caFile}} = await readCredentials(client, location, args.name)
     return this.answer({credentials: {...credentials, ca_file: caFile}}, async (paint) => {
       const {renderDetails} = await import('./_support/render/details.js')
       return renderDetails([

@@ -1,6 +1,6 @@
 import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from './_support/base-command.js'
-import {instanceArgument, operationFlags} from './_support/flags.js'
+import {instanceArgument, notYet, operationFlags, refuseNotYet} from './_support/flags.js'
 
 export default class Scale extends BaseCommand {
   static override summary = 'Change CPU, memory or storage of a database'
@@ -12,11 +12,14 @@ export default class Scale extends BaseCommand {
     cpu: Flags.string({helpValue: '<cores>', description: 'CPU cores; a fraction is a share of one'}),
     memory: Flags.string({helpValue: '<size>', description: 'memory, with a unit: 4GiB'}),
     storage: Flags.string({helpValue: '<size>', description: 'disk, with a unit: 20GB'}),
+    ...notYet.ha,
+    ...notYet.replicas,
     ...operationFlags,
   }
 
   async run(): Promise<unknown> {
     const {args, flags} = await this.parse(Scale)
+    refuseNotYet('scale', flags)
     const {sizeBody} = await import('./_support/create-request.js')
     const body = {...sizeBody(flags), ...(flags.plan ? {plan: true} : {})}
     const client = await this.client()

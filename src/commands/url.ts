@@ -1,7 +1,7 @@
 import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from './_support/base-command.js'
 import {instanceArgument} from './_support/flags.js'
-import type {ConnectionFormat} from './_support/render/connection.js'
+import type {ConnectionFormat} from '../engines/prompt.js'
 
 export default class Url extends BaseCommand {
   static override summary = 'Print the connection string, with its password'
@@ -16,9 +16,12 @@ export default class Url extends BaseCommand {
   async run(): Promise<unknown> {
     const {args, flags} = await this.parse(Url)
     const [client, location] = [await this.client(), await this.location()]
-    const [{readCredentials}, {connectionFormats}] = await Promise.all([import('./_support/credentials.js'), import('./_support/render/connection.js')])
-    const {credentials, caFile} = await readCredentials(client, location, args.name)
-    const url = connectionFormats[flags.format as ConnectionFormat](credentials, {direct: flags.direct, readOnly: flags['read-only'], caFile})
+    const [{readCredentials}, {connectionString}, {promptOf}] = await Promise.all([
+      import('./_support/credentials.js'), import('./_support/render/connection.js'), import('../engines/prompts.js'),
+    ])
+    const {credentials, route} = await readCredentials(client, location, args.name)
+    const prompt = await promptOf(credentials.engine, args.name)
+    const url = await connectionString(flags.format as ConnectionFormat, prompt, credentials, {...route, direct: flags.direct, readOnly: flags['read-only']})
     return this.answer({url}, () => `${url}\n`)
   }
 }

@@ -10,8 +10,8 @@ export type RetryClass = 'transient' | 'permanent' | 'system'
 export interface ErrorRow {
   /** HTTP status of the response that carries the code. */
   readonly status: number
-  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130. */
-  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 130
+  /** Exit code of the CLI (CLI.md): 1 failed, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no agent, 124, 130; of `run` as a shell's, 126, 127. */
+  readonly exit: 1 | 2 | 3 | 4 | 5 | 6 | 124 | 126 | 127 | 130
   readonly retry: RetryClass
   /** One line for docs/errors.md: when it happens. */
   readonly meaning: string
@@ -48,6 +48,9 @@ export const errorTable = {
   TEMPLATE_NOT_FOUND: row(404, 3, 'permanent', 'No user-made template of that name exists for the engine.'),
   CONTEXT_NOT_FOUND: row(404, 3, 'permanent', 'The CLI has no context of that name.'),
   TENANT_NOT_FOUND: row(404, 3, 'permanent', 'No tenant of that name exists for the caller.'),
+  PROGRAM_NOT_FOUND: row(404, 127, 'permanent', 'The program to run is not on PATH, or not where it was said to be.'),
+  PROGRAM_NOT_EXECUTABLE: row(400, 126, 'permanent', 'The program to run is there, and is no program that may be run.'),
+  IMAGE_NOT_FOUND: row(404, 3, 'permanent', 'There is no container image of that name, or it has been removed.'),
   SITE_NOT_FOUND: row(404, 3, 'permanent', 'Nothing that such a site made is there.'),
   BACKUP_NOT_FOUND: row(404, 3, 'permanent', 'The repository has no such backup of the instance.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
@@ -88,7 +91,7 @@ export const errorTable = {
   SERVER_START_FAILED: row(500, 1, 'permanent', 'The database server did not start; the message carries its own words.'),
   COMMAND_FAILED: row(500, 1, 'permanent', 'A program the agent ran ended with an error.'),
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),
-  INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download does not have the expected checksum.'),
+  INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download or an archive is damaged, or does not have the expected checksum.'),
   ENDPOINT_UNAVAILABLE: row(503, 1, 'transient', 'The endpoint process does not answer.'),
   REPOSITORY_UNAVAILABLE: row(503, 1, 'system', 'The repository (a folder, a bucket) does not answer.'),
   REPOSITORY_REFUSED: row(502, 1, 'permanent', 'The repository refuses what is asked: the credentials, the permissions, or what it can do.'),

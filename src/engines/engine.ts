@@ -46,7 +46,14 @@ export interface EngineVersions {
   readonly systemFolders: readonly string[]
   /** The program that must be in such a folder; run with `--version` to learn the version. */
   readonly serverProgram: string
+  /** What `--version` printed -> the full version; undefined when it is another engine that says so under the same name. */
   parseVersion(output: string): string | undefined
+  /**
+   * How a person gets it where no registry has it, each a command or a sentence, most useful first: the system's package
+   * that is then found by itself, `dbaas engines install NAME@V --from URL` with the form of the official address. By
+   * default only that there is `--from`; that there are images is added where it is so.
+   */
+  readonly installHints?: readonly string[]
 }
 
 export interface KnownVersion {
@@ -78,6 +85,11 @@ export interface EngineConfig {
   readonly templates: Readonly<Record<string, {description: string; parameters(size: InstanceSize): ParameterValues}>>
   /** Values derived from memory and CPU by published formulas. */
   fromSize(size: InstanceSize, version: string): ParameterValues
+  /**
+   * The one spelling of a parameter's name, which the catalogue and all values use. Absent where case is all that
+   * servers ignore: then it is the lower-case one.
+   */
+  canonicalName?(name: string): string
   /** Reads the catalogue from a running scratch server of that version, over `host`. Slow (a server start): cache it. */
   readCatalogue(host: Host, admin: AdminCredentials): Promise<Catalogue>
   /**

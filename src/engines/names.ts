@@ -2,11 +2,18 @@ import {DbaasError} from '../core/errors.js'
 import {nearest} from '../core/nearest.js'
 
 /** Names of the engines, without the engines: commands import this and stay light. */
-export const engineNames = ['postgresql'] as const
+export const engineNames = ['postgresql', 'mysql', 'mariadb'] as const
 export type EngineName = (typeof engineNames)[number]
 
 /** What people also call them. */
-const aliases: Readonly<Record<string, EngineName>> = {postgres: 'postgresql', pg: 'postgresql', psql: 'postgresql'}
+const aliases: Readonly<Record<string, EngineName>> = {
+  postgres: 'postgresql',
+  pg: 'postgresql',
+  psql: 'postgresql',
+  mysqld: 'mysql',
+  maria: 'mariadb',
+  mariadbd: 'mariadb',
+}
 
 /** The engine's own name for a name or an alias, case ignored. Throws UNKNOWN_ENGINE with the nearest name. */
 export function engineName(asked: string, names: readonly string[] = engineNames): string {

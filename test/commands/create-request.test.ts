@@ -14,6 +14,11 @@ describe('what create sends', () => {
     })
   })
 
+  it('takes an image and the address that ports are bound to, by the flags\' names', async () => {
+    const file = await parseCreateFile('name: a\nruntime: docker\nimage: postgres:18\npublish-address: 192.0.2.1\n', 'a.yaml')
+    assert.deepEqual(createBody(file, {image: 'postgis/postgis:18'}, false), {name: 'a', runtime: 'docker', image: 'postgis/postgis:18', publish_address: '192.0.2.1'})
+  })
+
   it('keeps what was typed: a version is no number, a value no boolean', async () => {
     const file = await parseCreateFile('{"name": "a", "version": 17.10, "set": ["fsync=on", "x.y=1.0"]}', 'a.json')
     assert.deepEqual(createBody(file, {}, true), {name: 'a', version: '17.10', parameters: {fsync: 'on', 'x.y': '1.0'}, plan: true})

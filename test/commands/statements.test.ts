@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import {leavesTransactionOpen, stateOf} from '../../src/commands/_support/prompt/statements.js'
+import {stateOf, withoutEnd} from '../../src/commands/_support/prompt/statements.js'
+import {prompt as mysql} from '../../src/engines/mysql/prompt.js'
+import {prompt as postgresql} from '../../src/engines/postgresql/prompt.js'
+
+const {lexis} = postgresql.words
+const mysqlLexis = mysql.words.lexis
 
 describe('where a statement ends', () => {
   const cases: readonly (readonly [text: string, state: ReturnType<typeof stateOf>])[] = [
@@ -27,7 +32,7 @@ describe('where a statement ends', () => {
     ['select $1;', 'complete'],
     ['select a$b$ from c;', 'complete'],
   ]
-  for (const [text, state] of cases) it(`${JSON.stringify(text)} is ${state}`, () => assert.equal(stateOf(text), state))
+  for (const [text, state] of cases) it(`${JSON.stringify(text)} is ${state}`, () => assert.equal(stateOf(text, lexis), state))
 
   it('never ends inside any quoted thing, whatever is in it', () => {
     const inside = fc.string({maxLength: 30})
@@ -38,15 +43,39 @@ describe('where a statement ends', () => {
       inside.map((text) => [`/*${text.replace(/[*/]/g, '')}*/`, '*/'] as const),
     )
     fc.assert(fc.property(quoted, ([whole, end]) => {
-      assert.equal(stateOf(`select ${whole.slice(0, -end.length)};`), 'quoted')
-      assert.equal(stateOf(`select 1 ${whole} ;`), 'complete')
+      assert.equal(stateOf(`select ${whole.slice(0, -end.length)};`, lexis), 'quoted')
+      assert.equal(stateOf(`select 1 ${whole} ;`, lexis), 'complete')
     }), {numRuns: 500})
   })
 
-  it('knows a transaction that would stay open', () => {
-    assert.ok(leavesTransactionOpen('begin;'))
-    assert.ok(leavesTransactionOpen('START TRANSACTION; insert into t values (1);'))
-    assert.ok(!leavesTransactionOpen('begin; insert into t values (1); commit;'))
-    assert.ok(!leavesTransactionOpen('do $$ begin null; end $$;'))
+  const ofMysql: readonly (readonly [text: string, state: ReturnType<typeof stateOf>, delimiter?: string])[] = [
+    ["select 'it\\'s;", 'quoted'],
+    ["select 'it\\'s';", 'complete'],
+    ['select "a\\";', 'quoted'],
+    ['select `a\\`;', 'complete'],
+    ['select `a;', 'quoted'],
+    ['select 1 # ;', 'pending'],
+    ['select 1; # done', 'complete'],
+    ['select 1 -- ;', 'pending'],
+    ['select 5--2;', 'complete'],
+    ['select 1 /* /* ; */;', 'complete'],
+    ['/*!40101 set names utf8 */;', 'complete'],
+    ['select $$;', 'complete'],
+    ['select 1\\G', 'complete'],
+    ["select 1 as '\\\\G", 'quoted'],
+    ['select 1\\Gx', 'pending'],
+    ['begin; select 1; end', 'pending', '//'],
+    ['begin; select 1; end//', 'complete', '//'],
+    ["select '//", 'quoted', '//'],
+  ]
+  for (const [text, state, delimiter] of ofMysql) {
+    it(`${JSON.stringify(text)} is ${state} to MySQL${delimiter === undefined ? '' : ` with the delimiter ${delimiter}`}`, () =>
+      assert.equal(stateOf(text, mysqlLexis, delimiter), state))
+  }
+
+  it('is not part of the statement where the server does not know it', () => {
+    assert.deepEqual(withoutEnd('select 1;', lexis, ';'), {statement: 'select 1;', vertical: false})
+    assert.deepEqual(withoutEnd('select 1\\G', mysqlLexis, ';'), {statement: 'select 1', vertical: true})
+    assert.deepEqual(withoutEnd('create procedure p() begin end //\n', mysqlLexis, '//'), {statement: 'create procedure p() begin end ', vertical: false})
   })
 })

@@ -11,13 +11,13 @@ const MIB = 1024 ** 2
 
 for (const cell of cells) {
   describe(`scale: ${cell.title}`, function () {
+    cell.need()
     this.timeout(300_000)
     const site: Site = temporarySite('scale', {env: {DBAAS_POOL_SIZE: '0', ...cell.env}})
     const get = async (): Promise<ApiInstance> => (await site.json('status', 'demo')).instance
     const scale = (...flags: string[]) => site.json('scale', 'demo', ...flags)
 
-    before(async function () {
-      await cell.require(this)
+    before(async () => {
       await prepareSite(site, cell)
       const made = await site.run('create', 'demo', '--engine', cell.engine, '--runtime', cell.runtime, '--size', 'micro', ...cell.flags)
       assert.equal(made.code, 0, made.stderr)

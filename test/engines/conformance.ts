@@ -24,13 +24,15 @@ export interface Dialect {
   readonly slow: string
   /** Answers `count` rows of one whole number. */
   rows(count: number): string
-  /** One row: small integer 1, big integer 2^60, float 1.5, true, text, null. */
-  readonly kinds: string
+  /** One row: small integer 1, big integer 2^60, float 1.5, true (as the database has it), text, null. */
+  readonly kinds: {readonly statement: string; readonly true: true | 1}
   readonly insertTwo: {readonly make: string; readonly insert: string; readonly count: string; readonly command: string}
   readonly reloadable: {readonly name: string; readonly values: readonly [string, string]}
   readonly needsRestart: {readonly name: string; readonly value: string}
-  /** A whole number with bounds. */
+  /** A whole number with bounds, that a reload can change. */
   readonly bounded: {readonly name: string; readonly tooMuch: string}
+  /** What a server will not start with (some take what is out of bounds for the bound). */
+  readonly refusedAtStart: {readonly name: string; readonly value: string}
   /** A text parameter, and a value that only the server can find wrong. */
   readonly judgedByServer: {readonly name: string; readonly wrong: string; readonly right: string}
 }
@@ -74,9 +76,11 @@ export async function untilReady(
   }
 }
 
-export function engineConformance(name: string, makeSubject: () => Promise<EngineSubject>): void {
+/** @param needs called first in the suite: may skip it, where the machine has no such server */
+export function engineConformance(name: string, makeSubject: () => Promise<EngineSubject>, needs?: () => void): void {
   describe(`the engine ${name}`, function () {
     this.timeout(120_000)
+    needs?.()
     let subject: EngineSubject
     let engine: Engine
     let host: Host
@@ -110,10 +114,13 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
     })
 
     it('knows versions for every platform, newest first, with a checksum each, and its default among them', () => {
-      for (const platform of ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64']) {
+      const platforms = ['linux-x64', 'linux-arm64', 'darwin-x64', 'darwin-arm64']
+      const isRegistered = platforms.some((platform) => engine.versions.known(platform).length > 0)
+      for (const platform of platforms) {
         const known = engine.versions.known(platform)
-        assert.ok(known.length > 0, platform)
-        assert.ok(known.some(({version}) => version === engine.versions.default))
+        // a registry has it for every platform, or there is none
+        assert.equal(known.length > 0, isRegistered, platform)
+        assert.equal(known.some(({version}) => version === engine.versions.default), isRegistered)
         assert.equal(known.filter(({bundled}) => bundled).length <= 1, true)
         for (const {
           version,
@@ -129,6 +136,19 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
         )
       }
       assert.deepEqual(engine.versions.known('plan9-mips'), [])
+    })
+
+    it('supports its default, the version under test and the beginnings of it, and nothing that only looks like one', () => {
+      const {versions, images} = engine
+      const beginnings = subject.version.split('.').map((_, at, parts) => parts.slice(0, at + 1).join('.'))
+      for (const version of [versions.default, ...beginnings]) {
+        assert.ok(versions.supports(version), version)
+        assert.match(`${images.repository}:${images.tag(version)}`, /^[a-z]+:[\w.]+$/)
+      }
+      for (const version of ['', '1', '0.1', '99', '99.9', `${subject.version}.`, `${subject.version}-rc1`, 'latest', '*'])
+        assert.equal(versions.supports(version), false, version)
+      assert.equal(versions.has(subject.version, 'no such capability'), false)
+      assert.equal(versions.has(subject.version, 'toString'), false)
     })
 
     it('reads its version from what its program prints', async () => {
@@ -174,8 +194,9 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
     })
 
     it("answers in JSON's own kinds where they fit, and in text where they would bend", async () => {
-      const result = await ask(subject.dialect.kinds)
-      assert.deepEqual(result.rows, [[1, '1152921504606846976', 1.5, true, 'text', null]])
+      const {kinds} = subject.dialect
+      const result = await ask(kinds.statement)
+      assert.deepEqual(result.rows, [[1, '1152921504606846976', 1.5, kinds.true, 'text', null]])
       assert.equal(result.columns.length, 6)
       for (const {type} of result.columns) assert.notEqual(type, 'unknown')
       assert.equal(result.command, 'SELECT')
@@ -365,12 +386,12 @@ export function engineConformance(name: string, makeSubject: () => Promise<Engin
       await second.stop('SIGCONT')
       assert.equal(engine.lifecycle.explainFailure(second.log()).code, 'PORT_IN_USE', second.log())
 
-      const {bounded} = subject.dialect
-      await engine.config.write(twin, settings({...base, [bounded.name]: bounded.tooMuch}))
+      const {refusedAtStart: refused} = subject.dialect
+      await engine.config.write(twin, settings({...base, [refused.name]: refused.value}))
       const third = await subject.start(twin, engine.lifecycle.command(twin, subject.version))
       await third.stop('SIGCONT')
       const refusal = engine.lifecycle.explainFailure(third.log())
-      assert.deepEqual([refusal.code, refusal.details['parameter']], ['INVALID_PARAMETER_VALUE', bounded.name])
+      assert.deepEqual([refusal.code, refusal.details['parameter']], ['INVALID_PARAMETER_VALUE', refused.name])
       assert.equal(engine.lifecycle.explainFailure('').code, 'SERVER_START_FAILED')
     })
   })

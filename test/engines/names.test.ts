@@ -8,6 +8,9 @@ describe('the list of engines', () => {
     for (const name of engineNames) assert.equal(findEngine(name).name, name)
     assert.equal(findEngine('Postgres'), engines.postgresql)
     assert.equal(findEngine('pg'), engines.postgresql)
+    assert.equal(findEngine('MariaDB'), engines.mariadb)
+    assert.equal(findEngine('maria'), engines.mariadb)
+    assert.equal(findEngine('mysqld'), engines.mysql)
   })
 
   it('suggests the nearest name for a mistyped one', () => {

@@ -4,9 +4,10 @@ import {join} from 'node:path'
 import type {ServerCommand} from '../../src/engines/engine.js'
 import type {Host} from '../../src/engines/host.js'
 import {placementOf} from './placement.js'
-import type {DataPool, Placement, Runtime} from '../../src/agent/runtimes/runtime.js'
+import type {DataPool, Placement, Runtime, Software} from '../../src/agent/runtimes/runtime.js'
 
 export interface RuntimeUnderTest {
+  readonly siteId: string
   readonly engine: string
   readonly version: string
   /** A runtime over the same site each time: what an agent has after its restart. */
@@ -18,7 +19,9 @@ export interface RuntimeUnderTest {
   /** Whatever of the site exists now: processes, folders, groups; one line each. */
   leftovers(): Promise<readonly string[]>
   /** Ends one server behind the runtime's back, its children left alone; SIGKILL to the main process. */
-  killMainOnly(pid: number): void
+  killMainOnly(node: Placement, pid: number | null): Promise<void>
+  /** Refs that name no server, though they look like this one: another run of it, another boot, another's process. */
+  lies(ref: string): readonly string[]
   dispose(): Promise<void>
 }
 
@@ -29,6 +32,8 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
   describe(`the runtime ${name} keeps what every runtime promises`, () => {
     let fixture: RuntimeUnderTest
     let runtime: Runtime
+    /** What the servers run from, as the runtime's own store has it. */
+    let software: Software
     const opened: Runtime[] = []
     const placed: Placement[] = []
     let serial = 0
@@ -36,7 +41,10 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     before(async () => {
       fixture = await make()
       runtime = await reopen()
-      assert.ok(await runtime.software.locate(fixture.engine, fixture.version), 'the engine is installed')
+      const located = await runtime.software.locate(fixture.engine, fixture.version)
+      assert.ok(located, 'the engine is installed')
+      assert.equal(located.version, fixture.version)
+      software = {engine: fixture.engine, version: located.version, image: located.image}
     })
     afterEach(async () => {
       for (const placement of placed.splice(0)) await runtime.remove(placement)
@@ -52,6 +60,12 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       assert.ok(runtime.pool)
       return runtime.pool
     }
+    /** A runtime may have no pool: where a prepared directory would save nothing. */
+    const itHasPool = (title: string, body: () => Promise<void>): void =>
+      void it(title, async function () {
+        if (runtime.pool === null) this.skip()
+        await body()
+      })
 
     async function reopen(): Promise<Runtime> {
       const next = await fixture.open()
@@ -63,7 +77,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       serial++
       const made = placementOf({
         nodeId: `nod_test${serial}`, nodeName: `demo${serial}-1`, instanceId: `ins_test${serial}`, instanceName: `demo${serial}`,
-        engine: fixture.engine, version: fixture.version, port: 27_000 + serial, ...patch,
+        ...software, port: 27_000 + serial, ...patch,
       })
       placed.push(made)
       return made
@@ -167,9 +181,8 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
 
     it('takes a server whose main process was killed for stopped, and clears its children before it starts another', async () => {
       const {node, ref, pid, command} = await started()
-      if (pid === null) return
       const before = (await fixture.leftovers()).filter((line) => line.startsWith('process'))
-      fixture.killMainOnly(pid)
+      await fixture.killMainOnly(node, pid)
       for (let i = 0; i < 100 && (await runtime.observe(node, ref)).state === 'running'; i++) await pause(10)
       assert.equal((await runtime.observe(node, null)).state, 'stopped')
       const next = await runtime.start(node, command)
@@ -180,17 +193,11 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       assert.deepEqual(after.filter((line) => before.includes(line)), [])
     })
 
-    it('does not take a ref that is stale, of another boot, of a reused pid, or no ref at all, for a server', async () => {
+    it('does not take a ref that is stale, of another run or another boot, or no ref at all, for a server', async () => {
       const node = placement()
       await runtime.place(node)
       const {ref} = await started()
-      const other = JSON.parse(ref) as Record<string, unknown>
-      const lies = [
-        JSON.stringify({...other, bootId: '00000000-0000-0000-0000-000000000000'}),
-        JSON.stringify({...other, startTicks: Number(other.startTicks) + 1}),
-        JSON.stringify({...other, pid: 1}), 'nonsense', '', 'null', '{}', '[]',
-      ]
-      for (const lie of lies) {
+      for (const lie of [...fixture.lies(ref), 'nonsense', '', 'null', '{}', '[]']) {
         assert.equal((await runtime.observe(node, lie)).state, 'stopped', lie)
         await runtime.signal(node, lie, 'SIGKILL')
         await runtime.kill(node, lie)
@@ -223,8 +230,8 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       const {node} = await started()
       const idle = placement()
       await runtime.place(idle)
-      // a machine may have strangers; they are listed without a placement
-      const found = new Map((await (await reopen()).list()).filter((each) => each.placement).map((each) => [each.nodeId, each]))
+      // a machine may have strangers, and other sites
+      const found = new Map((await (await reopen()).list()).filter((each) => each.placement && each.siteId === fixture.siteId).map((each) => [each.nodeId, each]))
       assert.deepEqual(found.get(node.nodeId)?.placement, node)
       assert.equal(found.get(node.nodeId)?.running, true)
       assert.deepEqual(found.get(idle.nodeId)?.placement, idle)
@@ -265,8 +272,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       assert.deepEqual(seen, ['fakedb: ready', 'fakedb: stopping'])
     })
 
-    it('gives each prepared data directory to exactly one node, however many ask at once', async () => {
-      const software = {engine: fixture.engine, version: fixture.version, image: null}
+    itHasPool('gives each prepared data directory to exactly one node, however many ask at once', async () => {
       for (let i = 0; i < 3; i++) await pool().prepare('key-1', software, fixture.initialise)
       assert.equal(await pool().count('key-1'), 3)
       assert.equal(await pool().count('other'), 0)
@@ -286,8 +292,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await runtime.start(nodes[claims.indexOf(true)] as Placement, fixture.command(runtime.host(nodes[claims.indexOf(true)] as Placement)))
     })
 
-    it('does not give a prepared data directory to a node that has data', async () => {
-      const software = {engine: fixture.engine, version: fixture.version, image: null}
+    itHasPool('does not give a prepared data directory to a node that has data', async () => {
       await pool().prepare('key-1', software, fixture.initialise)
       const node = placement()
       await runtime.place(node)
@@ -298,8 +303,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       assert.equal(await pool().count('key-1'), 1)
     })
 
-    it('never counts or gives what was not finished, and prunes the keys nobody keeps', async () => {
-      const software = {engine: fixture.engine, version: fixture.version, image: null}
+    itHasPool('never counts or gives what was not finished, and prunes the keys nobody keeps', async () => {
       const failing = pool().prepare('key-1', software, async (host) => {
         await fixture.initialise(host)
         assert.equal(await pool().count('key-1'), 0, 'not while it is made')
@@ -315,13 +319,15 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     })
 
     it('ends a scratch server and removes its place, whether its user returns or throws', async () => {
-      const software = {engine: fixture.engine, version: fixture.version, image: null}
       const ports = new Set<number>()
       const one = (fail: boolean) => runtime.scratch.use(software, async ({host, start}) => {
-        ports.add(host.listen.port)
         await fixture.initialise(host)
         await start(fixture.command(host))
-        assert.equal(await runtime.isPortFree(host.listen.port), true)
+        const {port} = host.address()
+        assert.equal(ports.has(port), false, 'two of them at once do not share a port')
+        ports.add(port)
+        await pause(100)
+        ports.delete(port)
         if (fail) throw new Error('mine')
         return 42
       })

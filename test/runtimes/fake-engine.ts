@@ -13,12 +13,16 @@ export const fakeEngine = 'fake'
 export const fakeVersion = '1.0'
 const program = 'fakedb'
 
-/** Ends with 7 on SIGTERM, with 3 at once when its data folder holds a file `broken`. Ready when its workers are. */
+/**
+ * Ends with 7 on SIGTERM, with 3 at once when its data folder holds a file `broken`; takes all memory there is when it
+ * holds a file `greedy`. Ready when its workers are.
+ */
 const server = `
 bin="$1"; data="$2"
 cd "$data" || exit 9
 echo "fakedb: starting"
 if [ -e broken ]; then echo "FATAL: broken"; exit 3; fi
+if [ -e greedy ]; then exec tail /dev/zero; fi
 trap 'echo "fakedb: stopping"; exit 7' TERM
 rm -f "$HOME"/worker-*
 for n in 1 2 3; do
@@ -53,6 +57,24 @@ const fakeVersions: EngineVersions = {
 export const fakeSoftware: EngineSoftware = {
   name: fakeEngine, title: 'Fake', defaultPort: 9999, versions: fakeVersions, images: {repository: 'fake', tag: (version) => version, serverUser: 'fake'},
 }
+
+/** The same programs as an image has them, whose name a caller chooses. */
+export const fakeFiles = {'server.sh': {content: server}, 'start.sh': {content: server}, 'worker.sh': {content: worker}} as const
+export const fakeBin = '/opt/fake/bin'
+/** Awkward on purpose: an environment that must not reach the server, and a volume that nobody would remove. */
+export const fakeDockerfile = [
+  'RUN useradd --uid 4242 --no-create-home fake',
+  `COPY server.sh start.sh worker.sh ${fakeBin}/`,
+  `RUN cp /bin/bash ${fakeBin}/${program}`,
+  `ENV PATH=/usr/local/bin:/usr/bin:/bin:${fakeBin} FAKE_SECRET=of-the-image X=of-the-image`,
+  'VOLUME /var/lib/fake',
+  'STOPSIGNAL SIGTERM',
+  'ENTRYPOINT ["/no/such/entrypoint"]',
+]
+export const fakeImageSoftware = (repository: string): EngineSoftware => ({
+  ...fakeSoftware, versions: {...fakeVersions, parseVersion: (output) => (/bash, version/.test(output) ? fakeVersion : undefined)},
+  images: {repository, tag: (version) => version, serverUser: 'fake'},
+})
 
 /** An installed package of the fake engine, as npm would leave it without running scripts. */
 export function installFakePackage(folder: string): void {

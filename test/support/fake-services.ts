@@ -62,6 +62,7 @@ export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiIns
   },
   tls: {min_version: 'TLSv1.3', ca_file: '/home/ca.pem'},
   protected: false,
+  leased: false,
   expires_at: null,
   created_at: at,
   updated_at: at,
@@ -215,6 +216,10 @@ export function createFakeServices(count = 3): FakeServices {
       start: async (_, ref, {plan}, idempotency) => onInstance('start', ref, plan, idempotency),
       stop: async (_, ref, {plan}, idempotency) => onInstance('stop', ref, plan, idempotency),
       restart: async (_, ref, {plan}, idempotency) => onInstance('restart', ref, plan, idempotency),
+      async lease(_, ref, signal) {
+        find(ref)
+        return fake.logLines(signal)
+      },
       credentials: async (_, ref) => ({
         engine: 'postgresql',
         scheme: 'postgresql',
@@ -304,9 +309,13 @@ export function createFakeServices(count = 3): FakeServices {
       },
     },
     engines: {
-      list: async () => [
-        {name: 'postgresql', versions: [{version: '18.4', source: 'bundled', installed: true, path: null}]},
-      ],
+      list: async () => ({
+        engines: [{
+          name: 'postgresql', title: 'PostgreSQL', hints: [],
+          versions: [{version: '18.4', runtime: 'process', source: 'bundled', installed: true, path: null, checksum: null}],
+        }],
+        notes: [],
+      }),
       install: async (_, engine, body, idempotency) => start('install', body.plan, {engine, ...body}, idempotency),
       remove: async (_, engine, version, {plan}, idempotency) => start('remove', plan, {engine, version}, idempotency),
     },

@@ -51,7 +51,11 @@ export const importLaw: readonly Rule[] = [
   {from: /^core\/api\//, may: ['core/', 'npm:typebox']},
   {from: /^core\//, may: ['core/']},
   {from: /^engines\/index\.ts$/, may: ['engines/', 'core/']},
-  {from: /^engines\/(engine|host|names)\.ts$/, may: ['core/', 'engines/(engine|host|names)\\.ts']},
+  {from: /^engines\/(engine|host|names|prompt)\.ts$/, may: ['core/', 'engines/(engine|host|names|prompt)\\.ts']},
+  // What a command line needs of the engines: a registry of its own, for engines/index would bring all of every engine along.
+  {from: /^engines\/prompts\.ts$/, may: ['core/', 'engines/(names|prompt)\\.ts', 'engines/[^/]+/prompt\\.ts']},
+  // It runs on the user's machine, and may bring nothing of the engine itself along. (Its own small parts excepted.)
+  {from: /^engines\/([^/]+)\/(?:prompt|java-key-store)\.ts$/, may: ['engines/prompt\\.ts', 'engines/mysql-family/prompt\\.ts', 'engines/$1/java-key-store\\.ts', 'core/', 'node:']},
   {from: /^engines\/([^/]+)\//, may: ['engines/$1/', 'engines/(engine|host)\\.ts', 'engines/mysql-family/', 'core/', 'node:', 'npm:']},
   // The endpoint process is one file that needs nothing but Node (DECISIONS.md 6).
   {from: /^agent\/endpoints\//, may: ['agent/endpoints/', 'core/', 'node:']},
@@ -78,7 +82,7 @@ export const importLaw: readonly Rule[] = [
   {from: /^agent\/(app|main|config)\.ts$/, may: ['']},
   {
     from: /^commands\//,
-    may: ['commands/_support/', 'agent/client/', 'agent/runtimes/names\\.ts', 'engines/names\\.ts', 'engines/[^/]+/prompt\\.ts', 'core/(?!api/schemas)', 'node:', 'npm:'],
+    may: ['commands/_support/', 'agent/client/', 'agent/runtimes/names\\.ts', 'engines/(names|prompt|prompts)\\.ts', 'core/(?!api/schemas)', 'node:', 'npm:'],
     types: ['core/api/schemas\\.ts'],
   },
 ]

@@ -1,10 +1,20 @@
 /** What a home still holds of instances: the list must be empty when none exists. */
-import {existsSync, readdirSync} from 'node:fs'
+import {execFileSync} from 'node:child_process'
+import {existsSync, readdirSync, readlinkSync} from 'node:fs'
 import {join} from 'node:path'
 import Database from 'better-sqlite3'
 import {dataRootOf, processesOf} from './site.js'
 
 const children = (path: string): string[] => (existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : [])
+
+/** What initdb starts does not say where it works; its working folder does. */
+function worksBelow(pid: number, folder: string): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`).startsWith(folder)
+  } catch {
+    return true
+  }
+}
 
 export function leftoversOf(home: string): string[] {
   const dataRoot = dataRootOf(home)
@@ -12,7 +22,7 @@ export function leftoversOf(home: string): string[] {
   for (const folder of ['instances', 'scratch']) found.push(...children(join(dataRoot, folder)).map((path) => `folder ${path}`))
   for (const {pid, what} of processesOf([dataRoot])) {
     // directories are prepared in the background, bounded, for instances to come
-    if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
+    if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool')) && !worksBelow(pid, join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
   }
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
@@ -25,6 +35,9 @@ export function leftoversOf(home: string): string[] {
     if (secrets > 0) found.push(`${secrets} secrets`)
     const settings = count("SELECT count(*) AS n FROM settings WHERE name LIKE 'gap:%'")
     if (settings > 0) found.push(`${settings} forgotten settings`)
+    if ((db.prepare("SELECT value FROM settings WHERE name = 'runtimes.used'").get() as {value: string} | undefined)?.value.includes('docker')) {
+      found.push(...dockerLeftovers(siteOf(home)))
+    }
     const open = count('SELECT count(*) AS n FROM operations WHERE ended_at IS NULL')
     if (open > 0) found.push(`${open} open operations`)
   } finally {
@@ -38,7 +51,18 @@ export function leftoversOf(home: string): string[] {
   return found
 }
 
-function siteOf(home: string): string {
+/** Containers, volumes and networks that carry the site's label, running or not. */
+export function dockerLeftovers(siteId: string): string[] {
+  const list = (what: string, ...args: string[]): string[] =>
+    execFileSync('docker', [...args, '--filter', `label=io.dbaas.site=${siteId}`], {encoding: 'utf8'}).split('\n').filter(Boolean).map((line) => `${what} ${line}`)
+  return [
+    ...list('container', 'ps', '--all', '--format', '{{.Names}} {{.Status}}'),
+    ...list('volume', 'volume', 'ls', '--quiet'),
+    ...list('network', 'network', 'ls', '--format', '{{.Name}}'),
+  ]
+}
+
+export function siteOf(home: string): string {
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
     return (db.prepare("SELECT value FROM settings WHERE name = 'site.id'").get() as {value: string}).value

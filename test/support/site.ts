@@ -1,9 +1,10 @@
 /** A site of its own for a test: a home, the built CLI on it, and the certainty that nothing of it is left. */
-import {spawn} from 'node:child_process'
+import {spawn, spawnSync} from 'node:child_process'
 import {existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync} from 'node:fs'
 import {basename, join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {setTimeout as pause} from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import {temporaryFolder} from './temporary.js'
 
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
@@ -65,7 +66,9 @@ export function temporarySite(name: string, options: {home?: string; folder?: st
       }
     },
     async dispose() {
+      const siteId = siteIdOf(home)
       await disposeHome(home, cli)
+      if (siteId !== undefined) removeFromDocker(siteId)
       folder.dispose()
     },
   }
@@ -88,8 +91,34 @@ async function disposeHome(home: string, cli: (...args: string[]) => Promise<Ran
     }
     await pause(50)
   }
-  removeGroups(dataRoot)
+  await removeGroups(dataRoot)
   if (dataRoot !== home) rmSync(dataRoot, {recursive: true, force: true})
+}
+
+/** Undefined where no agent ever ran. */
+function siteIdOf(home: string): string | undefined {
+  if (!existsSync(join(home, 'metadata.db'))) return undefined
+  const db = new Database(join(home, 'metadata.db'), {readonly: true})
+  try {
+    return (db.prepare("SELECT value FROM settings WHERE name = 'site.id'").get() as {value: string} | undefined)?.value
+  } catch {
+    return undefined
+  } finally {
+    db.close()
+  }
+}
+
+/** What a test that failed has left on a Docker engine. */
+function removeFromDocker(siteId: string): void {
+  if (!existsSync('/var/run/docker.sock')) return
+  const docker = (...args: string[]): string[] => {
+    const {stdout} = spawnSync('docker', args, {encoding: 'utf8'})
+    return (stdout ?? '').split('\n').filter(Boolean)
+  }
+  const ours = ['--filter', `label=io.dbaas.site=${siteId}`, '--quiet']
+  for (const id of docker('ps', '--all', ...ours)) docker('rm', '--force', '--volumes', id)
+  for (const name of docker('volume', 'ls', ...ours)) docker('volume', 'rm', '--force', name)
+  for (const id of docker('network', 'ls', ...ours)) docker('network', 'rm', id)
 }
 
 /** The folder of a home that the server user cannot reach (root's), found by the label in it. */
@@ -129,14 +158,26 @@ export function processesOf(folders: readonly string[]): {pid: number; what: str
 }
 
 /** A site whose agent and servers were killed could not take its control groups away itself. */
-function removeGroups(dataRoot: string): void {
+async function removeGroups(dataRoot: string): Promise<void> {
   const folders = (path: string): string[] =>
     existsSync(path) ? readdirSync(path, {withFileTypes: true}).filter((e) => e.isDirectory()).map((e) => join(path, e.name)) : []
   const nodes = new Set(folders(join(dataRoot, 'instances')).flatMap(folders).map((path) => basename(path)))
   const trees = ['/sys/fs/cgroup', ...folders('/sys/fs/cgroup')]
   for (const group of trees.flatMap(folders).filter((path) => basename(path).startsWith('dbaas-'))) {
     const ours = folders(group).filter((path) => nodes.has(basename(path)))
-    for (const path of ours) rmdirSync(path)
+    for (const path of ours) await removeGroup(path)
     if (ours.length > 0 && folders(group).length === 0) rmdirSync(group)
+  }
+}
+
+/** A large process that was killed is on its way out for a while, and no longer to be seen. */
+async function removeGroup(path: string): Promise<void> {
+  for (let i = 0; ; i++) {
+    try {
+      return rmdirSync(path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || i === 50) throw error
+      await pause(100)
+    }
   }
 }

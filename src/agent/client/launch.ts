@@ -176,7 +176,9 @@ export function agentEnvironment(environment: Environment, home: string): Record
   const kept: Record<string, string> = {}
   for (const [name, value] of Object.entries(environment)) {
     if (value === undefined || ofTheCommand.has(name)) continue
-    if (inherited.has(name.toUpperCase()) || /^(LC_|DBAAS_|npm_config_)/i.test(name)) kept[name] = value
+    // an engine of Docker that is reached by ssh
+    if (name === 'SSH_AUTH_SOCK' && /^ssh:/.test(environment['DOCKER_HOST'] ?? '')) kept[name] = value
+    if (inherited.has(name.toUpperCase()) || /^(LC_|DBAAS_|DOCKER_|npm_config_)/i.test(name)) kept[name] = value
   }
   return {...kept, DBAAS_HOME: home}
 }

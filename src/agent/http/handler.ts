@@ -48,7 +48,7 @@ export const ok = <T>(body: T): {readonly status: 200; readonly body: T} => ({st
 export const accepted = <T>(body: T): {readonly status: 202; readonly body: T} => ({status: 202, body})
 
 /** A plan changed nothing and is a plain answer; an operation was started and goes on. */
-export function planned<Result extends {readonly plan: unknown} | {readonly operation: unknown}>(
+export function planned<Result extends {readonly plan: unknown} | {readonly operation: unknown} | {readonly operations: unknown}>(
   result: Result,
 ):
   | {readonly status: 200; readonly body: Extract<Result, {readonly plan: unknown}>}

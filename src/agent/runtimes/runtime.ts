@@ -114,7 +114,7 @@ export interface Runtime {
   watch(placement: Placement, ref: string, ended: (end: ServerEnd) => void): () => void
   /**
    * Calls back when something about a placed node may have changed other than by its end: paused, cut off, removed by
-   * hand; with null when anything may have (the connection to the runtime was lost and is back). Returns the way to stop.
+   * hand; with null when anything may have (the connection to the runtime was lost, or is back). Returns the way to stop.
    */
   onChange(changed: (nodeId: string | null) => void): () => void
   /** What a person calls the server: its process, container or pod. Pure; all null for a ref that is none. */
@@ -152,7 +152,7 @@ export interface LogOptions {
 
 /** What `install` is asked for. */
 export interface InstallRequest {
-  /** A full version, or the beginning of one. */
+  /** A full version, or the beginning of one; empty for whatever is at `from`. */
   readonly version: string
   /** The registry package that holds it, where the engine knows one. */
   readonly known: KnownVersion | null
@@ -179,6 +179,24 @@ export interface SoftwareStore {
   install(engine: string, request: InstallRequest, progress: (because: string) => void, signal: AbortSignal): Promise<InstalledVersion>
   /** Only what `install` made; a system version is never touched. */
   remove(engine: string, version: string): Promise<void>
+  /** Where engines are also installed from archives and folders; absent where they are not. */
+  readonly archives?: ArchiveStages
+}
+
+/** `copy` is for a folder, the others for a file; `install` does what is left of them, and checks what it is. */
+export type ArchiveStage = 'download' | 'verify' | 'unpack' | 'copy'
+
+/** The parts of an `install` with `from`, so that each can be a step of an operation. */
+export interface ArchiveStages {
+  /** Those that it will take, in order. Looks, and throws what can be known at once: INVALID_REQUEST, FILE_NOT_FOUND, NOT_SUPPORTED. */
+  plan(engine: string, request: InstallRequest): Promise<readonly ArchiveStage[]>
+  /**
+   * Does that stage and those before it, as far as they are not done: a later agent goes on where one was killed. Throws
+   * DOWNLOAD_FAILED, INTEGRITY_MISMATCH, INSUFFICIENT_DISK, USAGE (nothing to verify a download with), the signal's reason.
+   */
+  advance(engine: string, request: InstallRequest, stage: ArchiveStage, progress: (because: string) => void, signal: AbortSignal): Promise<void>
+  /** Removes what the stages left; with `keepPartial`, a download that is not whole stays for the next try. */
+  abandon(engine: string, request: InstallRequest, options: {keepPartial: boolean}): Promise<void>
 }
 
 export interface InstalledVersion {
@@ -188,6 +206,8 @@ export interface InstalledVersion {
   /** Folder of the programs, or the name of the image. */
   readonly bin: string
   readonly image: ImagePin | null
+  /** `sha256:HEX` of the archive it came from. */
+  readonly checksum?: string
 }
 
 /** Prepared data directories, made in the background, each used once. Bounded by the caller. */

@@ -27,6 +27,8 @@ export interface InstancesApi {
   start(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   stop(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   restart(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** Lines, one at once and then now and then, as long as the instance is there; reading them keeps it. Throws INVALID_STATE. */
+  lease(principal: Principal, ref: string, signal: AbortSignal): Promise<AsyncIterable<string>>
   credentials(principal: Principal, ref: string): Promise<ApiCredentials>
   sql(principal: Principal, ref: string, body: BodyOf<'instances.sql'>, signal: AbortSignal): Promise<ApiSqlResult>
   /** Whole lines without their line ends. */
@@ -55,9 +57,9 @@ export interface ConfigurationApi {
 }
 
 export interface EnginesApi {
-  list(principal: Principal): Promise<ApiEngine[]>
+  list(principal: Principal): Promise<{engines: ApiEngine[]; notes: string[]}>
   install(principal: Principal, engine: string, body: BodyOf<'engines.install'>, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
-  remove(principal: Principal, engine: string, version: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
+  remove(principal: Principal, engine: string, version: string, options: {plan?: boolean; runtime?: string}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
 }
 
 export interface OperationsApi {

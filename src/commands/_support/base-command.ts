@@ -62,10 +62,10 @@ export abstract class BaseCommand extends Command {
   }
 
   protected override async catch(error: unknown): Promise<void> {
-    const {flags = {}, baseFlags = {}, args = {}} = this.constructor as typeof Command
+    const {flags = {}, baseFlags = {}, args = {}, enableJsonFlag} = this.constructor as typeof Command
     const shape: CommandShape = {
       id: (this.id ?? '').replaceAll(':', ' '),
-      flags: ['json', ...Object.keys(flags), ...Object.keys(baseFlags)],
+      flags: [...(enableJsonFlag ? ['json'] : []), ...Object.keys(flags), ...Object.keys(baseFlags)],
       args: Object.keys(args).map((name) => (args[name]?.required ? name : `[${name}]`)),
     }
     // Else oclif warns that a command which failed to parse did not parse.

@@ -12,6 +12,8 @@ export interface CreateFlags {
   readonly engine?: string | undefined
   readonly version?: string | undefined
   readonly runtime?: string | undefined
+  readonly image?: string | undefined
+  readonly 'publish-address'?: string | undefined
   readonly size?: string | undefined
   readonly cpu?: string | undefined
   readonly memory?: string | undefined
@@ -23,7 +25,9 @@ export interface CreateFlags {
   readonly port?: string | undefined
 }
 
-const fileKeys = ['name', 'engine', 'version', 'runtime', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'protect', 'port'] as const
+const fileKeys = [
+  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'protect', 'port',
+] as const
 
 /** A YAML text (JSON is YAML) as flags. Throws USAGE with the nearest key. */
 export async function parseCreateFile(text: string, path: string): Promise<CreateFlags> {
@@ -89,6 +93,8 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(all.engine === undefined ? {} : {engine: all.engine}),
     ...(all.version === undefined ? {} : {version: all.version}),
     ...(all.runtime === undefined ? {} : {runtime: all.runtime}),
+    ...(all.image === undefined ? {} : {image: all.image}),
+    ...(all['publish-address'] === undefined ? {} : {publish_address: all['publish-address']}),
     ...sizeBody(all),
     ...(all.template === undefined ? {} : {template: all.template}),
     ...(Object.keys(parameters).length === 0 ? {} : {parameters}),

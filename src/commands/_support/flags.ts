@@ -29,6 +29,21 @@ export const yesFlag = {yes: Flags.boolean({char: 'y', description: 'do not ask 
 
 export const engineFlag = {engine: Flags.string({default: 'postgresql', description: 'engine'})}
 
+/** Promised, and not there yet: known, so that they are refused for what they are and not as mistyped. */
+export const notYet = {
+  ha: {ha: Flags.boolean({hidden: true, allowNo: true})},
+  replicas: {replicas: Flags.string({hidden: true})},
+}
+
+/** Throws NOT_SUPPORTED. */
+export function refuseNotYet(verb: string, {ha, replicas}: {readonly ha?: boolean; readonly replicas?: string | undefined}): void {
+  const flag = ha !== undefined ? (ha ? '--ha' : '--no-ha') : replicas === undefined ? undefined : '--replicas'
+  if (flag === undefined) return
+  throw new DbaasError('NOT_SUPPORTED', `dbaas ${verb} ${flag} is not there yet: an instance has one server`, {
+    details: {flag}, suggestions: [`leave ${flag} away`],
+  })
+}
+
 /** `--set work_mem=64MB`, once for each parameter. */
 export const setFlag = {
   set: Flags.string({multiple: true, multipleNonGreedy: true, helpValue: '<name>=<value>', description: 'a server parameter; may be repeated'}),

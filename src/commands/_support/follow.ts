@@ -103,7 +103,8 @@ async function attend(client: Client, started: ApiOperation, stop: Stop): Promis
   return last
 }
 
-function succeeded(operation: ApiOperation): ApiOperation {
+/** Throws the operation's own error. */
+export function succeeded(operation: ApiOperation): ApiOperation {
   if (operation.status !== 'succeeded') throw failureOf(operation)
   return operation
 }

@@ -8,14 +8,16 @@ export interface Progress {
   close(): void
 }
 
-export async function openProgress(stream: NodeJS.WriteStream): Promise<Progress> {
-  return stream.isTTY && process.env.TERM !== 'dumb' ? onTerminal(stream, await paintFor(stream)) : inPipe(stream)
+/** `brief`: only where it is now, on a terminal; nothing of it stays. */
+export async function openProgress(stream: NodeJS.WriteStream, {brief = false} = {}): Promise<Progress> {
+  if (stream.isTTY && process.env.TERM !== 'dumb') return onTerminal(stream, await paintFor(stream), brief)
+  return brief ? {update() {}, close() {}} : inPipe(stream)
 }
 
 const frames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
 const eraseLine = '\r\u001B[2K'
 
-function onTerminal(stream: NodeJS.WriteStream, paint: Awaited<ReturnType<typeof paintFor>>): Progress {
+function onTerminal(stream: NodeJS.WriteStream, paint: Awaited<ReturnType<typeof paintFor>>, brief: boolean): Progress {
   let current: ApiOperation | undefined
   let printed = 0
   let frame = 0
@@ -32,7 +34,7 @@ function onTerminal(stream: NodeJS.WriteStream, paint: Awaited<ReturnType<typeof
     update(operation) {
       current = operation
       for (let step = operation.steps[printed]; step?.ended_at != null; step = operation.steps[++printed]) {
-        stream.write(`${eraseLine}${stepLine(step, Date.now(), paint)}\n`)
+        if (!brief) stream.write(`${eraseLine}${stepLine(step, Date.now(), paint)}\n`)
       }
       draw()
     },

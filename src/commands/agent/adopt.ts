@@ -5,7 +5,7 @@ import {operationFlags} from '../_support/flags.js'
 
 export default class AgentAdopt extends BaseCommand {
   static override summary = 'Take over the databases that a lost site left here'
-  static override description = 'Data is kept; each server is restarted once, with a new certificate and a new password. "doctor" lists what there is.'
+  static override description = 'Data is kept; each server is restarted once, with a new certificate and a new password. "doctor" lists what there is. Never for a site whose agent still runs.'
   static override examples = ['<%= config.bin %> agent adopt --site site_01kxa…', '<%= config.bin %> agent adopt --site site_01kxa… --plan']
   static override flags = {
     site: Flags.string({required: true, helpValue: '<id>', description: 'the id of the lost site, as "doctor" shows it'}),

@@ -10,6 +10,6 @@ export default class AgentRun extends BaseCommand {
     await this.parse(AgentRun)
     const location = await this.location()
     const [{join}, {passThrough}] = await Promise.all([import('node:path'), import('../_support/pass-through.js')])
-    process.exitCode = await passThrough(process.execPath, [join(this.config.root, 'bin/agent.js')], {...process.env, DBAAS_HOME: location.home})
+    process.exitCode = await passThrough(process.execPath, [join(this.config.root, 'bin/agent.js')], {env: {...process.env, DBAAS_HOME: location.home}})
   }
 }

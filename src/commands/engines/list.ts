@@ -7,7 +7,7 @@ export default class EnginesList extends BaseCommand {
   async run(): Promise<unknown> {
     await this.parse(EnginesList)
     const client = await this.client()
-    const {engines} = await client.call('engines.list', {})
-    return this.answer({engines}, async (paint) => (await import('../_support/render/platform.js')).renderEngines(engines, paint))
+    const {engines, notes} = await client.call('engines.list', {})
+    return this.answer({engines, notes}, async (paint) => (await import('../_support/render/engines.js')).renderEngines(engines, notes, paint))
   }
 }

@@ -36,6 +36,7 @@ export const endpointPaths = {
   'instances.stop': change('POST', '/v1/instances/{instance}/stop', 'stop', 'Stop an instance'),
   'instances.restart': change('POST', '/v1/instances/{instance}/restart', 'restart', 'Restart an instance; new connections are held meanwhile'),
   'instances.scale': change('POST', '/v1/instances/{instance}/scale', 'scale', 'Change CPU, memory or storage: live where that is possible, else by one restart'),
+  'instances.lease': get('/v1/instances/{instance}/lease', 'run', 'A stream that keeps a leased instance as long as it is open'),
   'instances.credentials': get('/v1/instances/{instance}/credentials', 'url', 'How to connect, password included (audited)'),
   'instances.sql': change('POST', '/v1/instances/{instance}/sql', 'sql', 'Run a statement as the application role'),
   'instances.logs': get('/v1/instances/{instance}/logs', 'logs', 'The server\'s log, as text; `follow` keeps the stream open'),

@@ -96,6 +96,7 @@ export const InstanceSchema = Type.Object({
   }, closed),
   tls: Type.Object({min_version: Type.String(), ca_file: Type.String()}, closed),
   protected: Type.Boolean(),
+  leased: Type.Boolean({description: 'It is deleted when nobody holds its lease any more'}),
   expires_at: Nullable(Time),
   created_at: Time,
   updated_at: Time,
@@ -136,6 +137,7 @@ export const ParameterSchema = Type.Object({
   unit: Nullable(Type.String()),
   min: Nullable(Type.String()),
   max: Nullable(Type.String()),
+  step: Type.Optional(Type.String()),
   values: Nullable(Type.Array(Type.String())),
   default: Nullable(Type.String()),
   category: Type.String(),
@@ -164,14 +166,18 @@ export const TemplateSchema = Type.Object({
 
 export const EngineVersionSchema = Type.Object({
   version: Type.String(),
-  source: Type.String({description: '`bundled` (came with dbaas), `npm` (installed on request), `system` (found on the machine)'}),
+  runtime: Type.String({description: 'Which runtime has it'}),
+  source: Type.String({description: '`bundled` (came with dbaas), `npm` (installed on request), `system` (found on the machine), `archive` (from a file or folder that was named), `image`'}),
   installed: Type.Boolean(),
-  path: Nullable(Type.String()),
+  path: Nullable(Type.String({description: 'Folder of its programs, or name of its image'})),
+  checksum: Nullable(Type.String({description: '`sha256:HEX` of the archive it was installed from'})),
 }, {$id: 'EngineVersion', ...closed})
 
 export const EngineSchema = Type.Object({
   name: Type.String(),
+  title: Type.String(),
   versions: Type.Array(EngineVersionSchema),
+  hints: Type.Array(Type.String(), {description: 'How to get one, where none is installed'}),
 }, {$id: 'Engine', ...closed})
 
 export const AgentSchema = Type.Object({
@@ -244,6 +250,7 @@ export const CreateBodySchema = Type.Object({
   parameters: Type.Optional(Values),
   ttl_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0})),
   protected: Type.Optional(Type.Boolean()),
+  lease: Type.Optional(Type.Boolean({description: 'Delete it when nobody has held its lease for a few seconds'})),
   port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
   plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
 }, {$id: 'CreateInstance', ...closed})
@@ -314,6 +321,7 @@ export const endpointSchemas = {
       plan: Type.Optional(Type.Boolean()),
     }, closed),
   }),
+  'instances.lease': {params: InstanceRef, responses: {200: 'text/plain'}},
   'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
     engine: Type.String(),
     scheme: Type.String({description: '`postgresql`'}),
@@ -375,15 +383,24 @@ export const endpointSchemas = {
     }, closed))}, closed)},
   },
 
-  'engines.list': {responses: {200: Type.Object({engines: Type.Array(EngineSchema)}, closed)}},
+  'engines.list': {responses: {200: Type.Object({
+    engines: Type.Array(EngineSchema),
+    notes: Type.Array(Type.String(), {description: 'What could not be looked at: a runtime that does not answer'}),
+  }, closed)}},
   'engines.install': {
     params: EngineRef,
-    body: Type.Object({version: Type.String(), plan: Type.Optional(Type.Boolean())}, closed),
+    body: Type.Object({
+      version: Type.Optional(Type.String({minLength: 1, maxLength: 100, description: 'Full, or the beginning of one; with `from` alone, whatever is there'})),
+      from: Type.Optional(Type.String({minLength: 1, maxLength: 4096, description: 'An https URL, or a path on the machine of the agent: an archive or a folder; the reference of an image (docker)'})),
+      checksum: Type.Optional(Type.String({minLength: 1, maxLength: 200, description: '`sha256:HEX` or `sha512:HEX` of what is at `from`'})),
+      runtime: Type.Optional(Type.String()),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
     responses: {200: Plan, 202: Accepted},
   },
   'engines.remove': {
     params: Type.Object({engine: Type.String(), version: Type.String()}, closed),
-    query: PlanQuery,
+    query: Type.Object({plan: Type.Optional(Type.Boolean()), runtime: Type.Optional(Type.String())}, closed),
     responses: {200: Plan, 202: Accepted},
   },
   'parameters.list': {

@@ -9,6 +9,8 @@ export interface ParameterDefinition {
   readonly unit: string | null
   readonly min: string | null
   readonly max: string | null
+  /** A number must be a multiple of it; absent where any in the range will do. */
+  readonly step?: string
   readonly values: readonly string[] | null
   readonly default: string | null
   readonly category: string

@@ -27,7 +27,7 @@ export function majorsToTest(): {name: string; source: string}[] {
 const dialect: Dialect = {
   slow: 'select pg_sleep(120)',
   rows: (count) => `select generate_series(1, ${count})`,
-  kinds: "select 1, (2^60)::bigint, 1.5::float8, true, 'text', null::text",
+  kinds: {statement: "select 1, (2^60)::bigint, 1.5::float8, true, 'text', null::text", true: true},
   insertTwo: {
     make: 'create table pairs (n int)',
     insert: 'insert into pairs values (1), (2)',
@@ -37,6 +37,7 @@ const dialect: Dialect = {
   reloadable: {name: 'work_mem', values: ['7MB', '8192kB']},
   needsRestart: {name: 'max_connections', value: '37'},
   bounded: {name: 'work_mem', tooMuch: '3TB'},
+  refusedAtStart: {name: 'work_mem', value: '3TB'},
   judgedByServer: {name: 'timezone', wrong: 'Mars/Olympus', right: 'Europe/Vienna'},
 }
 

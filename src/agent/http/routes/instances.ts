@@ -19,6 +19,9 @@ export const instanceRoutes = {
     planned(await instances.restart(principal, params.instance, body, idempotency)),
   'instances.scale': async ({principal, params, body, idempotency}, {scaling}) =>
     planned(await scaling.scale(principal, params.instance, body, idempotency)),
+  'instances.lease': async ({principal, params, signal}, {instances}) => ({
+    text: await instances.lease(principal, params.instance, signal),
+  }),
   'instances.credentials': async ({principal, params}, {instances}) =>
     ok({credentials: await instances.credentials(principal, params.instance)}),
   'instances.sql': async ({principal, params, body, signal}, {instances}) =>

@@ -13,8 +13,12 @@ import {makeFolder, syncFolder} from './files.js'
 import {removeTree} from './places.js'
 
 export interface Label {
-  readonly source: 'bundled' | 'npm'
+  readonly source: 'bundled' | 'npm' | 'archive'
   readonly binFolder: string
+  /** `sha256:HEX` of the archive it was unpacked from. */
+  readonly checksum?: string
+  /** Where that archive was, without the query of a URL. */
+  readonly from?: string
   readonly files: number
   readonly bytes: number
 }
@@ -42,17 +46,26 @@ export async function build(
     await makeFolder(draft, 0o755)
     await fill(draft)
     if (known.linksFile !== null) await makeLinks(draft, known.linksFile)
-    const {files, bytes} = measure(draft)
-    const label: Label = {source, binFolder: known.binFolder, files, bytes}
-    await writeFile(join(draft, labelName), JSON.stringify(label))
-    await chmod(join(draft, labelName), 0o644)
-    await rename(draft, folder)
-    await syncFolder(dirname(folder))
+    await settle(draft, folder, {source, binFolder: known.binFolder})
   } catch (error) {
     await removeTree(draft)
+    throw error
+  }
+}
+
+/** Labels a filled draft and gives it its name. One that is there already is kept, and the draft removed. */
+export async function settle(draft: string, folder: string, what: Omit<Label, 'files' | 'bytes'>): Promise<void> {
+  const label: Label = {...what, ...measure(draft)}
+  await writeFile(join(draft, labelName), JSON.stringify(label))
+  await chmod(join(draft, labelName), 0o644)
+  try {
+    await rename(draft, folder)
+  } catch (error) {
     const lostRace = ['EEXIST', 'ENOTEMPTY'].includes(errnoOf(error)) && readLabel(folder) !== undefined
     if (!lostRace) throw error
+    await removeTree(draft)
   }
+  await syncFolder(dirname(folder))
 }
 
 /**

@@ -34,7 +34,7 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
   const places = createPlaces({dataRoot, siteId, user})
   const membership = createMembership({siteId, user, cgroups})
   const supervisor = createSupervisor({siteId, user, cgroups, membership})
-  const software = createSoftware({...options, system: createSystemVersions(user, engines)})
+  const software = createSoftware({...options, user, system: createSystemVersions(user, engines)})
   await atEdge(`use ${dataRoot}`, () => software.prune())
   const inTurn = createTurns()
 

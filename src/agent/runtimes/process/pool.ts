@@ -3,15 +3,14 @@
  * An entry is made as `.tmp-<uuid>`, synced, then renamed: a name without a dot is always a whole entry.
  */
 import {randomUUID} from 'node:crypto'
-import {access, open, readdir, rename, rmdir, stat} from 'node:fs/promises'
-import {constants} from 'node:fs'
+import {access, readdir, rename, rmdir, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {ServerCommand} from '../../../engines/engine.js'
 import type {DataPool, Placement, Scratch, ScratchPlaces, Software} from '../runtime.js'
 import {atEdge, errnoOf} from './errors.js'
-import {makeBelow, makeFolder, syncFolder} from './files.js'
+import {makeBelow, makeFolder, syncFolder, syncTree} from './files.js'
 import type {Belonging} from './membership.js'
 import {makePlace, placeIn, removeTree, type Place, type Places} from './places.js'
 import {holdFreePort} from './ports.js'
@@ -192,20 +191,3 @@ const names = (folder: string): Promise<string[]> =>
   })
 
 const isFolder = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined))?.isDirectory() ?? false
-
-/** Every file and folder on disk, whatever the engine synced itself: clean ones cost next to nothing. */
-async function syncTree(folder: string): Promise<void> {
-  for (const entry of await readdir(folder, {withFileTypes: true})) {
-    const path = join(folder, entry.name)
-    if (entry.isDirectory()) await syncTree(path)
-    else if (entry.isFile()) {
-      const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
-      try {
-        await file.sync()
-      } finally {
-        await file.close()
-      }
-    }
-  }
-  await syncFolder(folder)
-}

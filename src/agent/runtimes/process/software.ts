@@ -1,18 +1,25 @@
-/** The engine store: `<dataRoot>/engines/<engine>/<version>/`, readable by the server's user. */
+/**
+ * The engine store: `<dataRoot>/engines/<engine>/<version>/`, readable by the server's user. It has what came with dbaas,
+ * what npm has, and what somebody's archive or folder held.
+ */
 import {existsSync} from 'node:fs'
 import {readdir, rename, rmdir} from 'node:fs/promises'
 import {randomBytes} from 'node:crypto'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {KnownVersion} from '../../../engines/engine.js'
+import {fitsVersion} from '../../../core/version.js'
 import type {EngineSoftware} from '../options.js'
-import type {InstalledVersion, SoftwareStore} from '../runtime.js'
+import type {InstalledVersion, InstallRequest, SoftwareStore} from '../runtime.js'
+import {createArchives, pruneArchives} from './archive/installer.js'
+import type {Environment} from './archive/proxy.js'
 import {fetchPackage} from './download.js'
 import {build, copyPackage, isWhole, readLabel} from './engine-folder.js'
 import {atEdge} from './errors.js'
 import {makeFolder} from './files.js'
 import {findPackage} from './packages.js'
 import {removeTree} from './places.js'
+import type {ServiceUser} from './service-user.js'
 import type {SystemVersions} from './system-versions.js'
 
 export interface ProcessSoftware extends SoftwareStore {
@@ -27,6 +34,9 @@ export function createSoftware(options: {
   packagesFolder: string
   engines: Readonly<Record<string, EngineSoftware>>
   system: SystemVersions
+  user: ServiceUser
+  /** Of the agent: its proxies and its PATH. */
+  env: Environment
   log: (message: string, facts?: Record<string, unknown>) => void
 }): ProcessSoftware {
   const {packagesFolder, engines, system, log} = options
@@ -49,8 +59,14 @@ export function createSoftware(options: {
   function stored(engine: string, version: string): InstalledVersion | undefined {
     const folder = folderOf(engine, version)
     const label = readLabel(folder)
-    return label && {version, source: label.source, bin: join(folder, label.binFolder), image: null}
+    if (!label) return undefined
+    return {
+      version, source: label.source, bin: join(folder, label.binFolder), image: null, ...(label.checksum === undefined ? {} : {checksum: label.checksum}),
+    }
   }
+
+  const storedVersions = async (engine: string): Promise<string[]> =>
+    (await readdir(join(root, engine)).catch(() => [])).filter((name) => !name.startsWith('.'))
 
   const bundledPackage = (version: KnownVersion): Promise<string | undefined> =>
     findPackage(packagesFolder, version.package.name, version.package.version)
@@ -117,8 +133,8 @@ export function createSoftware(options: {
   const installed = (engine: string): Promise<readonly InstalledVersion[]> =>
     atEdge(`list the versions of ${engine}`, async () => {
       const found = new Map<string, InstalledVersion>()
-      for (const name of await readdir(join(root, engine)).catch(() => [])) {
-        const version = name.startsWith('.') ? undefined : stored(engine, name)
+      for (const name of await storedVersions(engine)) {
+        const version = stored(engine, name)
         if (version) found.set(name, version)
       }
       for (const version of known(engine)) {
@@ -130,12 +146,29 @@ export function createSoftware(options: {
       return [...found.values()].sort((a, b) => b.version.localeCompare(a.version, 'en', {numeric: true}))
     })
 
+  /** The version itself, or what was unpacked from the very same archive. */
+  async function already(engine: string, request: InstallRequest): Promise<string | undefined> {
+    for (const version of await storedVersions(engine)) {
+      const same = version === request.version
+        || (request.checksum !== null && stored(engine, version)?.checksum === request.checksum && (request.version === '' || fitsVersion(request.version, version)))
+      if (!same) continue
+      await removeDamaged(engine, version)
+      if (stored(engine, version)) return version
+    }
+    return undefined
+  }
+
+  const archives = createArchives({root, user: options.user, env: options.env, engines, prepare, already, log})
+
   const install: SoftwareStore['install'] = (engine, request, progress, signal) =>
     atEdge(`install ${engine} ${request.version}`, async () => {
       const version = request.known
-      if (request.from !== null || version === null) {
-        throw new DbaasError('NOT_SUPPORTED', `${engine} ${request.version} cannot be installed from ${request.from ?? 'anywhere known'} yet`)
+      if (request.from !== null) {
+        const made = stored(engine, await archives.install(engine, request, progress, signal))
+        if (made) return made
+        throw new DbaasError('INTERNAL', `${engine} was installed from ${request.from} and is not there`)
       }
+      if (version === null) throw new DbaasError('NOT_SUPPORTED', `${engine} ${request.version} is in no registry: it needs an archive or a folder to come from`)
       await removeDamaged(engine, version.version)
       const folder = folderOf(engine, version.version)
       if (!stored(engine, version.version) && !(version.bundled && (await linkBundled(engine, version)))) {
@@ -167,10 +200,11 @@ export function createSoftware(options: {
   async function prune(): Promise<void> {
     for (const engine of await readdir(root).catch(() => [])) {
       for (const name of await readdir(join(root, engine)).catch(() => [])) {
-        if (name.startsWith('.tmp-') || name.startsWith('.download-')) await removeTree(join(root, engine, name))
+        if (name.startsWith('.tmp-')) await removeTree(join(root, engine, name))
       }
+      await pruneArchives(join(root, engine))
     }
   }
 
-  return {onDemand: false, installed, locate, install, remove, bin, prune}
+  return {onDemand: false, installed, locate, install, remove, archives, bin, prune}
 }

@@ -14,8 +14,11 @@ export type SystemVersions = ReturnType<typeof createSystemVersions>
 
 export function createSystemVersions(user: ServiceUser, engines: Readonly<Record<string, EngineSoftware>>) {
   const seen = new Map<string, {at: number; versions: readonly InstalledVersion[]}>()
-  /** By program and the moment it was changed: asking costs a process. */
-  const answers = new Map<string, string | undefined>()
+  /**
+   * What a program said, by its path, what that leads to, and the moment it was changed: asking costs a process. What it
+   * means each engine reads for itself: /usr/sbin/mysqld may be a link to MariaDB's server.
+   */
+  const answers = new Map<string, string>()
 
   /** Newest answer at most 30 s old. One entry for a version, the first folder of the engine's list that has it. */
   function list(engine: string): readonly InstalledVersion[] {
@@ -44,12 +47,13 @@ export function createSystemVersions(user: ServiceUser, engines: Readonly<Record
     let key: string
     try {
       accessSync(program, constants.X_OK)
-      key = `${realpathSync(program)} ${statSync(program).mtimeMs}`
+      key = `${program} ${realpathSync(program)} ${statSync(program).mtimeMs}`
     } catch {
       return undefined
     }
-    if (!answers.has(key)) answers.set(key, versions.parseVersion(output(program)))
-    return answers.get(key)
+    const said = answers.get(key) ?? output(program)
+    answers.set(key, said)
+    return versions.parseVersion(said)
   }
 
   /** As the server's user: a program that it cannot run is not there for us. */

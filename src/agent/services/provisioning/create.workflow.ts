@@ -107,7 +107,10 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       },
       'create-access': {
         async run({input}) {
-          const {engine, host, instance} = await servers.load(input.instanceId)
+          const subject = await servers.load(input.instanceId)
+          const {engine, host, instance} = subject
+          // somebody killed it meanwhile: asking it again and again would not bring it back
+          if ((await servers.observe(subject)).state !== 'running') return next('start-server')
           const {database, username, password} = await servers.clientOf(instance)
           await engine.access.grantApplication(host, await servers.admin(), {database, username, password})
           return next('verify')
@@ -115,7 +118,9 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       },
       verify: {
         async run({input}) {
-          const {engine, host, instance} = await servers.load(input.instanceId)
+          const subject = await servers.load(input.instanceId)
+          const {engine, host, instance} = subject
+          if ((await servers.observe(subject)).state !== 'running') return next('start-server')
           const asked = effectiveParameters(instance.layers)
           await engine.config.verify(host, await servers.admin(), asked)
           return next('publish-endpoint')

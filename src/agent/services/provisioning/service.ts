@@ -16,6 +16,7 @@ import {admit} from './admission.js'
 import {canonicalNames, type Catalogues} from './catalogues.js'
 import {createKind, type CreateInput} from './create.workflow.js'
 import {deleteKind, type DeleteInput} from './delete.workflow.js'
+import type {Leases} from './leases.js'
 import {restartGap, restartKind, startKind, stopKind} from './lifecycle.workflows.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import type {Servers} from './servers.js'
@@ -31,6 +32,7 @@ export interface InstancesOptions {
   readonly servers: Servers
   readonly catalogues: Catalogues
   readonly templates: Templates
+  readonly leases: Leases
   readonly platform: string
   /** Steps of a kind, for its plan. */
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
@@ -59,7 +61,7 @@ export type InstancesService = InstancesApi & {
 }
 
 export function createInstancesService(options: InstancesOptions): InstancesService {
-  const {context, servers, catalogues, templates} = options
+  const {context, servers, catalogues, templates, leases} = options
   const {store, clock} = context
   const scopeOf = (principal: Principal) => ({tenant: principal.tenantId})
 
@@ -159,6 +161,11 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         details: {name: body.name}, suggestions: [`dbaas create ${body.name} --protect`, `dbaas create ${body.name} --ttl 1h`],
       })
     }
+    if (body.lease && (body.protected || body.ttl_seconds !== undefined)) {
+      throw new DbaasError('INVALID_REQUEST', 'a leased instance lives as long as its lease: it can be neither protected nor given a time to live', {
+        details: {name: body.name}, suggestions: ['leave "lease" away, or "protected" and "ttl_seconds"'],
+      })
+    }
     if (await store.read(scopeOf(principal), (tx) => tx.instances.find(body.name))) {
       throw new DbaasError('NAME_IN_USE', `there already is an instance "${body.name}"`, {
         details: {name: body.name}, suggestions: [`dbaas status ${body.name}`, 'choose another name'],
@@ -202,7 +209,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       const nodePort = await freeNodePort(context, runtime)
       const instance: InstanceRecord = {
         id: instanceId, tenantId: principal.tenantId, name: body.name, engine: engine.name, version, runtime: runtime.name,
-        image: resolved.image, imageAsked: body.image ?? null, publishAddress: body.publish_address ?? loopback, leased: false,
+        image: resolved.image, imageAsked: body.image ?? null, publishAddress: body.publish_address ?? loopback, leased: body.lease ?? false,
         status: 'provisioning', statusReason: null, wanted: 'running', size, template: body.template ?? null, layers,
         endpointHost: loopback, endpointPort, database: engine.defaultDatabase, username: engine.defaultUsername,
         incarnation: context.newId('event').slice(4), protected: body.protected ?? false,
@@ -268,6 +275,11 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       authorize(principal, 'update', `instance/${ref}`)
       context.mayChange()
       const instance = await find(principal, ref)
+      if (instance.leased) {
+        throw new DbaasError('INVALID_STATE', `${instance.name} lives as long as its lease: it can be neither protected nor given a time to live`, {
+          details: {instance: instance.name}, suggestions: ['dbaas create NAME makes one that stays'],
+        })
+      }
       const isProtected = body.protected ?? instance.protected
       const expiresAt = body.ttl_seconds === undefined ? instance.expiresAt : body.ttl_seconds === null ? null : clock.now() + body.ttl_seconds * 1000
       if (isProtected && expiresAt !== null) {
@@ -314,6 +326,16 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       downtime: async (i) => roundOrNull(await store.read('platform', (tx) => tx.measurements.typical(restartGap(i.engine)))),
       patch: () => ({wanted: 'running'}),
     }),
+    async lease(principal, ref, signal) {
+      authorize(principal, 'update', `instance/${ref}`)
+      const instance = await find(principal, ref)
+      if (!instance.leased) {
+        throw new DbaasError('INVALID_STATE', `${instance.name} has no lease: it stays until it is deleted`, {
+          details: {instance: instance.name}, suggestions: [`dbaas delete ${instance.name}`],
+        })
+      }
+      return leases.hold(instance.id, signal)
+    },
     async credentials(principal, ref) {
       authorize(principal, 'connect', `instance/${ref}`)
       const instance = await find(principal, ref)

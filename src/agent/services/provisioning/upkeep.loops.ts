@@ -1,12 +1,17 @@
-/** What happens by itself: expiry, prepared data directories, catalogues, logs within bounds, old rows removed. */
+/** What happens by itself: expiry, the end of leases, prepared data directories, catalogues, logs within bounds, old rows removed. */
 import type {Principal} from '../../../core/access/principal.js'
 import type {ServiceContext} from '../context.js'
-import type {InstancesApi} from '../contract.js'
+import type {InstancesApi, OperationsApi} from '../contract.js'
 import type {Catalogues} from './catalogues.js'
+import {createKind} from './create.workflow.js'
+import type {Leases} from './leases.js'
 import type {Servers} from './servers.js'
 
 const day = 86_400_000
 const expiryEveryMs = 1000
+const leasesEveryMs = 1000
+/** An end that failed is tried again after so long. */
+const endAgainMs = 60_000
 const poolEveryMs = 1000
 const logsEveryMs = 60_000
 const rowsEveryMs = 3_600_000
@@ -20,7 +25,9 @@ const poolHeadroomBytes = 2 * 1024 ** 3
 
 export interface UpkeepOptions {
   readonly context: ServiceContext
-  readonly instances: InstancesApi
+  readonly instances: Pick<InstancesApi, 'delete'>
+  readonly operations: Pick<OperationsApi, 'cancel'>
+  readonly leases: Leases
   readonly servers: Servers
   readonly catalogues: Catalogues
   readonly platform: string
@@ -78,6 +85,19 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     }
   }
 
+  async function endLeases(): Promise<void> {
+    const all = await store.read('platform', (tx) => tx.instances.list())
+    for (const {instance, forMs} of options.leases.abandoned(all)) {
+      if (instance.status === 'deleting') continue
+      const principal: Principal = {...context.principalOfAgent(), tenantId: instance.tenantId}
+      const making = (await store.read('platform', (tx) => tx.operations.openOfInstance(instance.id))).find((o) => o.kind === createKind)
+      if (making === undefined) {
+        const key = `lease:${instance.id}:${Math.floor(forMs / endAgainMs)}`
+        await options.instances.delete(principal, instance.id, {}, {key, fingerprint: 'lease'})
+      } else if (!making.cancelRequested) await options.operations.cancel(principal, making.id)
+    }
+  }
+
   const quiet = (): boolean => options.busy() === 0 && clock.now() - options.lastRequestAt() > quietMs
 
   async function fillPool(): Promise<void> {
@@ -125,6 +145,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   return {
     start() {
       every('expiry', expiryEveryMs, expire)
+      every('ending leases', leasesEveryMs, endLeases)
       every('preparing data directories', poolEveryMs, fillPool)
       every('trimming logs', logsEveryMs, trimLogs)
       every('removing old rows', rowsEveryMs, expireRows)

@@ -42,7 +42,7 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
       security_config: {tls_enabled: true, encryption_at_rest: false, customer_managed_key: null, network_acl: []},
     },
     tls: {min_version: 'TLSv1.3', ca_file: site.caFile},
-    protected: instance.protected, expires_at: isoOrNull(instance.expiresAt),
+    protected: instance.protected, leased: instance.leased, expires_at: isoOrNull(instance.expiresAt),
     created_at: isoTime(instance.createdAt), updated_at: isoTime(instance.updatedAt),
   }
 }

@@ -1,10 +1,11 @@
 /** Instances as text: one line each, one screen, and what follows a change. */
-import type {ApiInstance, ApiOperation} from '../../../core/api/schemas.js'
+import type {ApiInstance, ApiNode, ApiOperation} from '../../../core/api/schemas.js'
 import {formatDuration} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import {renderDetails} from './details.js'
 import type {Paint} from './paint.js'
 import {renderTable} from './table.js'
+import {visible} from './visible.js'
 
 export function paintStatus(status: string, paint: Paint): string {
   if (status === 'running') return paint.green(status)
@@ -25,6 +26,13 @@ export function fromNow(iso: string, now: number): string {
   return ms >= 0 ? `in ${formatDuration(ms)}` : `${formatDuration(-ms)} ago`
 }
 
+/** `postgres:18@sha256:1a2b3c4d5e6f`: as it was asked for, and which one that was. */
+function imageText({image}: ApiInstance): string | undefined {
+  if (image === null) return undefined
+  const digest = image.digest ?? image.id
+  return visible(image.reference.includes('@') ? image.reference : `${image.reference}@${digest.slice(0, 'sha256:'.length + 12)}`)
+}
+
 /** `primary`, `primary + 2 replicas` */
 function topology({nodes}: ApiInstance): string {
   const replicas = nodes.filter((node) => node.role === 'replica').length
@@ -34,11 +42,14 @@ function topology({nodes}: ApiInstance): string {
 
 export function renderList(instances: readonly ApiInstance[], now: number, paint: Paint): string {
   if (instances.length === 0) return `No instances yet.\n  ${paint.cyan('→')} dbaas create demo\n`
-  const columns = ['NAME', 'STATUS', 'ENGINE', 'SIZE', 'TOPOLOGY', 'ENDPOINT', 'BACKUP', 'AGE'].map((title) => ({title}))
+  const withImages = instances.some(({image}) => image !== null)
+  const columns = ['NAME', 'STATUS', 'ENGINE', 'RUNTIME', ...(withImages ? ['IMAGE'] : []), 'SIZE', 'TOPOLOGY', 'ENDPOINT', 'BACKUP', 'AGE'].map((title) => ({title}))
   return renderTable(columns, instances.map((instance) => [
     paint.bold(instance.name),
     paintStatus(instance.status, paint),
     `${instance.engine} ${instance.version}`,
+    instance.runtime,
+    ...(withImages ? [imageText(instance) ?? '-'] : []),
     instance.size.name,
     topology(instance),
     address(instance.endpoint) ?? '-',
@@ -67,6 +78,7 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
   const head = `${paint.bold(instance.name)}  ${paintStatus(instance.status, paint)}${wanted}${reason}\n`
   const details = renderDetails([
     ['engine', `${instance.engine} ${instance.version} on ${instance.runtime}`],
+    ['image', imageText(instance)],
     ['endpoint', address(instance.endpoint)],
     ['read-only', address(instance.read_only_endpoint)],
     ['database', `${instance.database}, as ${instance.username}`],
@@ -76,7 +88,7 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
     ['limits', limitLines(instance)],
     ['template', instance.configuration.template ?? undefined],
     ['parameters', set === 0 ? 'all at their defaults' : `${set} set by size, template or hand: dbaas config show ${instance.name}`],
-    ['deletion', instance.protected ? 'protected' : undefined],
+    ['deletion', instance.protected ? 'protected' : instance.leased ? 'when the command that made it has ended (dbaas run)' : undefined],
     ['expires', instance.expires_at === null ? undefined : `${fromNow(instance.expires_at, now)} (${instance.expires_at})`],
     ['created', `${fromNow(instance.created_at, now)} (${instance.created_at})`],
     ['id', paint.dim(instance.id)],
@@ -86,18 +98,31 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
 
 function renderNodes({nodes}: ApiInstance, paint: Paint): string {
   if (nodes.length === 0) return ''
-  const columns = ['NODE', 'ROLE', 'STATUS', 'WANTED', 'ADDRESS', 'PID', 'WHY'].map((title) => ({title}))
+  const places = (['pid', 'container', 'pod'] as const).filter((place) => nodes.some((node) => node[place] !== null))
+  const columns = ['NODE', 'ROLE', 'STATUS', 'WANTED', 'ADDRESS', ...places.map((place) => place.toUpperCase()), 'WHY'].map((title) => ({title}))
   const table = renderTable(columns, nodes.map((node) => [
     node.name,
     node.sync_state === 'none' ? node.role : `${node.role} (${node.sync_state})`,
     paintStatus(node.status, paint),
     node.wanted_status,
     address(node.endpoint) ?? '-',
-    node.pid === null ? '-' : String(node.pid),
+    ...places.map((place) => placeText(node, place)),
     node.status_reason ?? '',
   ]), paint)
   return `\n${table.replace(/^(?=.)/gm, '  ')}`
 }
+
+/** Container ids are shown as short as docker shows them. */
+function placeText(node: ApiNode, place: 'pid' | 'container' | 'pod'): string {
+  const value = node[place]
+  if (value === null) return '-'
+  return place === 'container' && /^[0-9a-f]{64}$/.test(String(value)) ? String(value).slice(0, 12) : visible(String(value))
+}
+
+/** One line before `run` begins what it is for. */
+export const renderReady = (instance: ApiInstance, now: number, paint: Paint): string =>
+  `${paint.green('✓')} ${paint.bold(instance.name)} is ${instance.status}: ${instance.engine} ${instance.version} at ${address(instance.endpoint) ?? '-'}  ${
+    paint.dim(formatDuration(Math.max(0, now - Date.parse(instance.created_at))))}\n`
 
 /** After a create: what there is now, how to get in, and what it lacks. */
 export function renderCreated(instance: ApiInstance, operation: ApiOperation, paint: Paint): string {

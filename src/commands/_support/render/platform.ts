@@ -1,5 +1,5 @@
 /** Agent, engines, checks, audit and request log as text. */
-import type {ApiAgent, ApiAuditEntry, ApiCheck, ApiEngine, ApiRequestLog} from '../../../core/api/schemas.js'
+import type {ApiAgent, ApiAuditEntry, ApiCheck, ApiRequestLog} from '../../../core/api/schemas.js'
 import {formatDuration} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import {renderDetails} from './details.js'
@@ -20,19 +20,6 @@ export function renderAgent(agent: ApiAgent, now: number, paint: Paint): string 
     ['home', agent.home],
     ['data', agent.data_dir],
   ], paint)}`
-}
-
-const sources: Record<string, string> = {bundled: 'comes with dbaas', npm: 'from the npm registry', system: 'found on this machine'}
-
-export function renderEngines(engines: readonly ApiEngine[], paint: Paint): string {
-  const rows = engines.flatMap((engine) => engine.versions.map((version) => [
-    paint.bold(engine.name),
-    version.version,
-    version.installed ? paint.green('installed') : paint.dim('available'),
-    sources[version.source] ?? version.source,
-    version.path ?? '',
-  ]))
-  return renderTable(columnsOf('ENGINE', 'VERSION', 'STATE', 'SOURCE', 'PATH'), rows, paint)
 }
 
 export function renderChecks(checks: readonly ApiCheck[], paint: Paint): string {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import {createHash} from 'node:crypto'
-import {createWriteStream, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync} from 'node:fs'
+import {createWriteStream, existsSync, lstatSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {pipeline} from 'node:stream/promises'
 import {createGzip} from 'node:zlib'
@@ -29,7 +29,7 @@ describe('the engine store', () => {
     mkdirSync(root)
     const engines = {[fakeEngine]: {...fakeSoftware, versions}}
     const system = createSystemVersions(await serviceUser(), engines)
-    return {root, software: createSoftware({dataRoot: root, packagesFolder, engines, system, log: () => undefined})}
+    return {root, software: createSoftware({dataRoot: root, packagesFolder, engines, system, user: await serviceUser(), env: process.env, log: () => undefined})}
   }
 
   it('has the bundled version on first use, whole, with its links, and the package is not changed', async () => {
@@ -59,7 +59,7 @@ describe('the engine store', () => {
     writeFileSync(join(bin, 'server.sh'), '')
     const engines = {[fakeEngine]: fakeSoftware}
     const system = createSystemVersions(await serviceUser(), engines)
-    const next = createSoftware({dataRoot: root, packagesFolder: packages, engines, system, log: () => undefined})
+    const next = createSoftware({dataRoot: root, packagesFolder: packages, engines, system, user: await serviceUser(), env: process.env, log: () => undefined})
     await next.locate(fakeEngine, fakeVersion)
     assert.ok(statSync(join(bin, 'server.sh')).size > 0)
   })
@@ -96,6 +96,24 @@ describe('the engine store', () => {
     await software.remove(fakeEngine, '7.2')
     assert.ok(existsSync(join(at, 'fakedb')))
     assert.deepEqual(expand(join(folder.path, 'system', '*8', 'bin')), [join(folder.path, 'system', 'db-8', 'bin')])
+  })
+
+  it('takes a link to another engine\'s server for what the server says it is', async () => {
+    const at = join(folder.path, 'sbin')
+    mkdirSync(at)
+    writeFileSync(join(at, 'newdbd'), '#!/bin/sh\necho "$(basename "$0")  Ver 10.1-New"\n', {mode: 0o755})
+    symlinkSync('newdbd', join(at, 'olddbd'))
+    const of = (serverProgram: string, pattern: RegExp): EngineVersions => ({
+      ...fakeSoftware.versions, known: () => [], systemFolders: [at], serverProgram, parseVersion: (output) => pattern.exec(output)?.[1],
+    })
+    const engines = {
+      fresh: {...fakeSoftware, versions: of('newdbd', /Ver (\d+\.\d+)-New/)}, old: {...fakeSoftware, versions: of('olddbd', /^olddbd +Ver (\d+\.\d+)$/m)},
+    }
+    for (const order of [['fresh', 'old'], ['old', 'fresh']]) {
+      const system = createSystemVersions(await serviceUser(), engines)
+      const found = new Map(order.map((name) => [name, system.list(name).map((v) => [v.version, v.bin])]))
+      assert.deepEqual([found.get('fresh'), found.get('old')], [[['10.1', at]], []])
+    }
   })
 
   it('finds a package beside it and above it, of that very version only', async () => {
@@ -171,7 +189,7 @@ describe('a downloaded package', () => {
     mkdirSync(root)
     const engines = {[fakeEngine]: {...fakeSoftware, versions: {...fakeSoftware.versions, known: () => [known(integrity)]}}}
     const system = createSystemVersions(await serviceUser(), engines)
-    const software = createSoftware({dataRoot: root, packagesFolder: root, engines, system, log: () => undefined})
+    const software = createSoftware({dataRoot: root, packagesFolder: root, engines, system, user: await serviceUser(), env: process.env, log: () => undefined})
     const wrong = `sha512-${createHash('sha512').update('').digest('base64')}`
     await assert.rejects(software.install(fakeEngine, request(known(wrong)), () => undefined, never), {code: 'INTEGRITY_MISMATCH'})
     assert.deepEqual(readdirSync(join(root, 'engines', fakeEngine)), [])

@@ -1,0 +1,89 @@
+/** The volume of a place, and the file on it that says whose it is. */
+import type Docker from 'dockerode'
+import {DbaasError} from '../../../core/errors.js'
+import type {Placement} from '../runtime.js'
+import type {Client} from './client.js'
+import {getFile, putEntries, type Entry} from './containers.js'
+import {refusalOf} from './errors.js'
+import {filterBy, labels, parsePlacement, type Labels} from './labels.js'
+import {paths, root, type Place} from './recipe.js'
+import type {Session} from './session.js'
+
+export type Volume = Docker.VolumeInspectInfo
+
+/** Two of them, written one after the other in one go: whatever is cut off, one of them is whole. */
+const files = ['place.json.new', 'place.json'] as const
+
+export type Volumes = ReturnType<typeof createVolumes>
+
+export function createVolumes(client: Client) {
+  /** What the file of a node says, as far as this agent has written it. */
+  const written = new Map<string, string>()
+
+  const find = (name: string): Promise<Volume | undefined> =>
+    client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
+
+  return {
+    find,
+
+    /** True when it was not there. */
+    async ensure(name: string, volumeLabels: Labels): Promise<boolean> {
+      if (await find(name)) return false
+      await client.call(`make the volume ${name}`, (docker, abortSignal) => docker.createVolume({Name: name, Labels: {...volumeLabels}, abortSignal} as Docker.VolumeCreateOptions))
+      return true
+    },
+
+    /** With all that is on it. No error when it is not there. Throws INVALID_STATE while a stranger's container uses it. */
+    async remove(name: string): Promise<void> {
+      await client.find(`remove the volume ${name}`, (docker, abortSignal) => docker.getVolume(name).remove({abortSignal} as object).catch((error: unknown) => {
+        const refusal = refusalOf(error)
+        if (refusal?.status !== 409) throw error
+        throw new DbaasError('INVALID_STATE', `the volume ${name} is in use by another container`, {
+          cause: error, details: {docker: refusal.words}, suggestions: [`docker ps --all --filter volume=${name}`],
+        })
+      }))
+    },
+
+    list: async (label: readonly string[]): Promise<Volume[]> =>
+      (await client.call('list volumes', (docker, abortSignal) => docker.listVolumes({filters: {label: [...label]}, abortSignal} as object))).Volumes ?? [],
+
+    /** The folders of the server's user, in one that is not its own, so that it cannot put something else in their place. */
+    async furnish(place: Place, container: string, placement: Placement | null): Promise<void> {
+      const {uid, gid} = place.image
+      const folders: Entry[] = ['config', 'log', 'tmp', 'data'].map((name) => ({name, mode: 0o700, uid, gid}))
+      await putEntries(client, container, root, [...folders, ...(placement ? labelEntries(placement) : [])])
+      if (placement) written.set(place.nodeId, JSON.stringify(placement))
+    },
+
+    /** Whether nothing of what `furnish` makes is missing, as its own shell sees it. */
+    async isFurnished(placement: Placement, session: Session): Promise<boolean> {
+      if (written.get(placement.nodeId) !== JSON.stringify(placement)) return false
+      return (await session.run(Object.values(paths).map((_, i) => `[ -w "$${i + 1}" ]`).join(' && '), Object.values(paths))).code === 0
+    },
+
+    /** Writes down what has changed; labels of Docker never do. */
+    async label(placement: Placement, container: () => Promise<string>): Promise<void> {
+      if (written.get(placement.nodeId) === JSON.stringify(placement)) return
+      await putEntries(client, await container(), root, labelEntries(placement))
+      written.set(placement.nodeId, JSON.stringify(placement))
+    },
+
+    forget: (nodeId: string): void => void written.delete(nodeId),
+
+    /** What the file says, read through a container that has the volume at `folder`; the label where that cannot be. */
+    async placementIn(nodeId: string, container: string | undefined, label: string | undefined, folder: string = root): Promise<Placement | undefined> {
+      if (container !== undefined) {
+        for (const file of [...files].reverse()) {
+          const placement = parsePlacement(await getFile(client, container, `${folder}/${file}`).catch(() => undefined), nodeId)
+          if (placement) return placement
+        }
+      }
+      return parsePlacement(label, nodeId)
+    },
+
+    ofNode: (siteId: string, nodeId: string): string[] => filterBy({[labels.site]: siteId, [labels.node]: nodeId}).label,
+  }
+}
+
+const labelEntries = (placement: Placement): Entry[] =>
+  files.map((name) => ({name, content: `${JSON.stringify(placement, null, 2)}\n`, mode: 0o600, uid: 0, gid: 0}))

@@ -117,13 +117,18 @@ export async function openDataKeys(store: ObjectStore, repositoryId: string, inc
 }
 
 /**
- * Wraps the data key by another master key. The new copy is durable, read back and opened before old ones are erased;
- * run again after a crash it ends the same. What was read under the old master key before is of course known to its thief.
+ * Wraps the data key by another master key, and says whether there was anything to do. The new copy is durable, read back
+ * and opened before old ones are erased; run again after a crash it ends the same. What was read under the old master key
+ * before is of course known to its thief.
  */
-export async function rewrapDataKey(store: ObjectStore, repositoryId: string, incarnation: string, from: MasterKey, to: MasterKey): Promise<void> {
+export async function rewrapDataKey(store: ObjectStore, repositoryId: string, incarnation: string, from: MasterKey, to: MasterKey): Promise<boolean> {
   const next = await to.load()
-  const opened = await openDataKeys(store, repositoryId, incarnation, to).catch(() => openDataKeys(store, repositoryId, incarnation, from))
   const old = await generations(store, incarnation)
+  const already = await openDataKeys(store, repositoryId, incarnation, to).catch((error: unknown) => {
+    if (!(error instanceof DbaasError) || (error.code !== 'KEY_UNAVAILABLE' && error.code !== 'REPOSITORY_DAMAGED')) throw error
+  })
+  if (already && old.length === 1) return false
+  const opened = already ?? (await openDataKeys(store, repositoryId, incarnation, from))
   const generation = (old[0] ?? 0) + 1
   const name = nameOf(incarnation, generation)
   await store.putIfAbsent(name, wrap(next, opened.data, repositoryId, incarnation, objects.key(generation)))
@@ -132,6 +137,7 @@ export async function rewrapDataKey(store: ObjectStore, repositoryId: string, in
   if (!back.equals(opened.data)) throw damaged(name, 'it is not the key that was written there')
   for (const gone of old) await store.delete(nameOf(incarnation, gone), {erase: true})
   await store.barrier()
+  return true
 }
 
 /** Crypto-shredding: from here on nothing of the incarnation can be read by anybody. Its objects are `removeIncarnation`'s. */

@@ -13,7 +13,15 @@ export interface MasterKey {
 
 /** 32 raw bytes, or their hexadecimal or base64 form with white space around it. */
 function parse(text: Buffer, where: string): Buffer {
-  if (text.length === 32) return Buffer.from(text)
+  const key = decode(text, where)
+  // what a file holds that a crash has left without its content
+  if (key.every((byte) => byte === 0)) throw unavailable(where, 'it is nothing but zeros')
+  return key
+}
+
+function decode(text: Buffer, where: string): Buffer {
+  // Random bytes are never all printable: that would be a password, or half of a key in hexadecimal.
+  if (text.length === 32 && text.some((byte) => byte < 9 || (byte > 13 && byte < 32) || byte > 126)) return Buffer.from(text)
   const trimmed = text.toString('latin1').trim()
   if (/^[0-9a-fA-F]{64}$/.test(trimmed)) return Buffer.from(trimmed, 'hex')
   if (/^[A-Za-z0-9+/_-]{43}=?$/.test(trimmed)) return Buffer.from(trimmed, 'base64')

@@ -89,6 +89,7 @@ export const errorTable = {
   RUNTIME_UNAVAILABLE: row(503, 1, 'system', 'The runtime (process supervisor, Docker, Kubernetes) does not answer.'),
   DATA_GONE: row(500, 1, 'permanent', 'The data of the instance is not there any more: somebody removed it.'),
   SERVER_START_FAILED: row(500, 1, 'permanent', 'The database server did not start; the message carries its own words.'),
+  RECOVERY_FAILED: row(500, 1, 'permanent', 'A restored server did not end its recovery where it was asked to.'),
   COMMAND_FAILED: row(500, 1, 'permanent', 'A program the agent ran ended with an error.'),
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),
   INTEGRITY_MISMATCH: row(502, 1, 'permanent', 'A download or an archive is damaged, or does not have the expected checksum.'),

@@ -8,6 +8,7 @@
 import type {ParameterValues} from '../core/instance/instance.js'
 import type {InstanceSize} from '../core/instance/sizes.js'
 import type {Catalogue, ParameterDefinition, ParameterReading} from '../core/config/parameters.js'
+import type {EngineBackup} from './backup.js'
 import type {Host} from './host.js'
 
 export interface Engine {
@@ -27,6 +28,8 @@ export interface Engine {
   readonly config: EngineConfig
   readonly lifecycle: EngineLifecycle
   readonly access: EngineAccess
+  /** Absent where it cannot be backed up yet: its instances are not protected, and say so. */
+  readonly backup?: EngineBackup
 }
 
 // ---------------------------------------------------------------- versions

@@ -3,7 +3,7 @@
  * bits: the ULID layout, in lower case), so ids of one kind sort by the moment they were made.
  */
 export const idPrefixes = {
-  site: 'site', instance: 'ins', node: 'nod', operation: 'op', request: 'req', audit: 'aud', event: 'evt',
+  site: 'site', instance: 'ins', node: 'nod', operation: 'op', request: 'req', audit: 'aud', event: 'evt', backup: 'bak',
 } as const
 export type IdKind = keyof typeof idPrefixes
 

@@ -1,7 +1,7 @@
 import type {Principal} from '../../core/access/principal.js'
 import {DbaasError} from '../../core/errors.js'
 import type {Json} from '../../core/json.js'
-import type {OperationRecord} from '../../core/workflow/operation.js'
+import type {Lane, OperationRecord} from '../../core/workflow/operation.js'
 import type {Tx} from '../store/store.js'
 import type {ServiceContext} from './context.js'
 import type {Idempotency} from './contract.js'
@@ -9,6 +9,8 @@ import type {Idempotency} from './contract.js'
 export interface Submission {
   readonly kind: string
   readonly instanceId: string | null
+  /** The instance's own by default. */
+  readonly lane?: Lane
   /** For the audit log: `instance/demo`. */
   readonly resource: string
   readonly input: Json
@@ -36,7 +38,7 @@ export async function submit(context: ServiceContext, tx: Tx, principal: Princip
   context.mayChange()
   const now = context.clock.now()
   const operation: OperationRecord = {
-    id: context.newId('operation'), tenantId: principal.tenantId, kind: submission.kind, instanceId: submission.instanceId, status: 'pending',
+    id: context.newId('operation'), tenantId: principal.tenantId, kind: submission.kind, instanceId: submission.instanceId, lane: submission.lane ?? 'instance', status: 'pending',
     input: submission.input, step: submission.start, direction: 'forward', attempt: 1, stepStartedAt: null, steps: [], result: null,
     error: null, cancelRequested: false, principalId: principal.id, requestId: principal.requestId,
     deadlineAt: now + submission.deadlineSeconds * 1000, runAt: now, leaseOwner: null, leaseUntil: null, createdAt: now, endedAt: null,

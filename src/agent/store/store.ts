@@ -2,9 +2,12 @@
  * What services see of the state: one transaction at a time, within the reach of one tenant or of the platform
  * (DECISIONS.md 2). No I/O inside a transaction; it may run again.
  */
+import type {
+  BackupRecord, HistoryRecord, LogRecord, PolicyRecord, RepositoryRecord, RestoreTestRecord,
+} from '../../core/backup/backup.js'
 import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
 import type {Json} from '../../core/json.js'
-import type {OperationRecord, OperationStatus} from '../../core/workflow/operation.js'
+import type {Lane, OperationRecord, OperationStatus} from '../../core/workflow/operation.js'
 
 /** A tenant's name, or the whole platform (the agent's own loops, platform administrators). */
 export type Scope = {readonly tenant: string} | 'platform'
@@ -32,7 +35,8 @@ export interface ReadTx {
     list(filter: OperationFilter): Promise<OperationRecord[]>
     /** Not ended, oldest first. */
     open(): Promise<OperationRecord[]>
-    openOfInstance(instanceId: string): Promise<OperationRecord[]>
+    /** Of the instance's own lane, unless another is named. */
+    openOfInstance(instanceId: string, lane?: Lane): Promise<OperationRecord[]>
   }
   readonly templates: {
     get(engine: string, name: string): Promise<TemplateRecord | undefined>
@@ -57,6 +61,30 @@ export interface ReadTx {
   }
   readonly idempotency: {
     get(principalId: string, key: string): Promise<IdempotencyRecord | undefined>
+  }
+  readonly backups: {
+    get(id: string): Promise<BackupRecord | undefined>
+    /** Oldest first. */
+    list(filter?: BackupFilter): Promise<BackupRecord[]>
+  }
+  readonly histories: {
+    get(incarnation: string): Promise<HistoryRecord | undefined>
+    list(instanceId?: string): Promise<HistoryRecord[]>
+  }
+  readonly policies: {
+    get(instanceId: string): Promise<PolicyRecord | undefined>
+    list(): Promise<PolicyRecord[]>
+  }
+  readonly logs: {
+    get(incarnation: string): Promise<LogRecord | undefined>
+    list(): Promise<LogRecord[]>
+  }
+  readonly repositories: {
+    get(name: string): Promise<RepositoryRecord | undefined>
+    list(): Promise<RepositoryRecord[]>
+  }
+  readonly restoreTests: {
+    last(instanceId: string): Promise<RestoreTestRecord | undefined>
   }
   readonly outbox: {
     audit(limit: number): Promise<{id: number; entry: AuditRecord}[]>
@@ -108,6 +136,33 @@ export interface Tx extends ReadTx {
     put(record: IdempotencyRecord): Promise<void>
     expire(before: number): Promise<number>
   }
+  readonly backups: ReadTx['backups'] & {
+    insert(record: BackupRecord): Promise<void>
+    update(id: string, patch: Partial<Omit<BackupRecord, 'id' | 'tenantId' | 'instanceId' | 'createdAt'>>): Promise<void>
+    remove(id: string): Promise<void>
+  }
+  readonly histories: ReadTx['histories'] & {
+    insert(record: HistoryRecord): Promise<void>
+    update(incarnation: string, patch: Partial<Omit<HistoryRecord, 'id' | 'tenantId' | 'instanceId'>>): Promise<void>
+    remove(incarnation: string): Promise<void>
+  }
+  readonly policies: ReadTx['policies'] & {
+    put(record: PolicyRecord): Promise<void>
+    remove(instanceId: string): Promise<void>
+  }
+  readonly logs: ReadTx['logs'] & {
+    put(record: LogRecord): Promise<void>
+    remove(incarnation: string): Promise<void>
+  }
+  readonly repositories: ReadTx['repositories'] & {
+    /** Throws NAME_IN_USE. */
+    insert(record: RepositoryRecord): Promise<void>
+    update(name: string, patch: Partial<Omit<RepositoryRecord, 'name' | 'tenantId' | 'createdAt'>>): Promise<void>
+  }
+  readonly restoreTests: ReadTx['restoreTests'] & {
+    insert(record: RestoreTestRecord): Promise<void>
+    removeAll(instanceId: string): Promise<void>
+  }
   /** Into the outbox, drained into the audit database (DECISIONS.md 3). */
   audit(entry: AuditRecord): Promise<void>
   /** Into the outbox of events, read by loops and streams. */
@@ -122,6 +177,11 @@ export interface OperationFilter {
   readonly instanceId?: string
   readonly status?: OperationStatus
   readonly limit: number
+}
+
+export interface BackupFilter {
+  readonly instanceId?: string
+  readonly incarnation?: string
 }
 
 export interface TemplateRecord {

@@ -44,6 +44,9 @@ type Stop = 'cancel' | 'deadline' | 'shutdown'
 const leaseMs = 30_000
 const defaultRetrySeconds = 60
 
+/** What its operations queue for; null: nothing. */
+const laneOf = ({instanceId, lane}: OperationRecord): string | null => (instanceId === null ? null : `${instanceId}/${lane}`)
+
 export interface WorkflowEngine {
   /** Takes over what an earlier agent left, and begins. */
   start(): Promise<void>
@@ -61,7 +64,7 @@ export interface WorkflowEngine {
 export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
   const {store, clock} = options
   const workflows = new Map(options.workflows.map((w) => [w.kind, w]))
-  const active = new Map<string, {controller: AbortController; instanceId: string | null; ended: Promise<void>}>()
+  const active = new Map<string, {controller: AbortController; lane: string | null; ended: Promise<void>}>()
   /** Operations that could not be driven (the store was full, say): left alone for a while, never in a tight loop. */
   const stalled = new Map<string, {times: number; until: number}>()
   let stopping = false
@@ -96,15 +99,16 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
   async function schedule(): Promise<void> {
     const open = await store.read('platform', (tx) => tx.operations.open())
     const now = clock.now()
-    const busy = new Set([...active.values()].map((a) => a.instanceId).filter((id) => id !== null))
+    const busy = new Set([...active.values()].map((a) => a.lane).filter((lane) => lane !== null))
     let wakeAt = Number.POSITIVE_INFINITY
     for (const operation of open) {
       if (stopping) return
       if (active.has(operation.id)) continue
-      // the oldest open operation of an instance goes first, also while it waits: they never overtake
-      if (operation.instanceId !== null) {
-        if (busy.has(operation.instanceId)) continue
-        busy.add(operation.instanceId)
+      // the oldest open operation of a lane of an instance goes first, also while it waits: they never overtake
+      const lane = laneOf(operation)
+      if (lane !== null) {
+        if (busy.has(lane)) continue
+        busy.add(lane)
       }
       if (operation.leaseOwner !== null && operation.leaseOwner !== options.owner && (operation.leaseUntil ?? 0) > now) {
         wakeAt = Math.min(wakeAt, operation.leaseUntil ?? now)
@@ -138,7 +142,7 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
         active.delete(operation.id)
         poke()
       })
-    active.set(operation.id, {controller, instanceId: operation.instanceId, ended})
+    active.set(operation.id, {controller, lane: laneOf(operation), ended})
   }
 
   /** Stores the new state of the row and the state changes of the step in one transaction. */

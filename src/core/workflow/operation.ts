@@ -15,12 +15,19 @@ export interface StepRecord {
   readonly because: string | null
 }
 
+/**
+ * Operations of one lane of an instance never overtake each other. A backup has a lane of its own: it takes long, and a
+ * server must be stopped, scaled and recovered meanwhile.
+ */
+export type Lane = 'instance' | 'backup'
+
 /** The durable record of an operation. Never holds SQL text or a secret (DECISIONS.md 4). */
 export interface OperationRecord {
   readonly id: string
   readonly tenantId: string
   readonly kind: string
   readonly instanceId: string | null
+  readonly lane: Lane
   readonly status: OperationStatus
   readonly input: Json
   /** The step to run next (forward), or being undone. */

@@ -4,6 +4,8 @@ import {existsSync, readFileSync, statSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import Database from 'better-sqlite3'
 import fc from 'fast-check'
+import type {BackupRecord, HistoryRecord, LogRecord, PolicyRecord, RepositoryRecord} from '../../../src/core/backup/backup.js'
+import {defaultPolicy} from '../../../src/core/backup/schedule.js'
 import type {InstanceRecord} from '../../../src/core/instance/instance.js'
 import {sizes} from '../../../src/core/instance/sizes.js'
 import {DbaasError} from '../../../src/core/errors.js'
@@ -95,6 +97,51 @@ describe('store on SQLite', () => {
 
   it('is readable by its owner only', () => {
     assert.equal(statSync(file).mode & 0o777, 0o600)
+  })
+
+  it('keeps backups, histories, policies, logs and repositories, and shows a tenant its own alone', async () => {
+    const history = (id: string, tenantId: string): HistoryRecord => ({
+      id, tenantId, instanceId: `ins_${id}`, instanceName: id, engine: 'postgresql', repository: 'local', system: null, beganAt: 1, endedAt: null, kept: false, shredded: false,
+    })
+    const backup = (id: string, incarnation: string, tenantId: string): BackupRecord => ({
+      id, tenantId, instanceId: `ins_${incarnation}`, instanceName: incarnation, engine: 'postgresql', incarnation, repository: 'local', trigger: 'first', type: null,
+      status: 'running', because: null, label: null, keepMs: null, snapshot: null, sizeBytes: null, storedBytes: null, encrypted: true, checksum: null,
+      timeline: null, startPosition: null, endPosition: null, startSegment: null, endSegment: null, consistentAt: null, base: null, verifiedAt: null,
+      createdAt: 1, completedAt: null, expiresAt: null,
+    })
+    const log: LogRecord = {
+      id: 'here', tenantId: 'default', instanceId: 'ins_here', state: 'following', because: null, since: 1, timeline: '1', position: '0/1', durableAt: 2, lagBytes: 3,
+      lagSeconds: 0.25, lineSince: 1, updatedAt: 4,
+    }
+    const policy: PolicyRecord = {...defaultPolicy, instanceId: 'ins_here', tenantId: 'default', enabled: true, because: null, repository: 'local', enabledAt: 1, servedAt: 1, updatedAt: 1}
+    const repository: RepositoryRecord = {name: 'local', tenantId: 'default', kind: 'directory', location: '/r', status: 'unknown', because: null, checkedAt: null, createdAt: 1}
+    await store.transact('platform', async (tx) => {
+      for (const [id, tenant] of [['here', 'default'], ['there', 'other']] as const) {
+        await tx.histories.insert(history(id, tenant))
+        await tx.backups.insert(backup(`bak_${id}`, id, tenant))
+      }
+      await tx.backups.update('bak_here', {status: 'completed', base: {start: '0/1', files: 7}, snapshot: 1})
+      await tx.logs.put({...log, state: 'waiting'})
+      await tx.logs.put(log)
+      await tx.policies.put(policy)
+      await tx.repositories.insert(repository)
+      await tx.repositories.update('local', {status: 'ok', checkedAt: 9})
+      await tx.restoreTests.insert({id: 'a', tenantId: 'default', instanceId: 'ins_here', backupId: 'bak_here', at: 5, ok: true, rtoSeconds: 1.5, recoveredTo: 4, result: {rows: 1}})
+    })
+    await store.read({tenant: 'default'}, async (tx) => {
+      assert.deepEqual(await tx.backups.list(), [{...backup('bak_here', 'here', 'default'), status: 'completed', base: {start: '0/1', files: 7}, snapshot: 1}])
+      assert.deepEqual(await tx.backups.list({incarnation: 'there'}), [])
+      assert.equal(await tx.backups.get('bak_there'), undefined)
+      assert.deepEqual(await tx.histories.list('ins_here'), [history('here', 'default')])
+      assert.deepEqual(await tx.logs.get('here'), log)
+      assert.deepEqual(await tx.policies.get('ins_here'), policy)
+      assert.deepEqual(await tx.repositories.list(), [{...repository, status: 'ok', checkedAt: 9}])
+      assert.equal((await tx.restoreTests.last('ins_here'))?.rtoSeconds, 1.5)
+    })
+    await assert.rejects(store.transact('platform', (tx) => tx.repositories.insert(repository)), {code: 'NAME_IN_USE'})
+    await assert.rejects(store.transact({tenant: 'default'}, (tx) => tx.backups.insert(backup('bak_x', 'there', 'other'))), {code: 'FORBIDDEN'})
+    // a backup without its history would have no key
+    await assert.rejects(store.transact('platform', (tx) => tx.histories.remove('here')))
   })
 })
 

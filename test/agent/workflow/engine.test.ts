@@ -13,7 +13,7 @@ import {temporaryFolder} from '../../support/temporary.js'
 
 let serial = 0
 const operation = (kind: string, start: string, patch: Partial<OperationRecord> = {}): OperationRecord => ({
-  id: `op_${++serial}`, tenantId: 'default', kind, instanceId: null, status: 'pending', input: {}, step: start, direction: 'forward', attempt: 1,
+  id: `op_${++serial}`, tenantId: 'default', kind, instanceId: null, lane: 'instance', status: 'pending', input: {}, step: start, direction: 'forward', attempt: 1,
   stepStartedAt: null, steps: [], result: null, error: null, cancelRequested: false, principalId: 'test', requestId: 'req',
   deadlineAt: Date.now() + 60_000, runAt: 0, leaseOwner: null, leaseUntil: null, createdAt: Date.now() + serial, endedAt: null, ...patch,
 })
@@ -52,6 +52,31 @@ describe('the workflow engine', () => {
     }
     throw new Error(`${id} did not end`)
   }
+
+  it('lets a lane of an instance pass another, and no operation the one before it in its own', async () => {
+    let release = (): void => undefined
+    const held = new Promise<void>((resolve) => (release = resolve))
+    const order: string[] = []
+    const step = (name: string, work: Promise<void>) => workflow<object, Tx>()({
+      kind: name, start: 'a', order: ['a'], deadlineSeconds: 60, steps: {a: {async run() { await work; order.push(name); return done() }}},
+    })
+    const engine = engineOf([step('slow', held), step('quick', Promise.resolve()), step('beside', Promise.resolve())])
+    const ops = [
+      operation('slow', 'a', {instanceId: 'ins_lanes', lane: 'backup'}), operation('beside', 'a', {instanceId: 'ins_lanes', lane: 'backup'}),
+      operation('quick', 'a', {instanceId: 'ins_lanes'}),
+    ] as const
+    await store.transact('platform', async (tx) => {
+      for (const op of ops) await tx.operations.insert(op)
+    })
+    assert.deepEqual((await store.read('platform', (tx) => tx.operations.openOfInstance('ins_lanes', 'backup'))).map((o) => o.kind), ['slow', 'beside'])
+    assert.deepEqual((await store.read('platform', (tx) => tx.operations.openOfInstance('ins_lanes'))).map((o) => o.kind), ['quick'])
+    engine.poke()
+    await ended(ops[2].id)
+    assert.deepEqual(order, ['quick'])
+    release()
+    await ended(ops[1].id)
+    assert.deepEqual(order, ['quick', 'slow', 'beside'])
+  })
 
   it('runs the steps in order, each outcome with its state change, and ends with the result', async () => {
     const flow = workflow<object, Tx>()({

@@ -73,6 +73,44 @@ ALTER TABLE instances ADD COLUMN publish_address TEXT NOT NULL DEFAULT '127.0.0.
 ALTER TABLE instances ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;
 `,
   },
+  {
+    name: '0003-backups',
+    sql: `
+ALTER TABLE operations ADD COLUMN lane TEXT NOT NULL DEFAULT 'instance';
+CREATE TABLE repositories (
+  name TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, kind TEXT NOT NULL, location TEXT NOT NULL, status TEXT NOT NULL, because TEXT,
+  checked_at INTEGER, created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE histories (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, instance_name TEXT NOT NULL, engine TEXT NOT NULL,
+  repository TEXT NOT NULL, system TEXT, began_at INTEGER NOT NULL, ended_at INTEGER, kept INTEGER NOT NULL, shredded INTEGER NOT NULL
+) STRICT;
+CREATE INDEX histories_of_instance ON histories (instance_id, began_at);
+CREATE TABLE backups (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, instance_name TEXT NOT NULL, engine TEXT NOT NULL,
+  incarnation TEXT NOT NULL REFERENCES histories (id), repository TEXT NOT NULL, trigger TEXT NOT NULL, type TEXT, status TEXT NOT NULL,
+  because TEXT, label TEXT, keep_ms INTEGER, snapshot INTEGER, size_bytes INTEGER, stored_bytes INTEGER, encrypted INTEGER NOT NULL,
+  checksum TEXT, timeline TEXT, start_position TEXT, end_position TEXT, start_segment TEXT, end_segment TEXT, consistent_at INTEGER,
+  base TEXT NOT NULL, verified_at INTEGER, created_at INTEGER NOT NULL, completed_at INTEGER, expires_at INTEGER
+) STRICT;
+CREATE INDEX backups_of_instance ON backups (instance_id, created_at);
+CREATE INDEX backups_of_incarnation ON backups (incarnation, created_at);
+CREATE TABLE policies (
+  instance_id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, enabled INTEGER NOT NULL, because TEXT, repository TEXT NOT NULL, cron TEXT NOT NULL,
+  backup_type TEXT NOT NULL, jitter_ms INTEGER NOT NULL, window_ms INTEGER, keep_last INTEGER, enabled_at INTEGER NOT NULL,
+  served_at INTEGER NOT NULL, updated_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE logs (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, state TEXT NOT NULL, because TEXT, since INTEGER NOT NULL,
+  timeline TEXT, position TEXT, durable_at INTEGER, lag_bytes INTEGER, lag_seconds REAL, line_since INTEGER, updated_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE restore_tests (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, backup_id TEXT NOT NULL, at INTEGER NOT NULL, ok INTEGER NOT NULL,
+  rto_seconds REAL, recovered_to INTEGER, result TEXT NOT NULL
+) STRICT;
+CREATE INDEX restore_tests_of_instance ON restore_tests (instance_id, at);
+`,
+  },
 ]
 
 export const auditMigrations: readonly Migration[] = [

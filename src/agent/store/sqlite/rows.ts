@@ -4,18 +4,18 @@ import type {OperationRecord} from '../../../core/workflow/operation.js'
 
 export type Row = Record<string, string | number | null | Buffer>
 
-interface Column<T> {
+export interface Column<T> {
   readonly column: string
   readonly to?: (value: never) => string | number | null
   readonly from?: (value: never) => unknown
   readonly key: keyof T & string
 }
 
-const plain = <T>(key: keyof T & string, column: string = snake(key)): Column<T> => ({key, column})
-const json = <T>(key: keyof T & string): Column<T> => ({
+export const plain = <T>(key: keyof T & string, column: string = snake(key)): Column<T> => ({key, column})
+export const json = <T>(key: keyof T & string): Column<T> => ({
   key, column: snake(key), to: (value: never) => JSON.stringify(value ?? null), from: (value: never) => JSON.parse(value as string),
 })
-const bool = <T>(key: keyof T & string): Column<T> => ({
+export const bool = <T>(key: keyof T & string): Column<T> => ({
   key, column: snake(key), to: (value: never) => (value ? 1 : 0), from: (value: never) => value === 1,
 })
 const nullableJson = <T>(key: keyof T & string): Column<T> => ({
@@ -42,7 +42,7 @@ export const nodeColumns: readonly Column<NodeRecord>[] = [
 ]
 
 export const operationColumns: readonly Column<OperationRecord>[] = [
-  plain('id'), plain('tenantId'), plain('kind'), plain('instanceId'), plain('status'), json('input'), plain('step'),
+  plain('id'), plain('tenantId'), plain('kind'), plain('instanceId'), plain('lane'), plain('status'), json('input'), plain('step'),
   plain('direction'), plain('attempt'), plain('stepStartedAt'), json('steps'), json('result'), nullableJson('error'),
   bool('cancelRequested'), plain('principalId'), plain('requestId'), plain('deadlineAt'), plain('runAt'),
   plain('leaseOwner'), plain('leaseUntil'), plain('createdAt'), plain('endedAt'),

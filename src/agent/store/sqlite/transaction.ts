@@ -5,6 +5,7 @@ import type {Vault} from '../secrets.js'
 import type {
   AuditRecord, EventRecord, IdempotencyRecord, PortRecord, RequestRecord, Scope, TemplateRecord, Tx,
 } from '../store.js'
+import {openBackupTables} from './backup-tables.js'
 import type {Connection} from './open.js'
 import {fromRow, instanceColumns, nodeColumns, operationColumns, toRow, type Row} from './rows.js'
 
@@ -38,12 +39,18 @@ export function openTransaction(sql: Statements, scope: Scope, vault: Vault): Tx
     const names = Object.keys(row)
     sql(`INSERT INTO ${table} (${names.join(', ')}) VALUES (${names.map((n) => `@${n}`).join(', ')})`).run(row)
   }
-  const update = (table: string, id: string, row: Row) => {
+  const put = (table: string, row: Row) => {
+    mayWrite(String(row.tenant_id))
+    const names = Object.keys(row)
+    sql(`INSERT OR REPLACE INTO ${table} (${names.join(', ')}) VALUES (${names.map((n) => `@${n}`).join(', ')})`).run(row)
+  }
+  const update = (table: string, id: string, row: Row, key = 'id') => {
     const names = Object.keys(row)
     if (names.length === 0) return
-    sql(`UPDATE ${table} SET ${names.map((n) => `${n} = @${n}`).join(', ')} WHERE id = @the_id AND ${visible}`)
+    sql(`UPDATE ${table} SET ${names.map((n) => `${n} = @${n}`).join(', ')} WHERE ${key} = @the_id AND ${visible}`)
       .run(bound({...row, the_id: id}))
   }
+  const remove = (table: string, key: string, id: string): void => void sql(`DELETE FROM ${table} WHERE ${key} = @the_id AND ${visible}`).run(bound({the_id: id}))
   const run = (text: string, values?: Row) => sql(text).run(bound(values))
 
   const instances: Tx['instances'] = {
@@ -115,8 +122,8 @@ export function openTransaction(sql: Statements, scope: Scope, vault: Vault): Tx
     async open() {
       return all(`SELECT * FROM operations WHERE ended_at IS NULL AND ${visible} ORDER BY created_at, id`).map(asOperation)
     },
-    async openOfInstance(instanceId) {
-      return all(`SELECT * FROM operations WHERE ended_at IS NULL AND instance_id = @instanceId AND ${visible} ORDER BY created_at, id`, {instanceId})
+    async openOfInstance(instanceId, lane = 'instance') {
+      return all(`SELECT * FROM operations WHERE ended_at IS NULL AND instance_id = @instanceId AND lane = @lane AND ${visible} ORDER BY created_at, id`, {instanceId, lane})
         .map(asOperation)
     },
     async insert(record) {
@@ -247,6 +254,7 @@ export function openTransaction(sql: Statements, scope: Scope, vault: Vault): Tx
 
   return {
     instances, nodes, operations, templates, secrets, ports, settings, measurements, requests, idempotency,
+    ...openBackupTables({visible, all, one, insert, put, update, remove}),
     async audit(entry: AuditRecord) {
       mayWrite(entry.tenantId)
       sql('INSERT INTO audit_outbox (tenant_id, entry) VALUES (?, ?)').run(entry.tenantId, JSON.stringify(entry))

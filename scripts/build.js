@@ -91,7 +91,7 @@ export async function buildAll({dev = false} = {}) {
       }),
       build({
         ...shared, ...style, banner: requireInModules,
-        entryPoints: {main: 'src/agent/main.ts'}, format: 'esm', outdir: join(out, 'agent'),
+        entryPoints: {main: 'src/agent/main.ts', 'base-backup-thread': 'src/engines/postgresql/backup/receive-thread.ts'}, format: 'esm', outdir: join(out, 'agent'),
       }),
       buildEndpoint(join(out, 'endpoint/endpoint.js')),
     ])

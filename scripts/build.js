@@ -1,5 +1,5 @@
 /**
- * Builds dist/: the CLI as one CommonJS file, the agent as one bundle and its backup worker as another, the endpoint process as one self-contained
+ * Builds dist/: the CLI as one CommonJS file, the agent as one bundle and each of its threads as another, the endpoint process as one self-contained
  * file; then the manifest, from which oclif knows the commands.
  *
  * The CLI is CommonJS in one file, not ES modules in many: measured on Node 20 (`list --json`, median above
@@ -91,7 +91,11 @@ export async function buildAll({dev = false} = {}) {
       }),
       build({
         ...shared, ...style, banner: requireInModules,
-        entryPoints: {main: 'src/agent/main.ts', 'backup-worker': 'src/agent/repositories/vault/worker.ts'}, format: 'esm', outdir: join(out, 'agent'),
+        entryPoints: {
+          main: 'src/agent/main.ts', 'archiver-thread': 'src/agent/archiver/thread.ts', 'backup-worker': 'src/agent/repositories/vault/worker.ts',
+          'base-backup-thread': 'src/engines/postgresql/backup/receive-thread.ts',
+        },
+        format: 'esm', outdir: join(out, 'agent'),
       }),
       buildEndpoint(join(out, 'endpoint/endpoint.js')),
     ])

@@ -44,7 +44,7 @@ interface Rule {
   readonly types?: readonly string[]
 }
 
-const interfaces = ['engines/(backup|engine|host)\\.ts', 'agent/runtimes/runtime\\.ts', 'agent/endpoints/endpoint\\.ts', 'agent/store/store\\.ts']
+const interfaces = ['engines/(backup|engine|host)\\.ts', 'agent/runtimes/runtime\\.ts', 'agent/endpoints/endpoint\\.ts', 'agent/archiver/archiver\\.ts', 'agent/store/store\\.ts']
 
 export const importLaw: readonly Rule[] = [
   // Plain data in, plain data out: no I/O, no timers, no driver. The wire contract is written in typebox.
@@ -67,6 +67,9 @@ export const importLaw: readonly Rule[] = [
   // Repository kinds, and the vault over them, which sees a store by its promise alone.
   {from: /^agent\/repositories\/(?:index|names|repository)\.ts$/, may: ['agent/repositories/', 'core/']},
   {from: /^agent\/repositories\/([^/]+)\//, may: ['agent/repositories/$1/', 'agent/repositories/repository\\.ts', 'core/', 'node:', 'npm:']},
+  // Where engines and repositories meet, far from the agent's main thread.
+  {from: /^agent\/archiver\/archiver\.ts$/, may: ['core/'], types: ['engines/backup\\.ts']},
+  {from: /^agent\/archiver\//, may: ['agent/archiver/', 'agent/repositories/', 'engines/index\\.ts', 'core/', 'node:'], types: ['engines/(backup|engine)\\.ts']},
   {from: /^agent\/store\//, may: ['agent/store/', 'core/', 'node:', 'npm:']},
   {from: /^agent\/workflow\//, may: ['agent/workflow/', 'agent/store/store\\.ts', 'core/', 'node:']},
   {from: /^agent\/certificates\//, may: ['agent/certificates/', 'core/', 'node:', 'npm:'], types: ['agent/store/store\\.ts']},

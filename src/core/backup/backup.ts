@@ -20,6 +20,8 @@ export interface BackupRecord {
   readonly incarnation: string
   /** Name of the repository. */
   readonly repository: string
+  /** The line of the log that it lies on, and can be recovered along; null until that is proven. */
+  readonly line: number | null
   readonly trigger: BackupTrigger
   /** Null until it is known. `incremental`: the server sent changes alone. Each is complete by itself. */
   readonly type: BackupType | null
@@ -94,8 +96,8 @@ export interface LogRecord {
   readonly durableAt: number | null
   readonly lagBytes: number | null
   readonly lagSeconds: number | null
-  /** When the line last began anew: what was backed up before cannot be recovered across it. */
-  readonly lineSince: number | null
+  /** Which line of the archive it writes: one more each time that it begins anew with bytes missing before it. */
+  readonly line: number
   readonly updatedAt: number
 }
 

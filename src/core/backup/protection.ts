@@ -41,10 +41,8 @@ export const graces = {firstBackupMs: 10 * 60_000, logMs: 60_000, scheduleMs: 3_
 const isGood = ({status}: BackupRecord): boolean => status === 'completed'
 
 /** Backups on the line of the log that is there now: with it they reach any later moment. */
-export function onLine(backups: readonly BackupRecord[], log: LogRecord | undefined): BackupRecord[] {
-  const since = log?.lineSince ?? Number.NEGATIVE_INFINITY
-  return backups.filter((backup) => isGood(backup) && (backup.consistentAt ?? Number.NEGATIVE_INFINITY) >= since)
-}
+export const onLine = (backups: readonly BackupRecord[], log: LogRecord | undefined): BackupRecord[] =>
+  backups.filter((backup) => isGood(backup) && log !== undefined && backup.line === log.line)
 
 export function diagnoseProtection(view: ProtectionView, now: number): Protection {
   const {policy, log} = view
@@ -70,7 +68,7 @@ const round = (seconds: number): number => Math.round(seconds * 1000) / 1000
 
 function windowOf({backups, log}: ProtectionView): Pick<Protection, 'lastBackupAt' | 'recoverableFrom' | 'recoverableTo'> {
   const good = backups.filter(isGood)
-  const reached = onLine(backups, log).map(({consistentAt}) => consistentAt as number)
+  const reached = onLine(backups, log).map(({consistentAt}) => consistentAt ?? 0)
   const lastBackupAt = good.reduce<number | null>((last, {completedAt}) => Math.max(last ?? 0, completedAt ?? 0), null)
   if (reached.length === 0) return {lastBackupAt, recoverableFrom: null, recoverableTo: null}
   return {lastBackupAt, recoverableFrom: Math.min(...reached), recoverableTo: Math.max(log?.durableAt ?? 0, ...reached)}

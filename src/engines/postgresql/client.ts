@@ -1,7 +1,8 @@
 /** Connections to the server: TLS always, and always as somebody in particular. */
 import * as net from 'node:net'
 import * as tls from 'node:tls'
-import type {Client} from 'pg'
+import type {Client, ClientConfig} from 'pg'
+import type {BackupServer} from '../backup.js'
 import type {AdminCredentials, ClientCredentials} from '../engine.js'
 import type {Host} from '../host.js'
 import {connectionError} from './errors.js'
@@ -38,6 +39,8 @@ interface Target {
   readonly options: string
   readonly applicationName: string
   readonly timeoutMs: number
+  /** The session speaks the replication protocol, and nothing else. */
+  readonly replication?: true
 }
 
 async function connect(target: Target): Promise<Connection> {
@@ -54,7 +57,8 @@ async function connect(target: Target): Promise<Connection> {
     application_name: target.applicationName,
     connectionTimeoutMillis: target.timeoutMs,
     keepAlive: true,
-  })
+    ...(target.replication ? {replication: 'true'} : {}),
+  } as ClientConfig)
   // an error after the connection is made reaches whoever waits on it; without a listener it would end the agent
   client.on('error', () => {})
   const wire = client as unknown as {connection: {stream: tls.TLSSocket}; processID: number; secretKey: number}
@@ -144,6 +148,16 @@ const adminOptions = [
   .map((setting) => `-c ${setting}`)
   .join(' ')
 
+const byCertificate = (role: AdminCredentials): tls.ConnectionOptions => ({
+  ca: role.ca,
+  cert: role.certificate,
+  key: role.key,
+  minVersion: 'TLSv1.3',
+  // the chain must end in the site's own CA; the name in the certificate is the clients' name for the instance,
+  // and the agent dials the node
+  checkServerIdentity: () => undefined,
+})
+
 interface AdminOptions {
   readonly database?: string
   readonly timeoutMs?: number
@@ -157,19 +171,33 @@ export function connectAdmin(host: Host, admin: AdminCredentials, options: Admin
     port,
     database: options.database ?? adminDatabase,
     username: admin.username,
-    tls: {
-      ca: admin.ca,
-      cert: admin.certificate,
-      key: admin.key,
-      minVersion: 'TLSv1.3',
-      // the chain must end in the site's own CA; the name in the certificate is the clients' name for the instance,
-      // and the agent dials the node
-      checkServerIdentity: () => undefined,
-    },
+    tls: byCertificate(admin),
     options: adminOptions,
     applicationName: 'dbaas agent',
     timeoutMs: options.timeoutMs ?? 10_000,
   })
+}
+
+/**
+ * A session of the replication protocol. What a role that may only replicate can set for itself is set here; the rest
+ * is set for the role. Throws DATABASE_UNAVAILABLE.
+ */
+export async function connectReplication({address: {host, port}, credentials}: BackupServer, applicationName: string): Promise<Connection> {
+  try {
+    return await connect({
+      host,
+      port,
+      database: 'replication',
+      username: credentials.username,
+      tls: byCertificate(credentials),
+      options: '-c statement_timeout=0 -c idle_session_timeout=0 -c wal_sender_timeout=60s',
+      applicationName,
+      timeoutMs: 10_000,
+      replication: true,
+    })
+  } catch (error) {
+    throw connectionError(error, `${host}:${port}`)
+  }
 }
 
 /** Connects as the agent, uses the connection and closes it. Throws DATABASE_UNAVAILABLE if it cannot connect. */

@@ -1,6 +1,7 @@
 /** The files of a server's configuration folder, as texts. */
 import type {ServerSettings} from '../engine.js'
 import type {Host, HostFile} from '../host.js'
+import {backupRole} from './backup/role.js'
 import {adminRole} from './client.js'
 import {managedValues, ownDefaults} from './managed.js'
 
@@ -52,7 +53,9 @@ const hba = `# Written by dbaas; changes are overwritten.
 # type      database     user          address  method
 hostssl     all          ${adminRole}   all      cert
 hostssl     replication  ${adminRole}   all      cert
+hostssl     replication  ${backupRole}  all      cert
 hostssl     all          ${adminRole}   all      reject
+hostssl     all          ${backupRole}  all      reject
 hostssl     replication  all           all      reject
 hostssl     all          all           all      scram-sha-256
 hostnossl   all          all           all      reject

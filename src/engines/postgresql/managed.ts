@@ -58,6 +58,8 @@ const reasons: Readonly<Record<string, string>> = {
   synchronized_standby_slots: replication,
   sync_replication_slots: replication,
   'archive_*': archive,
+  summarize_wal: archive,
+  wal_summary_keep_time: archive,
   restore_command: archive,
   'recovery_target*': archive,
   recovery_end_command: archive,
@@ -124,6 +126,8 @@ export const managedValues = (version: string): Readonly<Record<string, string>>
   tcp_keepalives_interval: '10',
   tcp_keepalives_count: '6',
   ...(can(version, 'allow-alter-system') ? {allow_alter_system: 'off'} : {}),
+  // which pages changed since a backup: the next one reads and sends only those
+  ...(can(version, 'incremental-backup') ? {summarize_wal: 'on', wal_summary_keep_time: '10d'} : {}),
 })
 
 /** What an instance has unless its owner says otherwise; `initdb` would have chosen them by the machine's locale. */

@@ -18,6 +18,8 @@ const capabilities = {
   'builtin-locale': 17,
   'allow-alter-system': 17,
   'transaction-timeout': 17,
+  /** `summarize_wal`, and base backups of what changed. */
+  'incremental-backup': 17,
   /** Asynchronous I/O: `io_method`, `io_workers`. */
   'io-method': 18,
   /** `effective_io_concurrency` is accepted on platforms without read advice too. */

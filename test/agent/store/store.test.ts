@@ -104,14 +104,14 @@ describe('store on SQLite', () => {
       id, tenantId, instanceId: `ins_${id}`, instanceName: id, engine: 'postgresql', repository: 'local', system: null, beganAt: 1, endedAt: null, kept: false, shredded: false,
     })
     const backup = (id: string, incarnation: string, tenantId: string): BackupRecord => ({
-      id, tenantId, instanceId: `ins_${incarnation}`, instanceName: incarnation, engine: 'postgresql', incarnation, repository: 'local', trigger: 'first', type: null,
+      id, tenantId, instanceId: `ins_${incarnation}`, instanceName: incarnation, engine: 'postgresql', incarnation, repository: 'local', line: null, trigger: 'first', type: null,
       status: 'running', because: null, label: null, keepMs: null, snapshot: null, sizeBytes: null, storedBytes: null, encrypted: true, checksum: null,
       timeline: null, startPosition: null, endPosition: null, startSegment: null, endSegment: null, consistentAt: null, base: null, verifiedAt: null,
       createdAt: 1, completedAt: null, expiresAt: null,
     })
     const log: LogRecord = {
       id: 'here', tenantId: 'default', instanceId: 'ins_here', state: 'following', because: null, since: 1, timeline: '1', position: '0/1', durableAt: 2, lagBytes: 3,
-      lagSeconds: 0.25, lineSince: 1, updatedAt: 4,
+      lagSeconds: 0.25, line: 1, updatedAt: 4,
     }
     const policy: PolicyRecord = {...defaultPolicy, instanceId: 'ins_here', tenantId: 'default', enabled: true, because: null, repository: 'local', enabledAt: 1, servedAt: 1, updatedAt: 1}
     const repository: RepositoryRecord = {name: 'local', tenantId: 'default', kind: 'directory', location: '/r', status: 'unknown', because: null, checkedAt: null, createdAt: 1}

@@ -8,10 +8,10 @@ const begin = Date.parse('2026-11-24T10:00:00Z')
 const policy: PolicyRecord = {...defaultPolicy, instanceId: 'ins_a', tenantId: 'default', enabled: true, because: null, repository: 'local', enabledAt: begin, servedAt: begin, updatedAt: begin}
 const log: LogRecord = {
   id: 'inc', tenantId: 'default', instanceId: 'ins_a', state: 'following', because: null, since: begin, timeline: '1', position: '5', durableAt: begin + 5 * minute,
-  lagBytes: 12, lagSeconds: 0.2, lineSince: begin, updatedAt: begin + 5 * minute,
+  lagBytes: 12, lagSeconds: 0.2, line: 1, updatedAt: begin + 5 * minute,
 }
 const backup: BackupRecord = {
-  id: 'bak_1', tenantId: 'default', instanceId: 'ins_a', instanceName: 'a', engine: 'postgresql', incarnation: 'inc', repository: 'local', trigger: 'first', type: 'full',
+  id: 'bak_1', tenantId: 'default', instanceId: 'ins_a', instanceName: 'a', engine: 'postgresql', incarnation: 'inc', repository: 'local', line: 1, trigger: 'first', type: 'full',
   status: 'completed', because: null, label: null, keepMs: null, snapshot: 1, sizeBytes: 1, storedBytes: 1, encrypted: true, checksum: 'sha256:00', timeline: '1',
   startPosition: '1', endPosition: '2', startSegment: '1', endSegment: '1', consistentAt: begin + minute, base: null, verifiedAt: begin + minute,
   createdAt: begin, completedAt: begin + minute, expiresAt: null,
@@ -48,7 +48,7 @@ describe('whether an instance is protected', () => {
   it('degrades at once for a gap, a damaged newest backup, or a line that begins anew after the last', () => {
     assert.equal(diagnoseProtection(view({log: {...log, state: 'gap', because: 'the slot was lost'}}), at).broken, true)
     assert.equal(diagnoseProtection(view({backups: [{...backup, status: 'damaged', because: 'a bit'}]}), at).broken, true)
-    const cut = diagnoseProtection(view({log: {...log, lineSince: begin + 2 * minute}}), at)
+    const cut = diagnoseProtection(view({log: {...log, line: 2}}), at)
     assert.equal(cut.broken, true)
     assert.equal(cut.recoverableTo, null)
   })

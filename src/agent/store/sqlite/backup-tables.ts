@@ -6,7 +6,7 @@ import {bool, fromRow, json, plain, toRow, type Column, type Row} from './rows.j
 
 const backupColumns: readonly Column<BackupRecord>[] = [
   plain('id'), plain('tenantId'), plain('instanceId'), plain('instanceName'), plain('engine'), plain('incarnation'), plain('repository'),
-  plain('trigger'), plain('type'), plain('status'), plain('because'), plain('label'), plain('keepMs'), plain('snapshot'), plain('sizeBytes'),
+  plain('line'), plain('trigger'), plain('type'), plain('status'), plain('because'), plain('label'), plain('keepMs'), plain('snapshot'), plain('sizeBytes'),
   plain('storedBytes'), bool('encrypted'), plain('checksum'), plain('timeline'), plain('startPosition'), plain('endPosition'),
   plain('startSegment'), plain('endSegment'), plain('consistentAt'), json('base'), plain('verifiedAt'), plain('createdAt'),
   plain('completedAt'), plain('expiresAt'),
@@ -21,7 +21,7 @@ const policyColumns: readonly Column<PolicyRecord>[] = [
 ]
 const logColumns: readonly Column<LogRecord>[] = [
   plain('id'), plain('tenantId'), plain('instanceId'), plain('state'), plain('because'), plain('since'), plain('timeline'),
-  plain('position'), plain('durableAt'), plain('lagBytes'), plain('lagSeconds'), plain('lineSince'), plain('updatedAt'),
+  plain('position'), plain('durableAt'), plain('lagBytes'), plain('lagSeconds'), plain('line'), plain('updatedAt'),
 ]
 const repositoryColumns: readonly Column<RepositoryRecord>[] = [
   plain('name'), plain('tenantId'), plain('kind'), plain('location'), plain('status'), plain('because'), plain('checkedAt'), plain('createdAt'),

@@ -88,7 +88,7 @@ CREATE TABLE histories (
 CREATE INDEX histories_of_instance ON histories (instance_id, began_at);
 CREATE TABLE backups (
   id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, instance_name TEXT NOT NULL, engine TEXT NOT NULL,
-  incarnation TEXT NOT NULL REFERENCES histories (id), repository TEXT NOT NULL, trigger TEXT NOT NULL, type TEXT, status TEXT NOT NULL,
+  incarnation TEXT NOT NULL REFERENCES histories (id), repository TEXT NOT NULL, line INTEGER, trigger TEXT NOT NULL, type TEXT, status TEXT NOT NULL,
   because TEXT, label TEXT, keep_ms INTEGER, snapshot INTEGER, size_bytes INTEGER, stored_bytes INTEGER, encrypted INTEGER NOT NULL,
   checksum TEXT, timeline TEXT, start_position TEXT, end_position TEXT, start_segment TEXT, end_segment TEXT, consistent_at INTEGER,
   base TEXT NOT NULL, verified_at INTEGER, created_at INTEGER NOT NULL, completed_at INTEGER, expires_at INTEGER
@@ -102,7 +102,7 @@ CREATE TABLE policies (
 ) STRICT;
 CREATE TABLE logs (
   id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, state TEXT NOT NULL, because TEXT, since INTEGER NOT NULL,
-  timeline TEXT, position TEXT, durable_at INTEGER, lag_bytes INTEGER, lag_seconds REAL, line_since INTEGER, updated_at INTEGER NOT NULL
+  timeline TEXT, position TEXT, durable_at INTEGER, lag_bytes INTEGER, lag_seconds REAL, line INTEGER NOT NULL, updated_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE restore_tests (
   id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, backup_id TEXT NOT NULL, at INTEGER NOT NULL, ok INTEGER NOT NULL,

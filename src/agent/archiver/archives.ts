@@ -1,0 +1,80 @@
+/** What the archiver has open: repositories, and the vaults in them. */
+import {createHash} from 'node:crypto'
+import {join} from 'node:path'
+import {DbaasError} from '../../core/errors.js'
+import {openDirectory} from '../repositories/directory/index.js'
+import type {ObjectStore} from '../repositories/repository.js'
+import {openRepository, openVault, type Vault} from '../repositories/vault/index.js'
+import {createDataKeys, openDataKeys} from '../repositories/vault/keys.js'
+import {masterKeyFromCommand, masterKeyFromEnvironment, masterKeyFromFile, type MasterKey} from '../repositories/vault/master-key.js'
+import type {Pool} from '../repositories/vault/pool.js'
+import type {ArchivePlace, KeySource, RepositoryPlace} from './archiver.js'
+import type {ThreadData} from './protocol.js'
+
+export interface Archives {
+  store(place: RepositoryPlace): ObjectStore
+  /** The id of the repository; makes it if absent. */
+  prepare(place: RepositoryPlace): Promise<string>
+  /** `make`: a new incarnation gets its key; else KEY_UNAVAILABLE. */
+  vault(archive: ArchivePlace, make?: boolean): Promise<Vault>
+  keyOf(source: KeySource): MasterKey
+  /** What is known of it is forgotten: its key has gone, or is wrapped by another. */
+  forget(archive: ArchivePlace): void
+}
+
+export function createArchives(data: ThreadData, pool: Pool): Archives {
+  const stores = new Map<string, ObjectStore>()
+  const ids = new Map<string, Promise<string>>()
+  const vaults = new Map<string, Promise<Vault>>()
+  const nameOf = ({kind, location}: RepositoryPlace): string => JSON.stringify([kind, location])
+
+  function store(place: RepositoryPlace): ObjectStore {
+    const kept = stores.get(nameOf(place))
+    if (kept) return kept
+    if (place.kind !== 'directory') throw new DbaasError('NOT_SUPPORTED', `there is no kind of repository "${place.kind}"`, {details: {kind: place.kind}})
+    const opened = openDirectory(place.location)
+    stores.set(nameOf(place), opened)
+    return opened
+  }
+
+  /** A failure is not remembered: the next call tries again. */
+  function once<T>(map: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+    const kept = map.get(key)
+    if (kept) return kept
+    const made = make()
+    map.set(key, made)
+    made.catch(() => map.delete(key))
+    return made
+  }
+
+  const keyOf = (source: KeySource): MasterKey => source.kind === 'file' ? masterKeyFromFile(source.path)
+    : source.kind === 'environment' ? masterKeyFromEnvironment(source.variable, data.environment) : masterKeyFromCommand(source.argv)
+
+  const idOf = (place: RepositoryPlace): Promise<string> => once(ids, nameOf(place), () => openRepository(store(place)))
+
+  /** Outside of the repository: what is in it can be made anew. */
+  function cacheOf(place: RepositoryPlace): ObjectStore {
+    return openDirectory(join(data.cache, createHash('sha256').update(nameOf(place)).digest('hex').slice(0, 16)))
+  }
+
+  return {
+    store,
+    keyOf,
+    async prepare(place) {
+      ids.delete(nameOf(place))
+      return idOf(place)
+    },
+    vault: (archive, make = false) => once(vaults, `${nameOf(archive.repository)}/${archive.incarnation}`, async () => {
+      const {repository, incarnation} = archive
+      const id = await idOf(repository)
+      const open = make ? createDataKeys : openDataKeys
+      const keys = await open(store(repository), id, incarnation, keyOf(data.key))
+      const cache = cacheOf(repository)
+      await cache.prepare()
+      return openVault({store: store(repository), keys, pool, clock: {now: () => Date.now()}, owner: data.owner, cache})
+    }),
+    forget({repository, incarnation}) {
+      vaults.delete(`${nameOf(repository)}/${incarnation}`)
+    },
+  }
+}

@@ -1,0 +1,77 @@
+/** The log of a server into the archive, slice by slice. */
+import {setTimeout as pause} from 'node:timers/promises'
+import type {EngineBackup, LogEnd, LogStatus} from '../../engines/backup.js'
+import type {Vault} from '../repositories/vault/index.js'
+import type {LogOrder} from './archiver.js'
+
+/** What a person could lose is what was committed within it (RPO); a folder takes it. */
+const flush = {milliseconds: 500, bytes: 4 * 1024 ** 2} as const
+const statusMs = 200
+
+export interface FollowProgress {
+  readonly status: (status: LogStatus) => void
+  readonly signal: AbortSignal
+  readonly log: (message: string) => void
+}
+
+export async function follow(vault: Vault, engine: EngineBackup, order: LogOrder, {status, signal, log}: FollowProgress): Promise<LogEnd> {
+  const {server, hold, system} = order
+  await engine.log.hold(server, hold)
+  const end = await vault.log.end()
+  const compactor = createCompactor(vault, log)
+  // segments that ended when nobody was there to put their slices together
+  const {timeline, segment} = end ?? {timeline: '', segment: ''}
+  compactor.all((other) => other.timeline !== timeline || other.segment !== segment)
+  let told = 0
+  let latest: LogStatus | undefined
+  try {
+    const from = order.fresh || end === null ? null : {timeline: end.timeline, segment: end.segment, offset: end.offset, final: end.final}
+    return await engine.log.follow(server, {hold, system: from === null ? null : system, from, flush}, {
+      async append(slice) {
+        await vault.log.append(slice)
+        if (slice.final) compactor.one(slice.timeline, slice.segment)
+      },
+      history: (name, content) => vault.log.putHistory(name, content),
+      status(now) {
+        latest = now
+        if (performance.now() - told < statusMs) return
+        told = performance.now()
+        status(now)
+      },
+    }, signal)
+  } finally {
+    if (latest) status(latest)
+    await compactor.done()
+  }
+}
+
+/** Puts the slices of ended segments together, one segment after the other, behind the stream. A failure costs only room. */
+function createCompactor(vault: Vault, log: (message: string) => void) {
+  let queue: Promise<void> = Promise.resolve()
+  let ended = false
+  const compact = async (timeline: string, segment: string): Promise<void> => {
+    if (ended) return
+    await vault.log.compact(timeline, segment).catch((error: unknown) => log(`a segment of the log was not put together: ${String((error as Error).message)}`))
+  }
+  return {
+    one(timeline: string, segment: string): void {
+      queue = queue.then(() => compact(timeline, segment))
+    },
+    all(wanted: (segment: {timeline: string; segment: string}) => boolean): void {
+      queue = queue.then(async () => {
+        for await (const {timeline, segment, slices, whole} of vault.log.segments()) {
+          if (ended) return
+          if (!whole && slices.length > 0 && wanted({timeline, segment})) {
+            await compact(timeline, segment)
+            await pause(1)
+          }
+        }
+      }).catch((error: unknown) => log(`segments of the log were not looked through: ${String((error as Error).message)}`))
+    },
+    /** What is queued can wait for the next one. */
+    async done(): Promise<void> {
+      ended = true
+      await queue
+    },
+  }
+}

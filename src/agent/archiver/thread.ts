@@ -1,0 +1,128 @@
+/** The archiver thread: takes calls, works on all of them at once. */
+import {parentPort, workerData} from 'node:worker_threads'
+import {isLogNeeded} from '../../core/backup/retention.js'
+import {DbaasError} from '../../core/errors.js'
+import type {EngineBackup} from '../../engines/backup.js'
+import {findEngine} from '../../engines/index.js'
+import {incarnations, removeIncarnation} from '../repositories/vault/index.js'
+import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
+import type {LogEnd} from '../repositories/vault/log.js'
+import {createPool} from '../repositories/vault/pool.js'
+import type {LogPosition} from './archiver.js'
+import {createArchives} from './archives.js'
+import {follow} from './follow.js'
+import type {Answer, CallName, Calls, FromThread, ThreadData, ToThread} from './protocol.js'
+import {find, take} from './take.js'
+
+interface Call {
+  readonly controller: AbortController
+  readonly event: (event: unknown) => void
+  bytesPerSecond: number | null
+}
+
+const data = workerData as ThreadData
+const pool = createPool(data.threads)
+const archives = createArchives(data, pool)
+const calls = new Map<number, Call>()
+/** Base backups at once: more would only take the disk from each other and from the servers. */
+const turns = createTurns(2)
+
+function backupOf(name: string): EngineBackup {
+  const {backup, title} = findEngine(name)
+  if (!backup) throw new DbaasError('NOT_SUPPORTED', `${title} cannot be backed up yet`, {details: {engine: name}})
+  return backup
+}
+
+function positionOf(engine: EngineBackup, end: Pick<LogEnd, 'timeline' | 'segment' | 'offset' | 'mark'> | null): LogPosition | null {
+  return end && {timeline: end.timeline, position: engine.log.positionOf(end.segment, end.offset), at: end.mark?.at ?? null}
+}
+
+const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promise<Answer<Name>>} = {
+  prepare: async (_, place) => ({id: await archives.prepare(place)}),
+  incarnations: (_, place) => incarnations(archives.store(place)),
+  find: async (_, archive, backupId) => find(await archives.vault(archive, true), backupOf, backupId),
+  take: (call, order) => turns(call.controller.signal, async () => take(await archives.vault(order.archive, true), backupOf(order.engine), order, {
+    progress: (received, total) => call.event({received, total}), limit: () => call.bytesPerSecond, signal: call.controller.signal,
+  })),
+  async verify(_, archive, snapshot) {
+    const {at, packs, pages, bytes, damages} = await (await archives.vault(archive)).verify(snapshot)
+    return {at, packs, pages, bytes, damages}
+  },
+  remove: async (_, archive, snapshot) => (await archives.vault(archive)).delete(snapshot),
+  async collect(_, archive, log) {
+    const vault = await archives.vault(archive)
+    const segments = await vault.log.prune((segment) => isLogNeeded({log}, segment))
+    const {packs, bytes} = await vault.collect()
+    return {packs, bytes, segments}
+  },
+  logEnd: async (_, archive, engine) => positionOf(backupOf(engine), await (await archives.vault(archive, true)).log.end()),
+  async checkLog(_, archive, engine, from) {
+    const {until, bytes, damages} = await (await archives.vault(archive)).log.check(from)
+    return {until: positionOf(backupOf(engine), until), bytes, damages}
+  },
+  follow: async (call, order) => follow(await archives.vault(order.archive, true), backupOf(order.engine), order, {
+    status: call.event, signal: call.controller.signal, log: () => undefined,
+  }),
+  release: (_, engine, server, hold) => backupOf(engine).log.release(server, hold),
+  async shred(_, archive) {
+    archives.forget(archive)
+    await destroyDataKey(archives.store(archive.repository), archive.incarnation)
+  },
+  async erase(_, archive) {
+    archives.forget(archive)
+    return removeIncarnation(archives.store(archive.repository), archive.incarnation)
+  },
+  async rewrap(_, archive, from, to) {
+    const id = await archives.prepare(archive.repository)
+    return rewrapDataKey(archives.store(archive.repository), id, archive.incarnation, archives.keyOf(from), archives.keyOf(to))
+  },
+}
+
+/** So many at a time; the others wait, unless their signal comes first. */
+function createTurns(limit: number) {
+  let taken = 0
+  const waiting: (() => void)[] = []
+  return async <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> => {
+    while (taken >= limit) {
+      signal.throwIfAborted()
+      await new Promise<void>((resolve) => {
+        waiting.push(resolve)
+        signal.addEventListener('abort', () => resolve(), {once: true})
+      })
+    }
+    signal.throwIfAborted()
+    taken++
+    try {
+      return await work()
+    } finally {
+      taken--
+      waiting.shift()?.()
+    }
+  }
+}
+
+const port = parentPort
+if (port) {
+  const say = (message: FromThread): void => port.postMessage(message)
+  port.on('message', (message: ToThread) => {
+    const {id} = message
+    if (message.kind === 'stop') return calls.get(id)?.controller.abort(new DbaasError('OPERATION_CANCELLED', message.because))
+    if (message.kind === 'limit') {
+      const limited = calls.get(id)
+      if (limited) limited.bytesPerSecond = message.bytesPerSecond
+      return undefined
+    }
+    const {name, args} = message
+    const call: Call = {
+      controller: new AbortController(), event: (event) => say({kind: 'event', id, event}),
+      bytesPerSecond: name === 'take' ? (args as Calls['take'])[1] : null,
+    }
+    calls.set(id, call)
+    const work = methods[name] as (call: Call, ...args: unknown[]) => Promise<unknown>
+    void (async () => work(call, ...args))().then(
+      (answer) => say({kind: 'answer', id, answer}),
+      (error: unknown) => say({kind: 'failed', id, error: DbaasError.from(error).toDetail()}),
+    ).finally(() => calls.delete(id))
+    return undefined
+  })
+}

@@ -11,6 +11,8 @@ import {nearest} from '../core/nearest.js'
 import type {Clock} from '../core/time.js'
 import type {Engine} from '../engines/engine.js'
 import {engines as builtInEngines, findEngine} from '../engines/index.js'
+import type {KeySource} from './archiver/archiver.js'
+import {createArchiver} from './archiver/control.js'
 import {openAuthority} from './certificates/authority.js'
 import {prepareHome} from './client/home.js'
 import {agentSocketPath, leaveSocketFolder} from './client/socket-path.js'
@@ -18,6 +20,7 @@ import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
 import type {ResponseCheck} from './http/register.js'
 import {createHttpServer} from './http/server.js'
+import {masterKeyFromCommand, masterKeyFromEnvironment, masterKeyFromFile} from './repositories/vault/master-key.js'
 import {guarded, type Breaker} from './runtimes/guarded.js'
 import {runtimes} from './runtimes/index.js'
 import {defaultRuntime, runtimeNames} from './runtimes/names.js'
@@ -43,6 +46,8 @@ import {createInstancesService, runtimesUsed} from './services/provisioning/serv
 import {createSupervisor} from './services/provisioning/supervise.loop.js'
 import {createTemplates} from './services/provisioning/templates.js'
 import {createUpkeep} from './services/provisioning/upkeep.loops.js'
+import {assembleBackups} from './services/backup/assemble.js'
+import {createKeyRing} from './services/backup/keys.js'
 import {createSoftwareService} from './services/software/service.js'
 import {softwareWorkflows} from './services/software/workflows.js'
 import {catalogueFiles} from './store/catalogue-files.js'
@@ -156,6 +161,8 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
         },
       },
       endpoints,
+      // what both need of each other is there when it is asked for
+      get protection() { return backups.protection },
       certificates: await authority,
       mayChange: () => recorder.mayChange(),
       poke: () => {
@@ -168,10 +175,31 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const servers = createServers(context)
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
-    const started = (instanceId: string): void => supervisor.started(instanceId)
+    const started = (instanceId: string): void => {
+      supervisor.started(instanceId)
+      backups.protection.started(instanceId)
+    }
+    const keySource = keySourceOf(home, options.env)
+    const masterKey = keySource.kind === 'file' ? masterKeyFromFile(keySource.path)
+      : keySource.kind === 'environment' ? masterKeyFromEnvironment(keySource.variable, options.env) : masterKeyFromCommand(keySource.argv)
+    const archiver = createArchiver({
+      key: keySource, owner: siteId, cache: join(home, 'cache', 'repositories'), threads: Math.max(1, Math.min(4, availableParallelism())), environment: options.env,
+    })
+    closers.push(() => archiver.close())
+    const histories = await store.read('platform', (tx) => tx.histories.list())
+    // a new key could only hide that the old one is lost; without it databases run on, and are not protected
+    if (keySource.kind === 'file' && histories.length === 0) loadMasterKey(keySource.path, false)
+    const backups = assembleBackups({
+      context, archiver, load: servers.load, admin: servers.admin, localPath: join(dataRoot, 'repository'), keys: createKeyRing(keySource, () => masterKey.load()),
+      find: (principal, ref) => instances.find(principal, ref), workflow: (kind) => workflow(kind),
+      async cancel(id) {
+        const operation = await store.read('platform', (tx) => tx.operations.get(id))
+        if (operation) await workflowEngine.cancel(operation).catch((error: unknown) => log('a backup could not be cancelled', {operation: id, error: String(error)}))
+      },
+    })
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform),
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -209,6 +237,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
         supervisor.stop()
         await upkeep.stop()
         await workflowEngine.stop()
+        await backups.stop()
         await leaveEndpoint()
         await closeAll()
         end()
@@ -248,7 +277,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, scaling, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner
@@ -285,6 +314,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     await workflowEngine.start()
     await http.listenUnix(socket)
     upkeep.start()
+    backups.start()
     const logTrim = setInterval(() => trimAgentLog(logFile), 60_000)
     logTrim.unref()
     closers.push(() => clearInterval(logTrim))
@@ -295,6 +325,13 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     await closeAll()
     throw error
   }
+}
+
+/** The master key of backups: from the environment or a program, where somebody said so, else a file of the home. */
+function keySourceOf(home: string, env: AgentConfig['env']): KeySource {
+  if (env.DBAAS_BACKUP_KEY) return {kind: 'environment', variable: 'DBAAS_BACKUP_KEY'}
+  const [program, ...rest] = (env.DBAAS_BACKUP_KEY_COMMAND ?? '').split(' ').filter((word) => word !== '')
+  return program === undefined ? {kind: 'file', path: join(home, 'keys', 'backup.key')} : {kind: 'command', argv: [program, ...rest]}
 }
 
 async function lastLines(file: string, lines: number): Promise<string> {

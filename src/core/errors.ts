@@ -53,6 +53,7 @@ export const errorTable = {
   IMAGE_NOT_FOUND: row(404, 3, 'permanent', 'There is no container image of that name, or it has been removed.'),
   SITE_NOT_FOUND: row(404, 3, 'permanent', 'Nothing that such a site made is there.'),
   BACKUP_NOT_FOUND: row(404, 3, 'permanent', 'The repository has no such backup of the instance.'),
+  REPOSITORY_NOT_FOUND: row(404, 3, 'permanent', 'There is no repository of that name.'),
   FILE_NOT_FOUND: row(404, 3, 'permanent', 'A file named on the command line cannot be read.'),
 
   // denied

@@ -1,5 +1,5 @@
 /** The services as the HTTP layer sees them, with plain objects behind: for tests of the server and the client alone. */
-import type {ApiInstance, ApiOperation, ApiPlan, ApiTemplate} from '../../src/core/api/schemas.js'
+import type {ApiBackup, ApiInstance, ApiOperation, ApiPlan, ApiRepository, ApiSchedule, ApiTemplate} from '../../src/core/api/schemas.js'
 import {DbaasError} from '../../src/core/errors.js'
 import type {
   Idempotency,
@@ -52,7 +52,10 @@ export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiIns
       pid: 4711, container: null, pod: null,
     },
   ],
-  backup: {enabled: false, reason: 'not available yet'},
+  backup: {
+    enabled: false, reason: 'not available yet', schedule: null, retention_seconds: null, next_backup_at: null, last_backup_at: null, recoverable_from: null,
+    recoverable_to: null, log_lag_bytes: null, log_lag_seconds: null, last_restore_test: null,
+  },
   configuration: {
     engine: 'postgresql',
     version: '18.4',
@@ -98,6 +101,20 @@ const aTemplate = (engine: string, name: string): ApiTemplate => ({
   parameters: {work_mem: '16MB'},
   updated_at: null,
 })
+
+const aBackup: ApiBackup = {
+  id: `bak_${digits(1)}`, instance_id: `ins_${digits(1)}`, instance_name: 'demo-1', engine: 'postgresql', type: 'full', status: 'completed',
+  because: 'there is no backup before it', trigger: 'first', label: null, size_bytes: 24_000_000, stored_bytes: 3_000_000, created_at: at, completed_at: at,
+  expires_at: null, verified_at: at, recoverable_from: at, encrypted: true, checksum: `sha256:${'0'.repeat(64)}`, repository: 'local', incarnation: '0001',
+  snapshot: 1, timeline: '00000001', start_position: '0/2000028', end_position: '0/2000158', kept: false,
+}
+const aSchedule: ApiSchedule = {
+  enabled: true, reason: null, cron_expression: '0 2 * * *', backup_type: 'incremental', retention_days: 7, retention_seconds: 604_800, keep_last: null,
+  jitter_seconds: 3600, repository: 'local', next_backup_at: at,
+}
+const aRepository: ApiRepository = {
+  name: 'local', kind: 'directory', location: '/home/repository', status: 'ok', because: null, backups: 1, stored_bytes: 3_000_000, created_at: at,
+}
 
 export interface FakeServices extends Services {
   /** Every call that changes something, in order. */
@@ -257,6 +274,38 @@ export function createFakeServices(count = 3): FakeServices {
         find(ref)
         return fake.logLines(signal)
       },
+    },
+    backups: {
+      list: async () => [aBackup],
+      get: async () => aBackup,
+      async create(_, ref, body, idempotency) {
+        find(ref)
+        const result = start('backup', body.plan, {ref, ...body}, idempotency)
+        return 'plan' in result ? result : {...result, backup: aBackup}
+      },
+      async verify(_, ref, {plan}, idempotency) {
+        const result = start('verify', plan, {ref}, idempotency)
+        return 'plan' in result ? result : {...result, backup: aBackup}
+      },
+      async delete(_, ref, {plan}, idempotency) {
+        const result = start('deleteBackup', plan, {ref}, idempotency)
+        return 'plan' in result ? result : {...result, backup: aBackup}
+      },
+      schedule: async () => aSchedule,
+      async setSchedule(_, ref, body) {
+        if (body.plan) return {plan: aPlan}
+        changes.push({call: 'setSchedule', arguments: {ref, ...body}})
+        return {schedule: aSchedule}
+      },
+      repositories: async () => [aRepository],
+      async addRepository(_, body) {
+        if (body.plan) return {plan: aPlan}
+        changes.push({call: 'addRepository', arguments: body})
+        return {repository: {...aRepository, name: body.name}}
+      },
+      checkRepository: async () => aRepository,
+      exportKeys: async () => [{id: '0123456789abcdef', key: '00'.repeat(32), source: 'the file /home/keys/backup.key'}],
+      rotateKeys: async (_, {plan}, idempotency) => start('rotateKeys', plan, {}, idempotency),
     },
     adoption: {
       adopt: async (_, {plan}) => (plan ? {plan: aPlan} : {operations: [...known.operations.values()], instances: []}),

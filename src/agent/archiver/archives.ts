@@ -1,11 +1,12 @@
 /** What the archiver has open: repositories, and the vaults in them. */
 import {createHash} from 'node:crypto'
+import {existsSync} from 'node:fs'
 import {join} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 import {openDirectory} from '../repositories/directory/index.js'
 import type {ObjectStore} from '../repositories/repository.js'
 import {openRepository, openVault, type Vault} from '../repositories/vault/index.js'
-import {createDataKeys, openDataKeys} from '../repositories/vault/keys.js'
+import {createDataKeys, openDataKeys, type DataKeys} from '../repositories/vault/keys.js'
 import {masterKeyFromCommand, masterKeyFromEnvironment, masterKeyFromFile, type MasterKey} from '../repositories/vault/master-key.js'
 import type {Pool} from '../repositories/vault/pool.js'
 import type {ArchivePlace, KeySource, RepositoryPlace} from './archiver.js'
@@ -52,6 +53,21 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
 
   const idOf = (place: RepositoryPlace): Promise<string> => once(ids, nameOf(place), () => openRepository(store(place)))
 
+  /** While the master key is being changed there are two: new keys are wrapped by the new one, and old ones may be already. */
+  async function openKeys(objects: ObjectStore, id: string, incarnation: string, make: boolean): Promise<DataKeys> {
+    const nextPath = data.key.kind === 'file' ? `${data.key.path}.next` : null
+    const next = nextPath !== null && existsSync(nextPath) ? masterKeyFromFile(nextPath) : null
+    const known = next && (await openDataKeys(objects, id, incarnation, next).catch((error: unknown) => {
+      if (!(error instanceof DbaasError) || error.code !== 'KEY_UNAVAILABLE') throw error
+    }))
+    if (known) return known
+    const current = keyOf(data.key)
+    return openDataKeys(objects, id, incarnation, current).catch((error: unknown) => {
+      if (!make || !(error instanceof DbaasError) || error.code !== 'KEY_UNAVAILABLE') throw error
+      return createDataKeys(objects, id, incarnation, next ?? current)
+    })
+  }
+
   /** Outside of the repository: what is in it can be made anew. */
   function cacheOf(place: RepositoryPlace): ObjectStore {
     return openDirectory(join(data.cache, createHash('sha256').update(nameOf(place)).digest('hex').slice(0, 16)))
@@ -67,8 +83,7 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
     vault: (archive, make = false) => once(vaults, `${nameOf(archive.repository)}/${archive.incarnation}`, async () => {
       const {repository, incarnation} = archive
       const id = await idOf(repository)
-      const open = make ? createDataKeys : openDataKeys
-      const keys = await open(store(repository), id, incarnation, keyOf(data.key))
+      const keys = await openKeys(store(repository), id, incarnation, make)
       const cache = cacheOf(repository)
       await cache.prepare()
       return openVault({store: store(repository), keys, pool, clock: {now: () => Date.now()}, owner: data.owner, cache})

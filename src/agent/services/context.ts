@@ -5,6 +5,7 @@ import type {Clock} from '../../core/time.js'
 import type {Engine} from '../../engines/engine.js'
 import type {Runtime} from '../runtimes/runtime.js'
 import type {Endpoints} from '../endpoints/endpoint.js'
+import type {InstanceProtection} from './protection.js'
 import type {Store} from '../store/store.js'
 
 export interface ServiceContext {
@@ -25,6 +26,7 @@ export interface ServiceContext {
     get(name: string): Runtime
   }
   readonly endpoints: Endpoints
+  readonly protection: InstanceProtection
   readonly certificates: {
     readonly caCertificate: string
     readonly caFile: string

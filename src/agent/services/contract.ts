@@ -4,8 +4,8 @@
  */
 import type {Principal} from '../../core/access/principal.js'
 import type {
-  ApiAgent, ApiAuditEntry, ApiBreaker, ApiCheck, ApiCredentials, ApiEngine, ApiInstance, ApiOperation, ApiParameter,
-  ApiParameterReading, ApiPlan, ApiRequestLog, ApiSqlResult, ApiTemplate, BodyOf, CreateBody, QueryOf, ResponseOf,
+  ApiAgent, ApiAuditEntry, ApiBackup, ApiBreaker, ApiCheck, ApiCredentials, ApiEngine, ApiInstance, ApiOperation, ApiParameter,
+  ApiParameterReading, ApiPlan, ApiRepository, ApiRequestLog, ApiSchedule, ApiSqlResult, ApiTemplate, BodyOf, CreateBody, QueryOf, ResponseOf,
 } from '../../core/api/schemas.js'
 
 /** Of a mutating request: the client's key, and a hash of what was asked, so that a repeated request is one change. */
@@ -18,12 +18,18 @@ export type Planned = {readonly plan: ApiPlan}
 export type Started = {readonly operation: ApiOperation; readonly instance: ApiInstance}
 export type StartedBare = {readonly operation: ApiOperation}
 
+export interface DeleteOptions {
+  readonly plan?: boolean
+  readonly keep_backups?: boolean
+  readonly final_backup?: boolean
+}
+
 export interface InstancesApi {
   list(principal: Principal, query: QueryOf<'instances.list'>): Promise<ApiInstance[]>
   get(principal: Principal, ref: string): Promise<ApiInstance>
   create(principal: Principal, body: CreateBody, idempotency: Idempotency | undefined): Promise<Started | Planned>
   update(principal: Principal, ref: string, body: BodyOf<'instances.update'>): Promise<{instance: ApiInstance} | Planned>
-  delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  delete(principal: Principal, ref: string, options: DeleteOptions, idempotency: Idempotency | undefined): Promise<Started | Planned>
   start(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   stop(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   restart(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
@@ -33,6 +39,23 @@ export interface InstancesApi {
   sql(principal: Principal, ref: string, body: BodyOf<'instances.sql'>, signal: AbortSignal): Promise<ApiSqlResult>
   /** Whole lines without their line ends. */
   logs(principal: Principal, ref: string, query: QueryOf<'instances.logs'>, signal: AbortSignal): Promise<AsyncIterable<string>>
+}
+
+export type StartedBackup = {readonly operation: ApiOperation; readonly backup: ApiBackup}
+
+export interface BackupsApi {
+  list(principal: Principal, query: QueryOf<'backups.list'>): Promise<ApiBackup[]>
+  get(principal: Principal, ref: string): Promise<ApiBackup>
+  create(principal: Principal, instance: string, body: BodyOf<'backups.create'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  verify(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  schedule(principal: Principal, instance: string): Promise<ApiSchedule>
+  setSchedule(principal: Principal, instance: string, body: BodyOf<'schedules.set'>): Promise<{schedule: ApiSchedule} | Planned>
+  repositories(principal: Principal): Promise<ApiRepository[]>
+  addRepository(principal: Principal, body: BodyOf<'repositories.add'>): Promise<{repository: ApiRepository} | Planned>
+  checkRepository(principal: Principal, name: string): Promise<ApiRepository>
+  exportKeys(principal: Principal): Promise<ResponseOf<'keys.export'>['keys']>
+  rotateKeys(principal: Principal, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
 }
 
 export interface ScalingApi {
@@ -84,6 +107,7 @@ export interface PlatformApi {
 
 export interface Services {
   readonly instances: InstancesApi
+  readonly backups: BackupsApi
   readonly scaling: ScalingApi
   readonly adoption: AdoptionApi
   readonly configuration: ConfigurationApi

@@ -1,6 +1,7 @@
 /** The wire contract: one schema per shape, one entry per endpoint. OpenAPI 3.1 is generated from this. */
 import Type from 'typebox'
 import type {Static, TSchema} from 'typebox'
+import {backupStatuses, repositoryStatuses} from '../backup/backup.js'
 import {errorTable} from '../errors.js'
 import {instanceStatuses, nodeStatuses} from '../instance/instance.js'
 import {operationStatuses} from '../workflow/operation.js'
@@ -81,7 +82,21 @@ export const InstanceSchema = Type.Object({
   username: Type.String(),
   high_availability: Type.Boolean(),
   nodes: Type.Array(NodeSchema),
-  backup: Type.Object({enabled: Type.Boolean(), reason: Nullable(Type.String())}, closed),
+  backup: Type.Object({
+    enabled: Type.Boolean(),
+    reason: Nullable(Type.String({description: 'Why it is not enabled; or what is not as promised'})),
+    schedule: Nullable(Type.String({description: 'Cron expression, UTC'})),
+    retention_seconds: Nullable(Type.Number()),
+    next_backup_at: Nullable(Time),
+    last_backup_at: Nullable(Time),
+    recoverable_from: Nullable(Time),
+    recoverable_to: Nullable(Time),
+    log_lag_bytes: Nullable(Type.Integer()),
+    log_lag_seconds: Nullable(Type.Number()),
+    last_restore_test: Nullable(Type.Object({
+      at: Time, ok: Type.Boolean(), rto_seconds: Nullable(Type.Number()), recovered_to: Nullable(Time),
+    }, closed)),
+  }, closed),
   configuration: Type.Object({
     engine: Type.String(),
     version: Type.String(),
@@ -101,6 +116,58 @@ export const InstanceSchema = Type.Object({
   created_at: Time,
   updated_at: Time,
 }, {$id: 'Instance', ...closed})
+
+export const BackupSchema = Type.Object({
+  id: Type.String(),
+  instance_id: Type.String(),
+  instance_name: Type.String(),
+  engine: Type.String(),
+  type: Nullable(Words(['full', 'incremental'])),
+  status: Words(backupStatuses),
+  because: Nullable(Type.String()),
+  trigger: Words(['first', 'schedule', 'request', 'final', 'gap']),
+  label: Nullable(Type.String()),
+  size_bytes: Nullable(Type.Integer({description: 'Of the files when restored'})),
+  stored_bytes: Nullable(Type.Integer({description: 'Written for it: what changed, compressed'})),
+  created_at: Time,
+  completed_at: Nullable(Time),
+  expires_at: Nullable(Time),
+  verified_at: Nullable(Time),
+  recoverable_from: Nullable(Time),
+  encrypted: Type.Boolean(),
+  checksum: Nullable(Type.String()),
+  repository: Type.String(),
+  incarnation: Type.String(),
+  snapshot: Nullable(Type.Integer()),
+  timeline: Nullable(Type.String()),
+  start_position: Nullable(Type.String()),
+  end_position: Nullable(Type.String()),
+  kept: Type.Boolean({description: 'Its instance is deleted'}),
+}, {$id: 'Backup', ...closed})
+
+export const ScheduleSchema = Type.Object({
+  enabled: Type.Boolean(),
+  reason: Nullable(Type.String()),
+  cron_expression: Type.String({description: 'Five fields, UTC'}),
+  backup_type: Words(['full', 'incremental']),
+  retention_days: Nullable(Type.Number()),
+  retention_seconds: Nullable(Type.Number({description: 'The window that can be recovered to'})),
+  keep_last: Nullable(Type.Integer()),
+  jitter_seconds: Type.Number(),
+  repository: Type.String(),
+  next_backup_at: Nullable(Time),
+}, {$id: 'Schedule', ...closed})
+
+export const RepositorySchema = Type.Object({
+  name: Type.String(),
+  kind: Type.String(),
+  location: Type.String(),
+  status: Words(repositoryStatuses),
+  because: Nullable(Type.String()),
+  backups: Type.Integer(),
+  stored_bytes: Type.Integer(),
+  created_at: Time,
+}, {$id: 'Repository', ...closed})
 
 export const StepSchema = Type.Object({
   name: Type.String(),
@@ -250,6 +317,7 @@ export const CreateBodySchema = Type.Object({
   parameters: Type.Optional(Values),
   ttl_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0})),
   protected: Type.Optional(Type.Boolean()),
+  backup: Type.Optional(Type.Boolean({description: 'False: no backups are taken of it'})),
   lease: Type.Optional(Type.Boolean({description: 'Delete it when nobody has held its lease for a few seconds'})),
   port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
   plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
@@ -264,6 +332,8 @@ const EngineRef = Type.Object({engine: Type.String()}, closed)
 
 const Plan = Type.Object({plan: PlanSchema}, closed)
 const Accepted = Type.Object({operation: OperationSchema}, closed)
+const AcceptedBackup = Type.Object({operation: OperationSchema, backup: BackupSchema}, closed)
+const BackupRef = Type.Object({backup: Type.String({description: 'Id (bak_…) or label'})}, closed)
 const AcceptedInstance = Type.Object({operation: OperationSchema, instance: InstanceSchema}, closed)
 
 interface EndpointSchema {
@@ -307,7 +377,11 @@ export const endpointSchemas = {
     }, closed),
     responses: {200: Type.Union([Plan, Type.Object({instance: InstanceSchema}, closed)])},
   },
-  'instances.delete': mutation({params: InstanceRef, query: PlanQuery}),
+  'instances.delete': mutation({params: InstanceRef, query: Type.Object({
+    plan: Type.Optional(Type.Boolean()),
+    keep_backups: Type.Optional(Type.Boolean({description: 'Its backups stay, and can be restored by its name'})),
+    final_backup: Type.Optional(Type.Boolean({description: 'One more is taken first, and stays'})),
+  }, closed)}),
   'instances.start': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.stop': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.restart': mutation({params: InstanceRef, body: PlanFlag}),
@@ -360,6 +434,58 @@ export const endpointSchemas = {
     }, closed),
     responses: {200: 'text/plain'},
   },
+
+  'backups.list': {
+    query: Type.Object({instance: Type.Optional(Type.String({description: 'Id or name, of a deleted one, too'}))}, closed),
+    responses: {200: Type.Object({backups: Type.Array(BackupSchema)}, closed)},
+  },
+  'backups.create': {
+    params: InstanceRef,
+    body: Type.Object({
+      label: Type.Optional(Type.String({minLength: 1, maxLength: 100})),
+      type: Type.Optional(Words(['full', 'incremental'])),
+      keep_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0, description: 'Of a labelled one; without it, it is kept until it is deleted'})),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: Plan, 202: AcceptedBackup},
+  },
+  'backups.get': {params: BackupRef, responses: {200: Type.Object({backup: BackupSchema}, closed)}},
+  'backups.verify': {params: BackupRef, body: PlanFlag, responses: {200: Plan, 202: AcceptedBackup}},
+  'backups.delete': {params: BackupRef, query: PlanQuery, responses: {200: Plan, 202: AcceptedBackup}},
+  'schedules.get': {params: InstanceRef, responses: {200: Type.Object({schedule: ScheduleSchema}, closed)}},
+  'schedules.set': {
+    params: InstanceRef,
+    body: Type.Object({
+      enabled: Type.Optional(Type.Boolean()),
+      cron_expression: Type.Optional(Type.String({minLength: 1, maxLength: 200})),
+      backup_type: Type.Optional(Words(['full', 'incremental'])),
+      retention_seconds: Type.Optional(Nullable(Type.Number({exclusiveMinimum: 0}))),
+      keep_last: Type.Optional(Nullable(Type.Integer({minimum: 1}))),
+      jitter_seconds: Type.Optional(Type.Number({minimum: 0, maximum: 86_400})),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: Type.Union([Plan, Type.Object({schedule: ScheduleSchema}, closed)])},
+  },
+  'repositories.list': {responses: {200: Type.Object({repositories: Type.Array(RepositorySchema)}, closed)}},
+  'repositories.add': {
+    body: Type.Object({
+      name: Type.String({minLength: 1, maxLength: 40}),
+      kind: Type.Optional(Type.String()),
+      location: Type.String({minLength: 1, maxLength: 4096, description: 'A path on the machine of the agent'}),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},
+  },
+  'repositories.check': {
+    params: Type.Object({repository: Type.String()}, closed),
+    responses: {200: Type.Object({repository: RepositorySchema}, closed)},
+  },
+  'keys.export': {responses: {200: Type.Object({keys: Type.Array(Type.Object({
+    id: Type.String({description: 'Tells keys apart, and tells nothing of them'}),
+    key: Type.String({description: '32 bytes in hexadecimal: whoever has it can read every backup'}),
+    source: Type.String(),
+  }, closed))}, closed)}},
+  'keys.rotate': {body: PlanFlag, responses: {200: Plan, 202: Accepted}},
 
   'configuration.get': {
     params: InstanceRef,
@@ -470,6 +596,9 @@ export type ApiError = Static<typeof ErrorResponseSchema>
 export type ApiInstance = Static<typeof InstanceSchema>
 export type ApiNode = Static<typeof NodeSchema>
 export type ApiOperation = Static<typeof OperationSchema>
+export type ApiBackup = Static<typeof BackupSchema>
+export type ApiSchedule = Static<typeof ScheduleSchema>
+export type ApiRepository = Static<typeof RepositorySchema>
 export type ApiPlan = Static<typeof PlanSchema>
 export type ApiParameter = Static<typeof ParameterSchema>
 export type ApiParameterReading = Static<typeof ParameterReadingSchema>
@@ -486,7 +615,7 @@ export type CreateBody = Static<typeof CreateBodySchema>
 
 /** Shapes that other shapes refer to by name; registered once in the OpenAPI document. */
 export const sharedSchemas: readonly TSchema[] = [
-  ErrorDetailSchema, ErrorResponseSchema, AddressSchema, SizeSchema, NodeSchema, InstanceSchema, StepSchema, OperationSchema,
+  ErrorDetailSchema, ErrorResponseSchema, AddressSchema, SizeSchema, NodeSchema, InstanceSchema, BackupSchema, ScheduleSchema, RepositorySchema, StepSchema, OperationSchema,
   PlanSchema, ParameterSchema, ParameterReadingSchema, TemplateSchema, EngineVersionSchema, EngineSchema, AgentSchema,
   CheckSchema, BreakerSchema, AuditEntrySchema, RequestLogSchema, CreateBodySchema,
 ]

@@ -76,7 +76,7 @@ export interface HistoryRecord {
   readonly shredded: boolean
 }
 
-export const logStates = ['waiting', 'following', 'ended', 'broken', 'gap'] as const
+export const logStates = ['waiting', 'following', 'ended', 'broken', 'gap', 'released'] as const
 export type LogState = (typeof logStates)[number]
 
 /** How far the log of an incarnation is kept. */
@@ -85,7 +85,7 @@ export interface LogRecord {
   readonly id: string
   readonly tenantId: string
   readonly instanceId: string
-  /** `ended`: the server shut down, and all it wrote is there. `gap`: what came next is lost; a new base backup heals it. */
+  /** `ended`: the server shut down, and all it wrote is there. `gap`: what came next is lost; a new base backup heals it. `released`: backups are off. */
   readonly state: LogState
   readonly because: string | null
   /** Since when it is in that state. */

@@ -1,5 +1,6 @@
 import type {Handlers} from '../handler.js'
 import {auditRoutes} from './audit.js'
+import {backupRoutes} from './backups.js'
 import {configurationRoutes} from './configuration.js'
 import {engineRoutes} from './engines.js'
 import {instanceRoutes} from './instances.js'
@@ -11,6 +12,7 @@ import {templateRoutes} from './templates.js'
 export const handlers: Handlers = {
   ...platformRoutes,
   ...instanceRoutes,
+  ...backupRoutes,
   ...configurationRoutes,
   ...engineRoutes,
   ...templateRoutes,

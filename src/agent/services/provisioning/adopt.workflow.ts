@@ -8,7 +8,6 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {forgetInstance} from './create.workflow.js'
 import type {Servers} from './servers.js'
-import {notProtected} from './views.js'
 
 export interface AdoptInput {
   readonly instanceId: string
@@ -85,9 +84,9 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
     async onDone(tx, {input, tenantId}) {
       const now = context.clock.now()
       for (const node of await tx.nodes.ofInstance(input.instanceId)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, updatedAt: now})
-      await tx.instances.update(input.instanceId, {status: 'running', statusReason: notProtected, updatedAt: now})
+      await tx.instances.update(input.instanceId, {status: 'running', statusReason: null, updatedAt: now})
       await tx.event({id: context.newId('event'), tenantId, type: 'instance.adopted', subject: input.instanceId, payload: {from_site: input.fromSite}, at: now})
     },
-    onUndone: (tx, {input}) => forgetInstance(tx, input.instanceId),
+    onUndone: (tx, {input}) => forgetInstance(context, tx, input.instanceId),
   })
 }

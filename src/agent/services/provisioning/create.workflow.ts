@@ -8,7 +8,6 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Catalogues} from './catalogues.js'
-import {notProtected} from './views.js'
 import {freeEndpointPort} from './ports.js'
 import type {Servers} from './servers.js'
 
@@ -154,19 +153,20 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       const now = context.clock.now()
       const [node] = await tx.nodes.ofInstance(input.instanceId)
       if (node) await tx.nodes.update(node.id, {status: 'running', statusReason: null, updatedAt: now})
-      await tx.instances.update(input.instanceId, {status: 'running', statusReason: notProtected, updatedAt: now})
+      await tx.instances.update(input.instanceId, {status: 'running', statusReason: null, updatedAt: now})
       await tx.event({
         id: context.newId('event'), tenantId, type: 'instance.created', subject: input.instanceId, payload: {}, at: now,
       })
     },
     async onUndone(tx, {input}) {
-      await forgetInstance(tx, input.instanceId)
+      await forgetInstance(context, tx, input.instanceId)
     },
   })
 }
 
 /** Removes every row of an instance; its operations and audit entries stay. */
-export async function forgetInstance(tx: Tx, instanceId: string): Promise<void> {
+export async function forgetInstance(context: Pick<ServiceContext, 'protection'>, tx: Tx, instanceId: string): Promise<void> {
+  await context.protection.forget(tx, instanceId)
   for (const node of await tx.nodes.ofInstance(instanceId)) {
     await tx.secrets.removeAll(node.id)
     await tx.ports.release(node.id)

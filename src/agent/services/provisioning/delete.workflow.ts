@@ -5,6 +5,7 @@
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import type {KeptBackups} from '../protection.js'
 import {forgetInstance} from './create.workflow.js'
 import type {Servers} from './servers.js'
 
@@ -12,6 +13,7 @@ export interface DeleteInput {
   readonly instanceId: string
   /** What to go back to when it is cancelled. */
   readonly before: 'running' | 'stopped' | 'failed' | 'degraded'
+  readonly keep: KeptBackups
 }
 
 export const deleteKind = 'instance.delete'
@@ -20,13 +22,27 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
   return workflow<DeleteInput, Tx>()({
     kind: deleteKind,
     start: 'close-endpoint',
-    order: ['close-endpoint', 'stop-server', 'shred', 'erase'],
-    deadlineSeconds: 600,
+    order: ['final-backup', 'close-endpoint', 'end-backups', 'stop-server', 'shred', 'erase'],
+    // a last backup takes as long as any
+    deadlineSeconds: 24 * 3600,
     pointOfNoReturn: 'shred',
     steps: {
+      'final-backup': {
+        async run({input, operationId, progress, signal}) {
+          const {instance} = await servers.load(input.instanceId)
+          await context.protection.finalBackup(instance, operationId, progress, signal)
+          return next('close-endpoint')
+        },
+      },
       'close-endpoint': {
         async run({input}) {
           await context.endpoints.remove(input.instanceId)
+          return next('end-backups')
+        },
+      },
+      'end-backups': {
+        async run({input}) {
+          await context.protection.quiet(input.instanceId)
           return next('stop-server')
         },
       },
@@ -48,6 +64,7 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
           commit(async (tx) => {
             await tx.secrets.removeAll(subject.node.id)
             await tx.secrets.removeAll(subject.instance.id)
+            await context.protection.seal(tx, subject.instance.id, input.keep)
           })
           return next('erase')
         },
@@ -56,13 +73,15 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
         retrySeconds: 300,
         async run({input}) {
           const {runtime, placement} = await servers.load(input.instanceId)
+          // the keys go first: from then on what is left of its backups is noise
+          await context.protection.erase(input.instanceId)
           await runtime.remove(placement)
           return done()
         },
       },
     },
     async onDone(tx, {input, tenantId}) {
-      await forgetInstance(tx, input.instanceId)
+      await forgetInstance(context, tx, input.instanceId)
       await tx.event({
         id: context.newId('event'), tenantId, type: 'instance.deleted', subject: input.instanceId, payload: {}, at: context.clock.now(),
       })

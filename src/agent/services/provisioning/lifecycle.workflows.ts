@@ -3,7 +3,6 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Servers, Subject} from './servers.js'
-import {notProtected} from './views.js'
 
 export interface LifecycleInput {
   readonly instanceId: string
@@ -25,7 +24,7 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
     for (const node of await tx.nodes.ofInstance(instanceId)) {
       await tx.nodes.update(node.id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
     }
-    await tx.instances.update(instanceId, {status: 'running', statusReason: notProtected, wanted: 'running', updatedAt: now})
+    await tx.instances.update(instanceId, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
   }
 
   const markFailed = async (tx: Tx, instanceId: string, because: string): Promise<void> => {

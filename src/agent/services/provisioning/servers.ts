@@ -176,6 +176,8 @@ export function createServers(context: ServiceContext) {
       await gone(subject, now.ref, seconds)
     }
     await runtime.kill(placement, subject.node.runtimeRef)
+    // what it wrote last was sent while it ended
+    await context.protection.drained(subject.instance.id)
   }
 
   async function gone({runtime, placement}: Subject, ref: string, seconds: number): Promise<void> {

@@ -84,7 +84,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
 
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
     return instanceView(instance, nodes, {
-      facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
+      protection: await context.protection.of(instance), facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
       nodeOf: (node) => {
         const {host, runtime} = servers.subjectOf(instance, node)
         return {address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
@@ -113,7 +113,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
   async function lifecycle(
     principal: Principal, ref: string, kind: string, plan: boolean | undefined, idempotency: Idempotency | undefined,
     rule: {action: string; impact: 'none' | 'restart'; whyNot(instance: InstanceRecord): DbaasError | undefined; downtime?(instance: InstanceRecord): Promise<number | null>
-      patch(instance: InstanceRecord): Partial<InstanceRecord>; input?(instance: InstanceRecord): object; reversible?: boolean},
+      patch(instance: InstanceRecord): Partial<InstanceRecord>; input?(instance: InstanceRecord): object; reversible?: boolean; start?: string},
   ): Promise<Started | Planned> {
     authorize(principal, rule.action, `instance/${ref}`)
     const before = await repeated(context, principal, idempotency)
@@ -121,9 +121,11 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     const instance = await find(principal, ref)
     const refusal = rule.whyNot(instance)
     if (refusal) throw refusal
+    const flow = options.workflow(kind)
+    const order = flow.order.slice(rule.start === undefined ? 0 : flow.order.indexOf(rule.start))
     if (plan) {
       return {plan: planView({
-        steps: options.workflow(kind).order, impact: rule.impact,
+        steps: order, impact: rule.impact,
         expected_downtime_ms: rule.downtime ? await rule.downtime(instance) : 0, reversible: rule.reversible ?? true,
       })}
     }
@@ -135,11 +137,17 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       await tx.instances.update(instance.id, {...rule.patch(fresh), updatedAt: clock.now()})
       return submit(context, tx, principal, {
         kind, instanceId: instance.id, resource: `instance/${instance.name}`, input: {instanceId: instance.id, ...rule.input?.(fresh)},
-        start: options.workflow(kind).order[0] as string, deadlineSeconds: options.workflow(kind).deadlineSeconds,
+        start: order[0] as string, deadlineSeconds: flow.deadlineSeconds,
       }, idempotency)
     })
     context.poke()
     return {operation: operationView(operation), instance: await withNodes(await find(principal, instance.id))}
+  }
+
+  function whyNoFinalBackup(instance: InstanceRecord): DbaasError | undefined {
+    const engine = context.engines.get(instance.engine)
+    if (!engine.backup) return new DbaasError('NOT_SUPPORTED', `${engine.title} cannot be backed up yet`, {details: {engine: engine.name}, suggestions: [`dbaas delete ${instance.name}`]})
+    return instance.wanted === 'running' ? undefined : wrongState(instance, 'backed up before it is deleted', `dbaas start ${instance.name}`)
   }
 
   const wrongState = (instance: InstanceRecord, what: string, suggestion: string): DbaasError =>
@@ -224,6 +232,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
           const used = new Set((await tx.settings.get(runtimesUsed))?.split(','))
           if (!used.has(runtime.name)) await tx.settings.put(runtimesUsed, [...used, runtime.name].join(','))
           await tx.instances.insert(instance)
+          await context.protection.enrol(tx, instance, {enabled: body.backup ?? true})
           await tx.nodes.insert(node)
           await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
           await tx.ports.reserve({tenantId: principal.tenantId, port: nodePort, ownerId: nodeId})
@@ -264,8 +273,10 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       const {instances, nodes} = await store.read(scopeOf(principal), async (tx) => ({instances: await tx.instances.list(), nodes: await tx.nodes.list()}))
       const ofInstance = new Map<string, NodeRecord[]>()
       for (const node of nodes) ofInstance.set(node.instanceId, [...(ofInstance.get(node.instanceId) ?? []), node])
-      const wanted = instances.filter((i) => (engine === undefined || i.engine === engine) && (query?.status === undefined || i.status === query.status))
-      return Promise.all(wanted.map((i) => view(i, ofInstance.get(i.id) ?? [])))
+      const wanted = instances.filter((i) => engine === undefined || i.engine === engine)
+      const views = await Promise.all(wanted.map((i) => view(i, ofInstance.get(i.id) ?? [])))
+      // what is shown is more than what is stored: a broken promise degrades
+      return views.filter((i) => query?.status === undefined || i.status === query.status)
     },
     async get(principal, ref) {
       authorize(principal, 'read', `instance/${ref}`)
@@ -299,14 +310,14 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       await relabel(instance.id)
       return {instance: await withNodes(await find(principal, instance.id))}
     },
-    delete: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, deleteKind, plan, idempotency, {
-      action: 'delete', impact: 'restart', reversible: false,
-      whyNot: (i) => i.protected
+    delete: (principal, ref, {plan, keep_backups: keep, final_backup: final}, idempotency) => lifecycle(principal, ref, deleteKind, plan, idempotency, {
+      action: 'delete', impact: 'restart', reversible: false, start: final ? 'final-backup' : 'close-endpoint',
+      whyNot: (i) => final && whyNoFinalBackup(i) ? whyNoFinalBackup(i) : i.protected
         ? new DbaasError('INSTANCE_PROTECTED', `${i.name} is protected against deletion`, {details: {instance: i.name}, suggestions: [`dbaas unprotect ${i.name}`]})
         : i.status === 'deleting' ? wrongState(i, 'deleted again', `dbaas operations list --instance ${i.name}`) : undefined,
       downtime: async () => null,
       patch: () => ({status: 'deleting'}),
-      input: (i): Omit<DeleteInput, 'instanceId'> => ({before: i.status === 'running' || i.status === 'degraded' || i.status === 'failed' ? i.status : i.wanted}),
+      input: (i): Omit<DeleteInput, 'instanceId'> => ({keep: keep ? 'all' : final ? 'final' : 'none', before: i.status === 'running' || i.status === 'degraded' || i.status === 'failed' ? i.status : i.wanted}),
     }),
     start: (principal, ref, {plan}, idempotency) => lifecycle(principal, ref, startKind, plan, idempotency, {
       action: 'start', impact: 'none',

@@ -13,7 +13,6 @@ import {deleteKind} from './delete.workflow.js'
 import {recoverKind} from './lifecycle.workflows.js'
 import type {Servers, Subject} from './servers.js'
 import {submit} from '../submit.js'
-import {notProtected} from './views.js'
 
 /** A server that lived this long before it ended starts again from the shortest delay. */
 const stableMs = 10 * 60_000
@@ -163,7 +162,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
       if (now.ref !== node.runtimeRef || node.status !== 'running' || node.statusReason !== impairment) {
         await tx.nodes.update(node.id, {runtimeRef: now.ref, status: 'running', statusReason: impairment, updatedAt: at})
       }
-      const [status, reason] = impairment === null ? (['running', notProtected] as const) : (['degraded', impairment] as const)
+      const [status, reason] = impairment === null ? (['running', null] as const) : (['degraded', impairment] as const)
       if (instance.status !== status || instance.statusReason !== reason) {
         await tx.instances.update(instance.id, {status, statusReason: reason, updatedAt: at})
       }

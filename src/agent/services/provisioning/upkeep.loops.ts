@@ -5,6 +5,7 @@ import type {InstancesApi, OperationsApi} from '../contract.js'
 import type {Catalogues} from './catalogues.js'
 import {createKind} from './create.workflow.js'
 import type {Leases} from './leases.js'
+import {createRounds} from '../rounds.js'
 import type {Servers} from './servers.js'
 
 const day = 86_400_000
@@ -45,35 +46,8 @@ export interface Upkeep {
 export function createUpkeep(options: UpkeepOptions): Upkeep {
   const {context} = options
   const {store, clock} = context
+  const {every, stopping, stop} = createRounds(context.log)
   let stopped = false
-  const timers = new Set<NodeJS.Timeout>()
-  const active = new Set<Promise<void>>()
-
-  /** Never overlapping, jittered, and a failure is logged once until it changes. */
-  function every(name: string, ms: number, work: () => Promise<void>): void {
-    let lastFailure = ''
-    const again = (): void => {
-      if (stopped) return
-      const timer = setTimeout(() => {
-        timers.delete(timer)
-        const run = work().then(
-          () => void (lastFailure = ''),
-          (error: unknown) => {
-            const message = error instanceof Error ? error.message : String(error)
-            if (message !== lastFailure) context.log(`${name} failed`, {error: message})
-            lastFailure = message
-          },
-        ).finally(() => {
-          active.delete(run)
-          again()
-        })
-        active.add(run)
-      }, ms * (0.9 + 0.2 * Math.random()))
-      timer.unref()
-      timers.add(timer)
-    }
-    again()
-  }
 
   async function expire(): Promise<void> {
     const now = clock.now()
@@ -152,9 +126,9 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     },
     async stop() {
       stopped = true
-      for (const timer of timers) clearTimeout(timer)
+      stopping()
       await Promise.all(context.runtimes.names.map((name) => context.runtimes.get(name).stopBackground()))
-      await Promise.allSettled(active)
+      await stop()
     },
   }
 }

@@ -4,9 +4,6 @@ import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../.
 import {isoTime} from '../../../core/time.js'
 import type {SiteFacts} from '../../runtimes/runtime.js'
 
-/** Backups come with a later release; until then nobody may read "healthy" into "running". */
-export const notProtected = 'not protected: no backups are taken yet'
-
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
 
 /** Where a node is, and what a person calls its server. */
@@ -25,18 +22,28 @@ export function nodeView(node: NodeRecord, {address, pid, container, pod}: NodeP
   }
 }
 
-export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecord[], site: {facts: SiteFacts; caFile: string; nodeOf(node: NodeRecord): NodePlace}): ApiInstance {
+export interface Surroundings {
+  readonly facts: SiteFacts
+  readonly caFile: string
+  /** What is true of its backups; `broken`: a promise of theirs, so that it is degraded (DECISIONS.md 13). */
+  readonly protection: {readonly backup: ApiInstance['backup']; readonly broken: string | null}
+  nodeOf(node: NodeRecord): NodePlace
+}
+
+export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecord[], site: Surroundings): ApiInstance {
   const reachable = instance.status !== 'provisioning'
+  const {backup, broken} = site.protection
+  const shown = instance.status === 'running' && broken !== null ? ({status: 'degraded', status_reason: broken} as const) : {status: instance.status, status_reason: reasonOf(instance, backup)}
   return {
     id: instance.id, name: instance.name, tenant_id: instance.tenantId, engine: instance.engine, version: instance.version,
-    status: instance.status, status_reason: instance.statusReason, wanted_status: instance.wanted, runtime: instance.runtime,
+    ...shown, wanted_status: instance.wanted, runtime: instance.runtime,
     image: instance.image === null ? null : {reference: instance.image.reference, digest: instance.image.digest, id: instance.image.id},
     size: {...instance.size},
     limits: {cpu: {...site.facts.limits.cpu}, memory: {...site.facts.limits.memory}, storage: {...site.facts.limits.storage}},
     endpoint: reachable ? {host: instance.endpointHost, port: instance.endpointPort} : null,
     read_only_endpoint: null, database: instance.database, username: instance.username, high_availability: false,
     nodes: nodes.map((node) => nodeView(node, site.nodeOf(node))),
-    backup: {enabled: false, reason: 'no backups are taken yet'},
+    backup,
     configuration: {
       engine: instance.engine, version: instance.version, parameters: {...effectiveParameters(instance.layers)}, template: instance.template,
       security_config: {tls_enabled: true, encryption_at_rest: false, customer_managed_key: null, network_acl: []},
@@ -46,3 +53,7 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
     created_at: isoTime(instance.createdAt), updated_at: isoTime(instance.updatedAt),
   }
 }
+
+/** Nobody may read "healthy" into "running" where nothing is kept of what is written. */
+const reasonOf = (instance: InstanceRecord, backup: ApiInstance['backup']): string | null =>
+  instance.statusReason ?? (instance.status === 'running' && backup.reason !== null ? `${backup.enabled ? 'not protected yet' : 'not protected'}: ${backup.reason}` : null)

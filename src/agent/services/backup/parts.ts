@@ -1,0 +1,55 @@
+/** What the parts of the backup service share. */
+import type {InstanceRecord} from '../../../core/instance/instance.js'
+import {DbaasError} from '../../../core/errors.js'
+import type {BackupServer, EngineBackup} from '../../../engines/backup.js'
+import type {AdminCredentials, Engine} from '../../../engines/engine.js'
+import type {Host} from '../../../engines/host.js'
+import type {ArchivePlace, Archiver} from '../../archiver/archiver.js'
+import type {ServiceContext} from '../context.js'
+
+export const createBackupKind = 'backup.create'
+export const verifyBackupKind = 'backup.verify'
+export const deleteBackupKind = 'backup.delete'
+export const rotateKeysKind = 'keys.rotate'
+
+/** An instance with the way to its server. */
+export interface BackupSubject {
+  readonly instance: InstanceRecord
+  readonly engine: Engine
+  readonly host: Host
+}
+
+export interface BackupParts {
+  readonly context: ServiceContext
+  readonly archiver: Archiver
+  readonly repositories: Repositories
+  /** Throws INSTANCE_NOT_FOUND. */
+  load(instanceId: string): Promise<BackupSubject>
+  /** The agent's own way into every server. */
+  admin(): Promise<AdminCredentials>
+}
+
+export interface Repositories {
+  /** Makes the default one, if it is not there. Throws REPOSITORY_NOT_FOUND. */
+  place(name: string, incarnation: string): Promise<ArchivePlace>
+  /** Runs what works in the repository, and notes whether it answered. */
+  through<T>(name: string, work: () => Promise<T>): Promise<T>
+}
+
+/** Throws NOT_SUPPORTED. */
+export function backupOf(engine: Engine): EngineBackup {
+  if (engine.backup) return engine.backup
+  throw new DbaasError('NOT_SUPPORTED', `${engine.title} cannot be backed up yet`, {
+    details: {engine: engine.name}, suggestions: ['dump it with its own tools for the time being'],
+  })
+}
+
+export async function serverOf({context}: Pick<BackupParts, 'context'>, {instance, engine, host}: BackupSubject): Promise<BackupServer> {
+  const credentials = await context.certificates.admin(backupOf(engine).username)
+  return {address: host.address(), credentials, version: instance.version}
+}
+
+/** Name of what makes a server keep its log for us: lower-case letters, digits and underscores. */
+export const holdOf = (incarnation: string): string => `dbaas_${incarnation.replaceAll('-', '_')}`
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

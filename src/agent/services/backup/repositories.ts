@@ -1,0 +1,85 @@
+/** Repositories as the store knows them: where they are, and whether they answer. */
+import type {RepositoryRecord} from '../../../core/backup/backup.js'
+import {DbaasError} from '../../../core/errors.js'
+import {nearest} from '../../../core/nearest.js'
+import type {ServiceContext} from '../context.js'
+import type {Repositories} from './parts.js'
+
+export const localRepository = 'local'
+
+/** What says that the repository is not as it should be, and not that the work was wrong. */
+const failures: ReadonlySet<string> = new Set(['REPOSITORY_UNAVAILABLE', 'REPOSITORY_REFUSED', 'REPOSITORY_NEWER', 'DISK_FULL', 'KEY_UNAVAILABLE'])
+
+export interface RepositoryBook extends Repositories {
+  /** Throws REPOSITORY_NOT_FOUND with the nearest name. */
+  get(name: string): Promise<RepositoryRecord>
+  list(): Promise<RepositoryRecord[]>
+}
+
+export function createRepositories(context: ServiceContext, localPath: string): RepositoryBook {
+  const {store, clock} = context
+
+  /** The default one is a folder of the site; it is there from its first use on. */
+  async function ensureLocal(): Promise<RepositoryRecord> {
+    const known = await store.read('platform', (tx) => tx.repositories.get(localRepository))
+    if (known) return known
+    const record: RepositoryRecord = {
+      name: localRepository, tenantId: 'default', kind: 'directory', location: localPath, status: 'unknown', because: null, checkedAt: null,
+      createdAt: clock.now(),
+    }
+    return store.transact('platform', async (tx) => {
+      const made = await tx.repositories.get(localRepository)
+      if (made) return made
+      await tx.repositories.insert(record)
+      return record
+    })
+  }
+
+  async function get(name: string): Promise<RepositoryRecord> {
+    if (name === localRepository) return ensureLocal()
+    const {found, names} = await store.read('platform', async (tx) => ({found: await tx.repositories.get(name), names: (await tx.repositories.list()).map((r) => r.name)}))
+    if (found) return found
+    const near = nearest(name, [localRepository, ...names])
+    throw new DbaasError('REPOSITORY_NOT_FOUND', `there is no repository "${name}"`, {
+      details: {repository: name}, suggestions: [...(near ? [`did you mean ${near}?`] : []), 'dbaas repositories list'],
+    })
+  }
+
+  async function note(name: string, problem: string | null): Promise<void> {
+    const before = await get(name)
+    const status = problem === null ? 'ok' : 'unavailable'
+    if (before.status === status && before.because === problem) return
+    const now = clock.now()
+    await store.transact('platform', async (tx) => {
+      // since when it is so, not when it was last said
+      await tx.repositories.update(name, {status, because: problem, ...(before.status === status ? {} : {checkedAt: now})})
+      if (before.status === status || (before.status === 'unknown' && problem === null)) return
+      await tx.event({
+        id: context.newId('event'), tenantId: before.tenantId, type: problem === null ? 'repository.recovered' : 'repository.unavailable', subject: name,
+        payload: {because: problem}, at: now,
+      })
+    })
+  }
+
+  return {
+    get,
+    async list() {
+      await ensureLocal()
+      return store.read('platform', (tx) => tx.repositories.list())
+    },
+    async place(name, incarnation) {
+      const {kind, location} = await get(name)
+      return {repository: {kind, location}, incarnation}
+    },
+    async through(name, work) {
+      try {
+        const result = await work()
+        await note(name, null)
+        return result
+      } catch (error) {
+        if (error instanceof DbaasError && failures.has(error.code)) await note(name, error.message)
+        throw error
+      }
+    },
+  }
+}

@@ -1,0 +1,238 @@
+/** The door of backups: one method for each endpoint; all work is in the workflows and loops. */
+import {authorize, type Principal} from '../../../core/access/principal.js'
+import type {BodyOf, QueryOf} from '../../../core/api/schemas.js'
+import type {BackupRecord, PolicyRecord, RepositoryRecord} from '../../../core/backup/backup.js'
+import {parseCron} from '../../../core/backup/cron.js'
+import {DbaasError} from '../../../core/errors.js'
+import type {InstanceRecord} from '../../../core/instance/instance.js'
+import {checkName} from '../../../core/instance/names.js'
+import {nearest} from '../../../core/nearest.js'
+import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {Workflow} from '../../../core/workflow/workflow.js'
+import type {Tx} from '../../store/store.js'
+import type {BackupsApi, Idempotency, Planned, StartedBackup} from '../contract.js'
+import {operationView, planView} from '../operation-view.js'
+import {repeated, submit} from '../submit.js'
+import type {CreateBackupInput} from './create.workflow.js'
+import type {KeyRing} from './keys.js'
+import type {Followers} from './log.loop.js'
+import {backupOf, createBackupKind, deleteBackupKind, rotateKeysKind, verifyBackupKind, type BackupParts} from './parts.js'
+import type {RepositoryBook} from './repositories.js'
+import {submitBackup} from './take.js'
+import {backupView, repositoryView, scheduleView} from './views.js'
+
+export interface BackupServiceOptions extends Pick<BackupParts, 'context' | 'archiver'> {
+  readonly repositories: RepositoryBook
+  readonly followers: Pick<Followers, 'poke'>
+  readonly keys: KeyRing
+  /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
+  readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
+  /** Steps of a kind, for its plan. */
+  readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
+}
+
+export function createBackupService(options: BackupServiceOptions): BackupsApi {
+  const {context, archiver, repositories, keys} = options
+  const {store, clock} = context
+  const scopeOf = (principal: Principal) => ({tenant: principal.tenantId})
+
+  const view = async (backup: BackupRecord) => {
+    const history = await store.read('platform', (tx) => tx.histories.get(backup.incarnation))
+    return backupView(backup, history?.kept ?? false)
+  }
+
+  /** By id; by label, where one backup alone has it. Throws BACKUP_NOT_FOUND with the nearest label. */
+  async function findBackup(principal: Principal, ref: string): Promise<BackupRecord> {
+    const all = await store.read(scopeOf(principal), (tx) => tx.backups.list())
+    const labelled = all.filter((b) => b.label === ref)
+    const found = all.find((b) => b.id === ref) ?? (labelled.length === 1 ? labelled[0] : undefined)
+    if (found) return found
+    if (labelled.length > 1) {
+      throw new DbaasError('INVALID_REQUEST', `${labelled.length} backups have the label "${ref}"`, {details: {label: ref}, suggestions: labelled.map((b) => b.id)})
+    }
+    const near = nearest(ref, all.flatMap((b) => (b.label === null ? [] : [b.label])))
+    throw new DbaasError('BACKUP_NOT_FOUND', `there is no backup "${ref}"`, {
+      details: {backup: ref}, suggestions: [...(near ? [`did you mean ${near}?`] : []), 'dbaas backups list'],
+    })
+  }
+
+  function refuseUnready(instance: InstanceRecord): void {
+    backupOf(context.engines.get(instance.engine))
+    if (instance.wanted === 'running' && !['deleting', 'provisioning', 'failed'].includes(instance.status)) return
+    throw new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so it cannot be backed up`, {
+      details: {instance: instance.name, status: instance.status}, suggestions: [`dbaas ${instance.wanted === 'stopped' ? 'start' : 'status'} ${instance.name}`],
+    })
+  }
+
+  async function policyOf(instance: InstanceRecord): Promise<PolicyRecord> {
+    const policy = await store.read('platform', (tx) => tx.policies.get(instance.id))
+    if (policy) return policy
+    throw new DbaasError('INVALID_STATE', `backups of ${instance.name} have not begun`, {suggestions: [`dbaas status ${instance.name}`]})
+  }
+
+  const again = async (principal: Principal, operation: OperationRecord): Promise<StartedBackup> => ({
+    operation: operationView(operation), backup: await view(await findBackup(principal, (operation.input as unknown as CreateBackupInput).backupId)),
+  })
+
+  /** Something is done to a backup that is there. */
+  async function onBackup(
+    principal: Principal, ref: string, action: string, kind: string, {plan}: {plan?: boolean}, idempotency: Idempotency | undefined, reversible: boolean,
+  ): Promise<StartedBackup | Planned> {
+    authorize(principal, action, `backup/${ref}`)
+    const before = await repeated(context, principal, idempotency)
+    if (before && kind !== deleteBackupKind) return again(principal, before)
+    const backup = await findBackup(principal, ref)
+    if (before) return {operation: operationView(before), backup: await view(backup)}
+    if (backup.status === 'running' || backup.status === 'deleting') {
+      throw new DbaasError('INVALID_STATE', `the backup ${backup.id} is ${backup.status === 'running' ? 'being taken' : 'being deleted'}`, {
+        details: {backup: backup.id, status: backup.status}, suggestions: [`dbaas operations list --instance ${backup.instanceName}`],
+      })
+    }
+    const flow = options.workflow(kind)
+    if (plan) return {plan: planView({steps: flow.order, reversible})}
+    const operation = await store.transact(scopeOf(principal), (tx) => submit(context, tx, principal, {
+      kind, instanceId: backup.instanceId, lane: 'backup', resource: `backup/${backup.id}`, input: {backupId: backup.id}, start: flow.order[0] as string,
+      deadlineSeconds: flow.deadlineSeconds,
+    }, idempotency))
+    context.poke()
+    return {operation: operationView(operation), backup: await view(backup)}
+  }
+
+  async function audit(tx: Tx, principal: Principal, action: string, resource: string, details: Readonly<Record<string, string>>): Promise<void> {
+    await tx.audit({
+      id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source, action, resource,
+      result: 'succeeded', requestId: principal.requestId, details,
+    })
+  }
+
+  const repositoryWithUse = async (record: RepositoryRecord) => repositoryView(record, await store.read('platform', (tx) => tx.backups.list()))
+
+  return {
+    async list(principal, query: QueryOf<'backups.list'>) {
+      authorize(principal, 'list', 'backup')
+      const ref = query?.instance
+      const all = await store.read(scopeOf(principal), (tx) => tx.backups.list())
+      // backups that are kept answer to the name of what they are of
+      const own = ref === undefined ? all : all.filter((b) => b.instanceId === ref || b.instanceName === ref)
+      if (ref !== undefined && own.length === 0) await options.find(principal, ref)
+      return Promise.all([...own].reverse().map(view))
+    },
+    async get(principal, ref) {
+      authorize(principal, 'read', `backup/${ref}`)
+      return view(await findBackup(principal, ref))
+    },
+    async create(principal, ref, body: BodyOf<'backups.create'>, idempotency) {
+      authorize(principal, 'backup', `instance/${ref}`)
+      const before = await repeated(context, principal, idempotency)
+      if (before) return again(principal, before)
+      const instance = await options.find(principal, ref)
+      refuseUnready(instance)
+      const policy = await policyOf(instance)
+      if (!policy.enabled) {
+        throw new DbaasError('INVALID_STATE', `${instance.name} is not protected: ${policy.because ?? 'backups are off'}`, {
+          details: {instance: instance.name}, suggestions: [`dbaas backups schedule ${instance.name} --on`],
+        })
+      }
+      if (body.keep_seconds !== undefined && body.label === undefined) {
+        throw new DbaasError('INVALID_REQUEST', 'only a backup with a label has a time of its own; the others follow the schedule', {
+          suggestions: [`dbaas backup ${instance.name} --label NAME --keep 30d`, `dbaas backups schedule ${instance.name} --keep 7d`],
+        })
+      }
+      const flow = options.workflow(createBackupKind)
+      if (body.plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: true})}
+      const started = await store.transact(scopeOf(principal), (tx) => submitBackup(context, tx, principal, instance, {
+        trigger: 'request', type: body.type ?? policy.backupType, label: body.label ?? null,
+        keepMs: body.keep_seconds === undefined ? null : body.keep_seconds * 1000, serves: null,
+      }, flow.deadlineSeconds, idempotency))
+      context.poke()
+      return {operation: operationView(started.operation), backup: backupView(started.backup, false)}
+    },
+    verify: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'verify', verifyBackupKind, plan, idempotency, true),
+    delete: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'delete', deleteBackupKind, plan, idempotency, false),
+    async schedule(principal, ref) {
+      authorize(principal, 'read', `instance/${ref}`)
+      return scheduleView(await policyOf(await options.find(principal, ref)), clock.now())
+    },
+    async setSchedule(principal, ref, body: BodyOf<'schedules.set'>) {
+      authorize(principal, 'update', `instance/${ref}`)
+      context.mayChange()
+      const instance = await options.find(principal, ref)
+      const policy = await policyOf(instance)
+      if (body.enabled) backupOf(context.engines.get(instance.engine))
+      if (body.enabled && instance.leased) {
+        throw new DbaasError('INVALID_STATE', `${instance.name} lives as long as its lease: it cannot be protected`, {suggestions: ['dbaas create NAME makes one that stays']})
+      }
+      if (body.cron_expression !== undefined) parseCron(body.cron_expression)
+      const now = clock.now()
+      const enabled = body.enabled ?? policy.enabled
+      const changed: PolicyRecord = {
+        ...policy, enabled, because: enabled ? null : (body.enabled === false ? 'backups are off by request' : policy.because),
+        cron: body.cron_expression?.trim() ?? policy.cron, backupType: body.backup_type ?? policy.backupType,
+        windowMs: body.retention_seconds === undefined ? policy.windowMs : body.retention_seconds === null ? null : body.retention_seconds * 1000,
+        keepLast: body.keep_last === undefined ? policy.keepLast : body.keep_last,
+        jitterMs: body.jitter_seconds === undefined ? policy.jitterMs : body.jitter_seconds * 1000,
+        enabledAt: enabled && !policy.enabled ? now : policy.enabledAt,
+        // what was due before the schedule was what it is now is not missed
+        servedAt: body.cron_expression !== undefined || (enabled && !policy.enabled) ? now : policy.servedAt, updatedAt: now,
+      }
+      if (body.plan) return {plan: planView({steps: ['update'], impact: 'none', expected_downtime_ms: 0})}
+      await store.transact(scopeOf(principal), async (tx) => {
+        await tx.policies.put(changed)
+        await audit(tx, principal, 'schedules.set', `instance/${instance.name}`, {
+          enabled: String(changed.enabled), cron: changed.cron, window_ms: String(changed.windowMs), keep_last: String(changed.keepLast),
+        })
+      })
+      options.followers.poke()
+      return {schedule: scheduleView(changed, now)}
+    },
+    async repositories(principal) {
+      authorize(principal, 'list', 'repository')
+      return Promise.all((await repositories.list()).map(repositoryWithUse))
+    },
+    async addRepository(principal, body: BodyOf<'repositories.add'>) {
+      authorize(principal, 'create', 'repository')
+      context.mayChange()
+      checkName(body.name)
+      const kind = body.kind ?? 'directory'
+      if (kind !== 'directory') throw new DbaasError('NOT_SUPPORTED', `there is no kind of repository "${kind}" yet`, {details: {kind}, suggestions: ['--kind directory']})
+      if (!body.location.startsWith('/')) throw new DbaasError('INVALID_REQUEST', `"${body.location}" is not an absolute path`, {details: {location: body.location}})
+      if (body.plan) return {plan: planView({steps: ['check', 'add'], impact: 'none', expected_downtime_ms: 0})}
+      const now = clock.now()
+      await archiver.prepare({kind, location: body.location})
+      const record: RepositoryRecord = {name: body.name, tenantId: principal.tenantId, kind, location: body.location, status: 'ok', because: null, checkedAt: now, createdAt: now}
+      await store.transact(scopeOf(principal), async (tx) => {
+        await tx.repositories.insert(record)
+        await audit(tx, principal, 'repositories.add', `repository/${body.name}`, {kind, location: body.location})
+      })
+      return {repository: await repositoryWithUse(record)}
+    },
+    async checkRepository(principal, name) {
+      authorize(principal, 'check', `repository/${name}`)
+      const {kind, location} = await repositories.get(name)
+      await repositories.through(name, () => archiver.prepare({kind, location}))
+      return repositoryWithUse(await repositories.get(name))
+    },
+    async exportKeys(principal) {
+      authorize(principal, 'export', 'keys')
+      context.mayChange()
+      const key = {id: await keys.id(), key: await keys.export(), source: keys.where}
+      await store.transact(scopeOf(principal), (tx) => audit(tx, principal, 'keys.export', 'keys', {key_id: key.id}))
+      return [key]
+    },
+    async rotateKeys(principal, {plan}, idempotency) {
+      authorize(principal, 'rotate', 'keys')
+      const before = await repeated(context, principal, idempotency)
+      if (before) return {operation: operationView(before)}
+      keys.assertRotatable()
+      const flow = options.workflow(rotateKeysKind)
+      if (plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: false})}
+      const operation = await store.transact(scopeOf(principal), async (tx) => {
+        const open = (await tx.operations.open()).find((o) => o.kind === rotateKeysKind)
+        if (open) throw new DbaasError('INVALID_STATE', 'the master key is being changed', {details: {operation_id: open.id}, suggestions: [`dbaas operations wait ${open.id}`]})
+        return submit(context, tx, principal, {kind: rotateKeysKind, instanceId: null, resource: 'keys', input: {}, start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds}, idempotency)
+      })
+      context.poke()
+      return {operation: operationView(operation)}
+    },
+  }
+}

@@ -1,0 +1,168 @@
+/** What is done to a backup that is there: read back, deleted. And the change of the master key. */
+import {DbaasError} from '../../../core/errors.js'
+import {done, next, workflow} from '../../../core/workflow/workflow.js'
+import type {Tx} from '../../store/store.js'
+import type {KeyRing} from './keys.js'
+import {deleteBackupKind, rotateKeysKind, verifyBackupKind, type BackupParts} from './parts.js'
+
+export interface BackupInput {
+  readonly backupId: string
+}
+
+export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing) {
+  const {context, archiver, repositories} = parts
+  const {store, clock} = context
+
+  async function load(backupId: string) {
+    const backup = await store.read('platform', (tx) => tx.backups.get(backupId))
+    if (!backup) throw new DbaasError('BACKUP_NOT_FOUND', `there is no backup ${backupId}`, {details: {backup: backupId}, suggestions: ['dbaas backups list']})
+    return {backup, archive: await repositories.place(backup.repository, backup.incarnation)}
+  }
+
+  const verify = workflow<BackupInput, Tx>()({
+    kind: verifyBackupKind,
+    start: 'read-back',
+    order: ['read-back', 'read-log'],
+    deadlineSeconds: 24 * 3600,
+    steps: {
+      'read-back': {
+        retrySeconds: 300,
+        async run({input, signal, progress, commit}) {
+          const {backup, archive} = await load(input.backupId)
+          progress('reading all of it back')
+          const verified = await repositories.through(backup.repository, () => archiver.verify(archive, backup.snapshot as number, signal))
+          const now = clock.now()
+          const [damage] = verified.damages
+          if (!damage) {
+            commit((tx) => tx.backups.update(backup.id, {verifiedAt: now, status: 'completed'}))
+            return next('read-log')
+          }
+          // found is found: it is stored now, not with an outcome that is an error
+          await store.transact('platform', async (tx) => {
+            await tx.backups.update(backup.id, {status: 'damaged', because: damage.because})
+            await tx.event({
+              id: context.newId('event'), tenantId: backup.tenantId, type: 'backup.damaged', subject: backup.instanceId,
+              payload: {backup: backup.id, damages: verified.damages.slice(0, 100).map(({object, because}) => ({object, because}))}, at: now,
+            })
+          })
+          throw new DbaasError('INTEGRITY_MISMATCH', `the backup ${backup.id} is damaged: ${damage.because}`, {
+            details: {backup: backup.id, object: damage.object, damages: String(verified.damages.length)},
+            suggestions: [`dbaas backup ${backup.instanceName}`, 'check the disk of the repository'],
+          })
+        },
+      },
+      'read-log': {
+        retrySeconds: 300,
+        async run({input, progress}) {
+          const {backup, archive} = await load(input.backupId)
+          progress('reading the log that it needs')
+          const from = {timeline: backup.timeline as string, segment: backup.startSegment as string}
+          const {until, damages, bytes} = await repositories.through(backup.repository, () => archiver.checkLog(archive, backup.engine, from))
+          const {log} = context.engines.get(backup.engine).backup ?? {}
+          const reached = until !== null && log !== undefined && (until.timeline !== backup.timeline || log.compare(until.position, backup.endPosition as string) >= 0)
+          if (!reached) {
+            throw new DbaasError('INTEGRITY_MISMATCH', `the log that makes the backup ${backup.id} whole is damaged: ${damages[0]?.because ?? 'it is not there'}`, {
+              details: {backup: backup.id}, suggestions: [`dbaas backup ${backup.instanceName}`],
+            })
+          }
+          return done({backup_id: backup.id, verified: true, log_bytes: bytes, log_damages: damages.length})
+        },
+      },
+    },
+  })
+
+  const remove = workflow<BackupInput, Tx>()({
+    kind: deleteBackupKind,
+    start: 'forget',
+    order: ['forget', 'erase'],
+    deadlineSeconds: 3600,
+    pointOfNoReturn: 'erase',
+    steps: {
+      forget: {
+        async run({input, commit}) {
+          const {backup} = await load(input.backupId)
+          commit((tx) => tx.backups.update(backup.id, {status: 'deleting'}))
+          return next('erase')
+        },
+      },
+      erase: {
+        retrySeconds: 300,
+        async run({input}) {
+          const found = await store.read('platform', async (tx) => {
+            const backup = await tx.backups.get(input.backupId)
+            return backup && {backup, history: await tx.histories.get(backup.incarnation), others: (await tx.backups.list({incarnation: backup.incarnation})).filter((b) => b.id !== backup.id)}
+          })
+          if (!found) return done({backup_id: input.backupId})
+          const {backup, history, others} = found
+          const archive = await repositories.place(backup.repository, backup.incarnation)
+          const isLast = others.length === 0 && history !== undefined && history.endedAt !== null
+          await repositories.through(backup.repository, async () => {
+            if (isLast) {
+              // the key dies with the last backup of a history that has ended
+              await archiver.shred(archive)
+              await archiver.erase(archive)
+            } else if (backup.snapshot !== null) {
+              await archiver.remove(archive, backup.snapshot)
+              await archiver.collect(archive, [{from: {timeline: '', segment: ''}, to: null}])
+            }
+          })
+          await store.transact('platform', async (tx) => {
+            await tx.backups.remove(backup.id)
+            if (!isLast) return
+            await tx.logs.remove(backup.incarnation)
+            await tx.histories.remove(backup.incarnation)
+          })
+          return done({backup_id: backup.id})
+        },
+      },
+    },
+    async onUndone(tx, {input, cancelled}) {
+      if (cancelled && (await tx.backups.get(input.backupId))?.status === 'deleting') await tx.backups.update(input.backupId, {status: 'completed'})
+    },
+  })
+
+  const rotate = workflow<object, Tx>()({
+    kind: rotateKeysKind,
+    start: 'make-key',
+    order: ['make-key', 'rewrap', 'switch'],
+    deadlineSeconds: 3600,
+    // some data keys may be wrapped by the new key already: there is only forward
+    pointOfNoReturn: 'rewrap',
+    steps: {
+      'make-key': {
+        async run() {
+          await keys.makeNext()
+          return next('rewrap')
+        },
+        async undo() {
+          await keys.dropNext()
+        },
+      },
+      rewrap: {
+        retrySeconds: 600,
+        async run({progress}) {
+          const histories = await store.read('platform', (tx) => tx.histories.list())
+          for (const [i, history] of histories.entries()) {
+            if (history.shredded) continue
+            progress(`${i + 1} of ${histories.length}`)
+            const {repository} = await repositories.place(history.repository, history.id)
+            await repositories.through(history.repository, async () => {
+              // one that was never written to has no key yet
+              if (!(await archiver.incarnations(repository)).includes(history.id)) return
+              await archiver.rewrap({repository, incarnation: history.id}, keys.source, keys.next)
+            })
+          }
+          return next('switch')
+        },
+      },
+      switch: {
+        async run() {
+          await keys.switch()
+          return done({key_id: await keys.id()})
+        },
+      },
+    },
+  })
+
+  return [verify, remove, rotate]
+}

@@ -28,6 +28,7 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
     image: Flags.string({description: 'container image to run instead of the official one'}),
     'publish-address': Flags.string({helpValue: '<address>', description: 'address its ports are bound to, where containers run elsewhere'}),
     ttl: Flags.string({helpValue: '<duration>', description: 'delete it by itself after this long'}),
+    backup: Flags.boolean({allowNo: true, default: true, description: 'take backups (--no-backup: it is not protected)'}),
     protect: Flags.boolean({description: 'refuse to delete it until unprotected'}),
     port: Flags.string({helpValue: '<port>', description: 'port of its endpoint; chosen when not given'}),
     file: Flags.string({char: 'f', helpValue: '<file>', description: 'YAML with the same keys as the flags; - is stdin'}),
@@ -40,8 +41,9 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
     const {readInput} = await import('./_support/files.js')
     const file = flags.file === undefined ? {} : await parseCreateFile(await readInput(flags.file), flags.file)
     const {engine, version, size, cpu, memory, storage, template, set, runtime, image, ttl, protect, port} = flags
+    const backup = flags.backup ? undefined : false
     const asked = {
-      name: args.name, engine, version, size, cpu, memory, storage, template, set, runtime, image, 'publish-address': flags['publish-address'], ttl, protect, port,
+      name: args.name, engine, version, size, cpu, memory, storage, template, set, runtime, image, 'publish-address': flags['publish-address'], ttl, backup, protect, port,
     }
     const body = createBody(file, asked, flags.plan)
     const client = await this.client()

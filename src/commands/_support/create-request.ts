@@ -21,12 +21,14 @@ export interface CreateFlags {
   readonly template?: string | undefined
   readonly set?: readonly string[] | undefined
   readonly ttl?: string | undefined
+  /** Only said when it is not wanted. */
+  readonly backup?: boolean | undefined
   readonly protect?: boolean | undefined
   readonly port?: string | undefined
 }
 
 const fileKeys = [
-  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'protect', 'port',
+  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'backup', 'protect', 'port',
 ] as const
 
 /** A YAML text (JSON is YAML) as flags. Throws USAGE with the nearest key. */
@@ -53,7 +55,7 @@ export async function parseCreateFile(text: string, path: string): Promise<Creat
     }
     if (key === 'set') flags.set = assignments(value, wrong)
     else if (typeof value !== 'string') throw wrong(`"${key}" takes one value`, {key}, [`write ${key}: VALUE`])
-    else if (key === 'protect') flags.protect = truth(value, wrong)
+    else if (key === 'protect' || key === 'backup') flags[key] = truth(key, value, wrong)
     else flags[key] = value
   }
   return flags as CreateFlags
@@ -72,9 +74,9 @@ function assignments(value: unknown, wrong: Wrong): string[] {
   throw wrong('"set" takes a mapping of parameters to values', {key: 'set'}, ['write set: {work_mem: 64MB}'])
 }
 
-function truth(value: string, wrong: Wrong): boolean {
+function truth(key: string, value: string, wrong: Wrong): boolean {
   if (value === 'true' || value === 'false') return value === 'true'
-  throw wrong(`"protect" is true or false, not "${value}"`, {key: 'protect'}, ['write protect: true'])
+  throw wrong(`"${key}" is true or false, not "${value}"`, {key}, [`write ${key}: true`])
 }
 
 /** Throws USAGE, INVALID_SIZE, INVALID_REQUEST for what is malformed; what is possible, the agent judges. */
@@ -99,6 +101,7 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(all.template === undefined ? {} : {template: all.template}),
     ...(Object.keys(parameters).length === 0 ? {} : {parameters}),
     ...(all.ttl === undefined ? {} : {ttl_seconds: parseTtl(all.ttl)}),
+    ...(all.backup === undefined ? {} : {backup: all.backup}),
     ...(all.protect === undefined ? {} : {protected: all.protect}),
     ...(all.port === undefined ? {} : {port: parsePort(all.port)}),
     ...(plan ? {plan} : {}),

@@ -2,6 +2,7 @@
 import * as Args from '@oclif/core/args'
 import * as Flags from '@oclif/core/flags'
 import {DbaasError} from '../../core/errors.js'
+import {parseDuration} from '../../core/time.js'
 
 /** `dbaas delete "$NAME"` with NAME unset is a mistake to name, not a request to `/v1/instances/`. */
 async function filled(text: string): Promise<string> {
@@ -15,6 +16,8 @@ export const optionalArgument = (description: string) => Args.string({descriptio
 export const argumentList = (description: string) => Args.string({description, required: true, multiple: true, ignoreStdin: true})
 
 export const instanceArgument = {name: argument('name or id of the instance')}
+
+export const backupArgument = {backup: argument('id or label of the backup')}
 
 export const planFlag = {plan: Flags.boolean({description: 'print what would happen, and change nothing'})}
 
@@ -42,6 +45,13 @@ export function refuseNotYet(verb: string, {ha, replicas}: {readonly ha?: boolea
   throw new DbaasError('NOT_SUPPORTED', `dbaas ${verb} ${flag} is not there yet: an instance has one server`, {
     details: {flag}, suggestions: [`leave ${flag} away`],
   })
+}
+
+/** A duration of a flag, in seconds. Throws USAGE, naming the flag; INVALID_REQUEST for what is none. */
+export function parseSeconds(flag: string, text: string, {zero = false}: {zero?: boolean} = {}): number {
+  const ms = zero && text.trim() === '0' ? 0 : parseDuration(text)
+  if (ms > 0 || zero) return ms / 1000
+  throw new DbaasError('USAGE', `--${flag} must be longer than "${text}"`, {details: {flag: `--${flag}`, value: text}, suggestions: [`--${flag} 7d`]})
 }
 
 /** `--set work_mem=64MB`, once for each parameter. */

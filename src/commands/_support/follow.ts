@@ -1,6 +1,6 @@
 /** Mutating verbs: the request, then the operation's steps live until it has ended. */
 import type {CallInput, Client, JsonEndpointId} from '../../agent/client/client.js'
-import type {ApiInstance, ApiOperation, ApiPlan, ResponseOf} from '../../core/api/schemas.js'
+import type {ApiBackup, ApiInstance, ApiOperation, ApiPlan, ResponseOf} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import {formatDuration, parseDuration} from '../../core/time.js'
 
@@ -13,12 +13,12 @@ export interface OperationFlags {
 /** Endpoints whose change is an operation that can be planned. */
 type StartingId = Exclude<{[Id in JsonEndpointId]: Extract<ResponseOf<Id>, {operation: ApiOperation}> extends never ? never : Id}[JsonEndpointId], 'operations.get' | 'operations.cancel'>
 
-type Started = {readonly plan: ApiPlan} | {readonly operation: ApiOperation; readonly instance?: ApiInstance}
+type Started = {readonly plan: ApiPlan} | {readonly operation: ApiOperation; readonly instance?: ApiInstance; readonly backup?: ApiBackup}
 
 /** CLI.md: what a mutating verb prints. */
 export type MutationResult =
   | {readonly plan: ApiPlan}
-  | {readonly operation: ApiOperation; readonly instance?: ApiInstance}
+  | {readonly operation: ApiOperation; readonly instance?: ApiInstance; readonly backup?: ApiBackup}
 
 /**
  * Starts the change and, unless told not to, waits. An operation that failed or was cancelled is thrown as its own
@@ -33,6 +33,11 @@ export async function mutate<Id extends StartingId>(client: Client, id: Id, requ
     if ('plan' in answer) return {plan: answer.plan}
     if (!flags.wait) return {operation: answer.operation}
     const operation = succeeded(await attend(client, answer.operation, stop))
+    if (answer.backup !== undefined) {
+      if (operation.kind.endsWith('.delete')) return {operation, backup: answer.backup}
+      const {backup} = await client.call('backups.get', {params: {backup: answer.backup.id}})
+      return {operation, backup}
+    }
     if (answer.instance === undefined) return {operation}
     if (operation.kind.endsWith('.delete')) return {operation, instance: answer.instance}
     const {instance} = await client.call('instances.get', {params: {instance: answer.instance.id}})

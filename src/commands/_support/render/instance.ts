@@ -53,7 +53,7 @@ export function renderList(instances: readonly ApiInstance[], now: number, paint
     instance.size.name,
     topology(instance),
     address(instance.endpoint) ?? '-',
-    instance.backup.enabled ? 'on' : paint.yellow('none'),
+    backupCell(instance, now, paint),
     formatDuration(Math.max(0, now - Date.parse(instance.created_at))),
   ]), paint)
 }
@@ -66,8 +66,32 @@ function limitLines({limits}: ApiInstance): string {
 }
 
 /** The words of DECISIONS.md 13: an unprotected database never looks healthy. */
-const protectionText = ({backup}: ApiInstance, paint: Paint): string =>
-  backup.enabled ? 'backups on' : paint.yellow(`not protected: ${backup.reason ?? 'no backups yet'}`)
+function protectionText({name, backup}: ApiInstance, now: number, paint: Paint): string {
+  if (!backup.enabled) return paint.yellow(`not protected: ${visible(backup.reason ?? 'no backups yet')}`)
+  const last = backup.last_backup_at === null ? paint.yellow('none taken yet') : `the last ${fromNow(backup.last_backup_at, now)}`
+  const next = backup.next_backup_at === null ? '' : `, the next ${fromNow(backup.next_backup_at, now)}`
+  return [`${last}${next}: dbaas backups list ${name}`, ...(backup.reason === null ? [] : [paint.yellow(visible(backup.reason))])].join('\n')
+}
+
+function windowText({backup}: ApiInstance, now: number, paint: Paint): string | undefined {
+  if (!backup.enabled) return undefined
+  const {recoverable_from: from, recoverable_to: to, log_lag_bytes: bytes, log_lag_seconds: seconds} = backup
+  const window = from === null || to === null ? paint.yellow('to no moment yet') : `to any moment from ${fromNow(from, now)} to ${to}`
+  return `${window}${bytes === null || seconds === null ? '' : `\nthe log is ${formatBytes(bytes)} and ${formatDuration(seconds * 1000)} behind`}`
+}
+
+function restoreTestText({backup}: ApiInstance, now: number, paint: Paint): string | undefined {
+  const test = backup.last_restore_test
+  if (test === null) return backup.enabled ? paint.dim('never tried') : undefined
+  const took = test.rto_seconds === null ? '' : ` in ${formatDuration(test.rto_seconds * 1000)}`
+  return test.ok ? `proven ${fromNow(test.at, now)}${took}` : paint.red(`failed ${fromNow(test.at, now)}`)
+}
+
+/** `2 h 5 m ago`: the age of the newest backup. */
+function backupCell({backup}: ApiInstance, now: number, paint: Paint): string {
+  if (!backup.enabled) return paint.yellow('none')
+  return backup.last_backup_at === null ? paint.yellow('not yet') : fromNow(backup.last_backup_at, now)
+}
 
 export function renderInstance(instance: ApiInstance, now: number, paint: Paint): string {
   // What is about backups is said in its own line.
@@ -83,7 +107,9 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
     ['read-only', address(instance.read_only_endpoint)],
     ['database', `${instance.database}, as ${instance.username}`],
     ['encryption', `${instance.tls.min_version} or newer in transit; data on disk ${instance.configuration.security_config.encryption_at_rest ? 'encrypted' : paint.yellow('not encrypted')}`],
-    ['backups', protectionText(instance, paint)],
+    ['backups', protectionText(instance, now, paint)],
+    ['restorable', windowText(instance, now, paint)],
+    ['restore', restoreTestText(instance, now, paint)],
     ['size', sizeText(instance.size)],
     ['limits', limitLines(instance)],
     ['template', instance.configuration.template ?? undefined],
@@ -133,7 +159,7 @@ export function renderCreated(instance: ApiInstance, operation: ApiOperation, pa
     ['connect', paint.cyan(`dbaas connect ${instance.name}`)],
     ['url', paint.cyan(`dbaas url ${instance.name}`)],
     ['size', sizeText(instance.size)],
-    ['backups', protectionText(instance, paint)],
+    ['backups', instance.backup.enabled ? `on: the first is taken now, then ${instance.backup.schedule ?? ''} (UTC)` : protectionText(instance, 0, paint)],
     ['expires', instance.expires_at === null ? undefined : instance.expires_at],
   ], paint)
 }

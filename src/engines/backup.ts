@@ -88,7 +88,7 @@ export interface BackupFile {
   /** What the engine wants to know again when it is restored; JSON. */
   readonly attributes: Readonly<Record<string, unknown>>
   readonly content:
-    /** All of it, `size` bytes where that is known before; portions are of whole pages, but for the last. */
+    /** All of it, `size` bytes; portions are of whole pages, but for the last. A portion is valid until the next is asked for; so are pages. */
     | {readonly kind: 'whole'; readonly size: number; readonly bytes: AsyncIterable<Uint8Array>}
     /**
      * The file is in the previous backup and has `length` bytes now. These pages changed (whole, ascending, the last one
@@ -174,10 +174,15 @@ export interface LogHold {
 export interface LogRequest {
   /** Name of the hold. */
   readonly hold: string
-  /** The data that the archive is of; null when it is empty. Another's log is refused (`gap`). */
+  /** The data that the archive is of (BaseBackup.system); null when nothing is known yet. Another's log is refused (`gap`). */
   readonly system: string | null
-  /** Where the archive ends; null when it is empty: then from the beginning of what the hold keeps. */
-  readonly from: {readonly timeline: string; readonly segment: string; readonly offset: number; readonly final: boolean} | null
+  /**
+   * Where the archive ends, and what its last slice said of the time. Null: the line begins (anew), with the oldest that the
+   * hold keeps; its first slice is `fresh`.
+   */
+  readonly from: {
+    readonly timeline: string; readonly segment: string; readonly offset: number; readonly final: boolean; readonly mark: {readonly at: number} | null
+  } | null
   /** A slice is handed over when so much time has passed or so many bytes have come, whichever is first. */
   readonly flush: {readonly milliseconds: number; readonly bytes: number}
 }
@@ -186,7 +191,7 @@ export interface LogSink {
   /** Resolves when it is durable. One at a time, in order. */
   append(slice: LogSlice): Promise<unknown>
   /** Where a timeline left the older ones; comes before its first slice. Durable when it resolves. Idempotent. */
-  history(timeline: string, content: string): Promise<unknown>
+  putHistory(timeline: string, content: string): Promise<unknown>
   /** After every message and every acknowledgement; cheap to ignore. */
   status?(status: LogStatus): void
 }
@@ -213,9 +218,9 @@ export interface LogStatus {
   readonly server: string
   /** Everything committed by then is durable; milliseconds since the epoch, by the server's clock. Null: not known yet. */
   readonly durableAt: number | null
-  /** What would be lost if the server were gone now. */
+  /** What would be lost if the server were gone now; null: not known yet. */
   readonly lagBytes: number
-  readonly lagSeconds: number
+  readonly lagSeconds: number | null
 }
 
 export type LogEnd =
@@ -225,7 +230,7 @@ export type LogEnd =
   | {readonly kind: 'shutdown'}
   /**
    * What comes next in the archive is not to be had any more: the hold was lost, the log belongs to other data, or it went
-   * another way. It heals by a new hold and a base backup after it; its slices begin `fresh`.
+   * another way. It heals by a new hold, a line that begins anew (`from: null`), and a base backup after that.
    */
   | {readonly kind: 'gap'; readonly because: string}
 

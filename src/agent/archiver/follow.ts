@@ -1,6 +1,6 @@
 /** The log of a server into the archive, slice by slice. */
 import {setTimeout as pause} from 'node:timers/promises'
-import type {EngineBackup, LogEnd, LogStatus} from '../../engines/backup.js'
+import type {EngineBackup, LogEnd, LogSlice, LogStatus} from '../../engines/backup.js'
 import type {Vault} from '../repositories/vault/index.js'
 import type {LogOrder} from './archiver.js'
 
@@ -24,14 +24,21 @@ export async function follow(vault: Vault, engine: EngineBackup, order: LogOrder
   compactor.all((other) => other.timeline !== timeline || other.segment !== segment)
   let told = 0
   let latest: LogStatus | undefined
+  /** Why the line begins anew, as long as nothing of it is archived. */
+  let fresh: string | undefined
+  /** A line cannot begin within a segment that another has begun, nor before it. */
+  const isTaken = (slice: LogSlice): boolean => end !== null && (slice.timeline < end.timeline || (slice.timeline === end.timeline && slice.segment <= end.segment))
   try {
-    const from = order.fresh || end === null ? null : {timeline: end.timeline, segment: end.segment, offset: end.offset, final: end.final}
+    const from = order.fresh ? null : end
     return await engine.log.follow(server, {hold, system: from === null ? null : system, from, flush}, {
       async append(slice) {
-        await vault.log.append(slice)
+        fresh = slice.fresh ?? fresh
+        if (fresh !== undefined && isTaken(slice)) return
+        await vault.log.append(fresh === undefined || slice.fresh !== undefined ? slice : {...slice, fresh})
+        fresh = undefined
         if (slice.final) compactor.one(slice.timeline, slice.segment)
       },
-      history: (name, content) => vault.log.putHistory(name, content),
+      putHistory: (timeline, content) => vault.log.putHistory(timeline, content),
       status(now) {
         latest = now
         if (performance.now() - told < statusMs) return

@@ -111,9 +111,9 @@ export function createFollowers(parts: BackupParts): Followers {
       try {
         const end = await followOnce(instance, signal)
         if (end === 'asked') return
-        // the line begins anew at once; what was written before the next backup is at risk
-        if (end === 'gap') continue
         if (end === 'shutdown') return
+        // the line begins anew at once; what was written before the next backup is at risk
+        if (end === 'gap' && attempt === 1) continue
       } catch (error) {
         const {message} = DbaasError.from(error)
         await say(instance, 'broken', message)

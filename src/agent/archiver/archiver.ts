@@ -23,8 +23,8 @@ export interface Archiver {
   verify(archive: ArchivePlace, snapshot: number, signal?: AbortSignal): Promise<Verified>
   /** It does not count any more. */
   remove(archive: ArchivePlace, snapshot: number): Promise<void>
-  /** Makes room: what no snapshot needs, and of the log what lies in none of the ranges. */
-  collect(archive: ArchivePlace, log: readonly LogRange[]): Promise<Collected>
+  /** Makes room: what no snapshot needs, and of the log what lies in none of the ranges. `known`: snapshots of other backups go, too. */
+  collect(archive: ArchivePlace, log: readonly LogRange[], known: KnownBackups | null): Promise<Collected>
 
   /** Where the archive of the log ends; null when it is empty. */
   logEnd(archive: ArchivePlace, engine: string): Promise<LogPosition | null>
@@ -42,6 +42,12 @@ export interface Archiver {
   /** Wraps the data key by another master key; whether there was anything to do. */
   rewrap(archive: ArchivePlace, from: KeySource, to: KeySource): Promise<boolean>
   close(): Promise<void>
+}
+
+/** Every backup that there was at that moment (milliseconds since the epoch); what was committed later is not spoken of. */
+export interface KnownBackups {
+  readonly backups: readonly string[]
+  readonly at: number
 }
 
 export interface RepositoryPlace {

@@ -2,7 +2,7 @@
 import type {BackupServer, BaseBackup, EngineBackup} from '../../engines/backup.js'
 import type {Snapshot} from '../repositories/vault/context.js'
 import type {Vault} from '../repositories/vault/index.js'
-import type {BackupAbout, BackupOrder, TakenBackup} from './archiver.js'
+import type {BackupAbout, BackupOrder, KnownBackups, TakenBackup} from './archiver.js'
 
 interface Meta {
   readonly about: BackupAbout
@@ -55,4 +55,12 @@ export async function find(vault: Vault, engineOf: (name: string) => EngineBacku
     if (about.backupId === backupId) return takenOf(engineOf(about.engine), snapshot)
   }
   return undefined
+}
+
+/** Snapshots that nobody knows of any more: their backup was given up while the repository did not answer. */
+export async function removeUnknown(vault: Vault, {backups, at}: KnownBackups): Promise<void> {
+  for (const snapshot of await vault.snapshots()) {
+    const {about} = snapshot.meta as unknown as Meta
+    if (snapshot.committedAt < at && !backups.includes(about.backupId)) await vault.delete(snapshot.number)
+  }
 }

@@ -12,7 +12,7 @@ import type {LogPosition} from './archiver.js'
 import {createArchives} from './archives.js'
 import {follow} from './follow.js'
 import type {Answer, CallName, Calls, FromThread, ThreadData, ToThread} from './protocol.js'
-import {find, take} from './take.js'
+import {find, removeUnknown, take} from './take.js'
 
 interface Call {
   readonly controller: AbortController
@@ -49,8 +49,9 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
     return {at, packs, pages, bytes, damages}
   },
   remove: async (_, archive, snapshot) => (await archives.vault(archive)).delete(snapshot),
-  async collect(_, archive, log) {
+  async collect(_, archive, log, known) {
     const vault = await archives.vault(archive)
+    if (known) await removeUnknown(vault, known)
     const segments = await vault.log.prune((segment) => isLogNeeded({log}, segment))
     const {packs, bytes} = await vault.collect()
     return {packs, bytes, segments}

@@ -10,7 +10,7 @@ import type {BaseBackup} from '../../../engines/backup.js'
 import type {Tx} from '../../store/store.js'
 import type {Followers} from './log.loop.js'
 import {steer} from './pacing.js'
-import {backupOf, createBackupKind, pause, serverOf, type BackupParts} from './parts.js'
+import {backupOf, createBackupKind, pause, serverOf, wholeLog, type BackupParts} from './parts.js'
 
 export interface CreateBackupInput {
   readonly instanceId: string
@@ -116,7 +116,7 @@ export function createBackupWorkflow(parts: BackupParts, followers: Followers) {
           const {backup, archive} = await look(input)
           const taken = await archiver.find(archive, backup.id)
           if (taken) await archiver.remove(archive, taken.snapshot)
-          await archiver.collect(archive, [{from: {timeline: '', segment: ''}, to: null}])
+          await archiver.collect(archive, wholeLog, null)
         },
       },
       'await-log': {

@@ -1,4 +1,5 @@
 /** What the parts of the backup service share. */
+import type {LogRange} from '../../../core/backup/retention.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {BackupServer, EngineBackup} from '../../../engines/backup.js'
@@ -48,6 +49,9 @@ export async function serverOf({context}: Pick<BackupParts, 'context'>, {instanc
   const credentials = await context.certificates.admin(backupOf(engine).username)
   return {address: host.address(), credentials, version: instance.version}
 }
+
+/** Of the log, everything stays. */
+export const wholeLog: readonly LogRange[] = [{from: {timeline: '', segment: ''}, to: null}]
 
 /** Name of what makes a server keep its log for us: lower-case letters, digits and underscores. */
 export const holdOf = (incarnation: string): string => `dbaas_${incarnation.replaceAll('-', '_')}`

@@ -1,10 +1,12 @@
 /** Deletes what has had its time, and the log with it; makes room in the repositories. */
 import type {BackupRecord, HistoryRecord, PolicyRecord} from '../../../core/backup/backup.js'
 import {planRetention, type LogRange, type RetainedBackup, type RetentionPolicy} from '../../../core/backup/retention.js'
-import type {BackupParts} from './parts.js'
+import {wholeLog, type BackupParts} from './parts.js'
 
 /** Without anything deleted, room is made so often: what crashed writers left. */
 const sweepMs = 24 * 3_600_000
+/** And for the first time so long after the agent has started. */
+const firstSweepMs = 600_000
 
 export interface Retention {
   /** One round over all histories. */
@@ -67,17 +69,18 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
       return
     }
     const needed = JSON.stringify(log)
-    const isStale = clock.now() - (swept.get(history.id) ?? Number.NEGATIVE_INFINITY) > sweepMs && swept.has(history.id)
-    if (!swept.has(history.id)) swept.set(history.id, clock.now())
+    if (!swept.has(history.id)) swept.set(history.id, clock.now() - sweepMs + firstSweepMs)
+    const isStale = clock.now() - (swept.get(history.id) as number) > sweepMs
     const mayPrune = kept.some(isRetained)
     if (deleting.length === 0 && !isStale && (!mayPrune || pruned.get(history.id) === needed)) return
+    const known = {at: clock.now(), backups: (await store.read('platform', (tx) => tx.backups.list({incarnation: history.id}))).map((b) => b.id)}
     await repositories.through(history.repository, async () => {
       for (const backup of deleting) if (backup.snapshot !== null) await archiver.remove(archive, backup.snapshot)
       await store.transact('platform', async (tx) => {
         for (const backup of deleting) await tx.backups.remove(backup.id)
       })
       // without any backup it is not known what a running one needs of the log
-      await archiver.collect(archive, mayPrune ? log : [{from: {timeline: '', segment: ''}, to: null}])
+      await archiver.collect(archive, mayPrune ? log : wholeLog, known)
     })
     swept.set(history.id, clock.now())
     if (mayPrune) pruned.set(history.id, needed)

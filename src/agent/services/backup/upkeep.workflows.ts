@@ -3,7 +3,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {KeyRing} from './keys.js'
-import {deleteBackupKind, rotateKeysKind, verifyBackupKind, type BackupParts} from './parts.js'
+import {deleteBackupKind, rotateKeysKind, verifyBackupKind, wholeLog, type BackupParts} from './parts.js'
 
 export interface BackupInput {
   readonly backupId: string
@@ -103,7 +103,7 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
               await archiver.erase(archive)
             } else if (backup.snapshot !== null) {
               await archiver.remove(archive, backup.snapshot)
-              await archiver.collect(archive, [{from: {timeline: '', segment: ''}, to: null}])
+              await archiver.collect(archive, wholeLog, null)
             }
           })
           await store.transact('platform', async (tx) => {

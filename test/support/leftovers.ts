@@ -24,10 +24,12 @@ export function leftoversOf(home: string): string[] {
     // directories are prepared in the background, bounded, for instances to come
     if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool')) && !worksBelow(pid, join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
   }
+  // the repository itself stays: its id, its drafts, and nothing of anybody
+  found.push(...children(join(dataRoot, 'repository')).filter((path) => !/\/(?:repository|\.drafts)$/.test(path)).map((path) => `backups ${path}`))
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
     const count = (sql: string): number => (db.prepare(sql).get() as {n: number}).n
-    for (const table of ['instances', 'nodes', 'ports']) {
+    for (const table of ['instances', 'nodes', 'ports', 'backups', 'histories', 'policies', 'logs']) {
       const n = count(`SELECT count(*) AS n FROM ${table}`)
       if (n > 0) found.push(`${n} rows in ${table}`)
     }

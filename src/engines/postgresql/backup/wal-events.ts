@@ -28,14 +28,11 @@ const format18 = 0xd118
 
 const isEndOfTransaction = (info: number): boolean => Object.values<number>(transactionRecords).includes(info & operation)
 
-export const walEvents = (tell: (event: WalEvent) => void, record: (record: WalRecord) => void = () => {}): WalVisitor => ({
+/** Tells of every record, and of what it says if that is of our kinds. */
+export const walEvents = (tell: (record: WalRecord, event: WalEvent | undefined) => void): WalVisitor => ({
   wants: (manager, info) =>
     manager === managers.transactions ? isEndOfTransaction(info) : manager === managers.log && Object.values<number>(logRecords).includes(info & 0xf0),
-  record(one) {
-    record(one)
-    const event = one.bytes.length > 0 ? eventOf(one) : undefined
-    if (event) tell(event)
-  },
+  record: (record) => tell(record, record.bytes.length > 0 ? eventOf(record) : undefined),
 })
 
 /** The record's own data lie at its end; before them, headers of what else it has. Undefined: it has pages of tables, and is none of ours. */

@@ -38,7 +38,10 @@ for (const {name, source} of backupSources()) {
 
     const read = (start: number, end: number, portion = segmentBytes): {records: WalRecord[]; events: WalEvent[]; reader: ReturnType<typeof createWalReader>} => {
       const found: {records: WalRecord[]; events: WalEvent[]} = {records: [], events: []}
-      const reader = createWalReader(start, walEvents((event) => found.events.push(event), (record) => found.records.push(record)))
+      const reader = createWalReader(start, walEvents((record, event) => {
+        found.records.push(record)
+        if (event) found.events.push(event)
+      }))
       for (let segment = startOfSegment(start); segment < end; segment += portion) {
         const file = join(server.host.paths.data, 'pg_wal', segmentName(1, segment))
         const at = segment % segmentBytes

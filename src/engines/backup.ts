@@ -238,8 +238,13 @@ export type LogEnd =
 
 /** What the log archive must answer to plan and to feed a recovery. */
 export interface LogArchive {
-  /** By timeline, then by segment, as text. */
-  segments(): AsyncIterable<{readonly timeline: string; readonly segment: string}>
+  /** By timeline, then by segment, as text. `whole`: it is known to have ended, so that need not be looked up. */
+  segments(): AsyncIterable<{readonly timeline: string; readonly segment: string; readonly whole?: boolean}>
+  /**
+   * Everything committed by then is known to be in it: LogStatus.durableAt, which goes on when nothing is written. Milliseconds since the
+   * epoch; absent or null: only what its marks say is known.
+   */
+  readonly completeUntil?: number | null
   read(timeline: string, segment: string): Promise<ArchivedSegment>
   history(timeline: string): Promise<string | undefined>
 }
@@ -304,6 +309,7 @@ export interface RecoveryPlan {
     readonly position: string
     /** The last transaction that is in; null when none is in the log that is replayed. */
     readonly lastCommitMicros: number | null
+    /** `before transaction 741, which was committed at …`. */
     readonly because: string
   }
   /** The engine's own notes. */
@@ -321,6 +327,10 @@ export interface RecoveryProgress {
   readonly replayedBytes: number
   readonly totalBytes: number
 }
+
+export type RecoveryOutcome =
+  | {readonly kind: 'recovered'; readonly recovered: Recovered}
+  | {readonly kind: 'restart'; readonly because: string}
 
 export interface Recovered {
   /** The new history, and the exact place at which it left the old one. */
@@ -345,12 +355,15 @@ export interface EngineRecovery {
   /** When all files are in `host.paths.data`, before the start: what makes the server recover. Idempotent. */
   configure(host: Host, plan: RecoveryPlan, archive: LogArchive): Promise<void>
   /**
-   * Gives the started server the log as it needs it, and resolves when it has been promoted at the target, and nowhere else.
-   * May be called again after a crash of anybody. Throws RECOVERY_FAILED when it ended elsewhere.
+   * Gives the started server the log as it needs it, and resolves when it has been promoted at the target, and nowhere else;
+   * or when it must be started anew first, and then this called again. May be called again after a crash of anybody. Waits for
+   * a server that does not answer: the signal is for the caller, who sees it end. Throws RECOVERY_FAILED when it ended elsewhere.
    */
-  follow(host: Host, admin: AdminCredentials, plan: RecoveryPlan, archive: LogArchive, options: RecoveryOptions): Promise<Recovered>
+  follow(host: Host, admin: AdminCredentials, plan: RecoveryPlan, archive: LogArchive, options: RecoveryOptions): Promise<RecoveryOutcome>
   /** Takes away what `configure` and `follow` left. Says whether the server must be restarted to be as configured. Idempotent. */
   finish(host: Host, admin: AdminCredentials): Promise<{readonly restart: boolean}>
+  /** Pages in a portion of a file of the backup (from a multiple of its pages on) that cannot be what was written. */
+  damagesIn(path: string, offset: number, bytes: Uint8Array, backup: BaseBackup): readonly BackupDamage[]
 }
 
 export interface RecoveryOptions {

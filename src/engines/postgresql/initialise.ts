@@ -1,6 +1,6 @@
 /** Making a data directory: initdb, the application's role and database in it, all on disk before it counts as made. */
 import {DbaasError} from '../../core/errors.js'
-import type {ExecResult, Host} from '../host.js'
+import type {ExecResult, Host, HostFile} from '../host.js'
 import {adminRole, preloadDriver} from './client.js'
 import {explainFailure} from './errors.js'
 import {programEnv} from './preflight.js'
@@ -15,9 +15,12 @@ const layout = 1
 /** Everything that is frozen in a data directory. The minor is not: it changes programs, not data. */
 export const poolKey = (version: string): string => `postgresql-${majorOf(version)}-layout-${layout}`
 
-const markerOf = (host: Host): string => `${host.paths.data}/dbaas-initialised`
+/** In the data folder: it is whole. */
+export const markerName = 'dbaas-initialised'
 
-export const isInitialised = (host: Host): Promise<boolean> => host.exists(markerOf(host))
+export const markerOf = (host: Host, version: string): HostFile => ({path: `${host.paths.data}/${markerName}`, content: `${poolKey(version)}\n`})
+
+export const isInitialised = (host: Host): Promise<boolean> => host.exists(`${host.paths.data}/${markerName}`)
 
 /**
  * Collation by code point and Unicode character classes, the same on every machine: by the server itself where it can,
@@ -118,5 +121,5 @@ export async function initialise(host: Host, version: string): Promise<void> {
     await host.exec([`${host.paths.bin}/initdb`, '--sync-only', '--pgdata', host.paths.data], {env: programEnv}),
     'initdb --sync-only',
   )
-  await host.write({path: markerOf(host), content: `${poolKey(version)}\n`})
+  await host.write(markerOf(host, version))
 }

@@ -29,11 +29,6 @@ export function parseLsn(text: string): number {
 export const readLsn = (bytes: Buffer, at: number, bigEndian: boolean): number =>
   bigEndian ? bytes.readUInt32BE(at) * half + bytes.readUInt32BE(at + 4) : bytes.readUInt32LE(at + 4) * half + bytes.readUInt32LE(at)
 
-export function writeLsn(bytes: Buffer, lsn: number, at: number): void {
-  bytes.writeUInt32BE(Math.floor(lsn / half), at)
-  bytes.writeUInt32BE(lsn % half, at + 4)
-}
-
 export const timelineName = (timeline: number): string => hex8(timeline)
 
 export function parseTimeline(name: string): number {

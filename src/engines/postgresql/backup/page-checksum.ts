@@ -2,6 +2,8 @@
  * The checksum of a data page: src/include/storage/checksum_impl.h. FNV-1a, 32 lanes in parallel, folded and mixed with the
  * number of the block, so that a page in the wrong place is found, too.
  */
+import type {BackupDamage} from '../../backup.js'
+
 export const pageBytes = 8192
 /** Blocks of a segment file of a relation, as all distributed builds have it (1 GiB). */
 export const blocksPerFile = 131_072
@@ -60,4 +62,20 @@ export function whyDamaged(page: Uint8Array, block: number): string | undefined 
   if (view.readUInt16LE(14) === 0) return view.every((byte) => byte === 0) ? undefined : 'it has no header, and is not empty'
   const [expected, found] = [pageChecksum(page, block), view.readUInt16LE(headerChecksumAt)]
   return expected === found ? undefined : `its checksum is ${found}, and should be ${expected}`
+}
+
+/** As EngineRecovery.damagesIn promises. What changed while it was copied may be torn: the log has all of it. */
+export function damagesIn(path: string, offset: number, bytes: Uint8Array, start: number): BackupDamage[] {
+  const first = firstBlockOf(path)
+  if (first === undefined) return []
+  const damages: BackupDamage[] = []
+  for (let at = 0; at + pageBytes <= bytes.length; at += pageBytes) {
+    const page = bytes.subarray(at, at + pageBytes)
+    const number = (offset + at) / pageBytes
+    const because = whyDamaged(page, first + number)
+    // pd_lsn has its upper half first, each as the machine writes it
+    const view = Buffer.from(page.buffer, page.byteOffset, 8)
+    if (because !== undefined && view.readUInt32LE(0) * 2 ** 32 + view.readUInt32LE(4) < start) damages.push({path, page: number, because})
+  }
+  return damages
 }

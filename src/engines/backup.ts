@@ -25,9 +25,9 @@ export interface EngineBackup {
   readonly recovery: EngineRecovery
   /**
    * Reads everything and runs the engine's own checks: for a restored server that nobody uses. A finding is an answer,
-   * not an error. Needs a server that can be written to.
+   * not an error. Needs a server that can be written to. Absent where that cannot be done yet.
    */
-  check(host: Host, admin: AdminCredentials, options: CheckOptions): Promise<CheckReport>
+  check?(host: Host, admin: AdminCredentials, options: CheckOptions): Promise<CheckReport>
 }
 
 /** A server as the reader sees it: plain data, that can be sent to a thread. */

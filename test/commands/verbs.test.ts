@@ -26,11 +26,11 @@ describe('verbs on a real database', function () {
   })
   after(() => site.dispose())
 
-  it('lists it, and shows plainly that it is not protected', async () => {
+  it('lists it, and shows plainly whether it is protected', async () => {
     const {instances} = (await site.json('list')) as {instances: ApiInstance[]}
     assert.deepEqual(instances.map(({name}) => name), ['demo'])
     assert.match((await site.run('list')).stdout, /^NAME\s+STATUS[\s\S]*demo\s+running/)
-    assert.match((await site.run('status', 'demo')).stdout, /demo {2}running[\s\S]*not protected: no backups/)
+    assert.match((await site.run('status', 'demo')).stdout, /demo {2}running[\s\S]*backups {5}(none taken yet|the last .* ago), the next in/)
   })
 
   it('gives a URL with which a driver connects, the certificate verified', async () => {

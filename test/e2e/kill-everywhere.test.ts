@@ -84,6 +84,17 @@ async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation
   return latest
 }
 
+const backupsOf = async (site: Site) => (await clientOf(site).call('backups.list', {query: {instance: 'demo'}})).backups
+let backupsBefore = 0
+/** With its first backup, so that the next one is ours. */
+async function protectedOnce(site: Site): Promise<void> {
+  await created(site)
+  for (const until = Date.now() + 60_000; (await backupsOf(site)).every((b) => b.status !== 'completed') || (await backupsOf(site)).some((b) => b.status === 'running'); ) {
+    if (Date.now() > until) throw new Error('there is no first backup')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
 let maxConnections = 50
 /** What the last change that succeeded has set. */
 let inForce = 0
@@ -147,13 +158,32 @@ const cases: Case[] = [
     undone: hasMemory, undoSteps: ['verify', 'stop-server', 'hold-connections'],
   },
   {
-    kind: 'instance.delete', steps: ['close-endpoint', 'stop-server', 'shred', 'erase'], prepare: created,
+    kind: 'backup.create', steps: ['prepare-role', 'hold-log', 'copy', 'await-log', 'verify'],
+    async prepare(site) {
+      await protectedOnce(site)
+      backupsBefore = (await backupsOf(site)).length
+    },
+    begin: (site, key) => call(site, 'backups.create', {params: {instance: 'demo'}, body: {}}, key),
+    async succeeded(site) {
+      const backups = await backupsOf(site)
+      assert.equal(backups.length, backupsBefore + 1)
+      assert.ok(backups.every((b) => b.status === 'completed' && b.verified_at !== null))
+      await serves(site)
+    },
+    async undone(site) {
+      assert.equal((await backupsOf(site)).length, backupsBefore)
+      await serves(site)
+    },
+    undoSteps: ['verify', 'copy'],
+  },
+  {
+    kind: 'instance.delete', steps: ['close-endpoint', 'end-backups', 'stop-server', 'shred', 'erase'], prepare: created,
     begin: (site, key) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}, key), succeeded: isGone,
   },
 ]
 
 describe('an agent killed at any step of any workflow', function () {
-  this.timeout(180_000)
+  this.timeout(60_000)
   const site = temporarySite('kill', {env: {DBAAS_POOL_SIZE: '1'}})
   before(() => site.run('agent', 'start'))
   after(() => site.dispose())

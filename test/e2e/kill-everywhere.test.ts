@@ -183,7 +183,7 @@ const cases: Case[] = [
 ]
 
 describe('an agent killed at any step of any workflow', function () {
-  this.timeout(60_000)
+  this.timeout(180_000)
   const site = temporarySite('kill', {env: {DBAAS_POOL_SIZE: '1'}})
   before(() => site.run('agent', 'start'))
   after(() => site.dispose())

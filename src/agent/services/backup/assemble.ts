@@ -10,7 +10,7 @@ import {createBackupWorkflow} from './create.workflow.js'
 import {createErasure} from './erasure.js'
 import type {KeyRing} from './keys.js'
 import {createFollowers} from './log.loop.js'
-import {createBackupKind, type BackupParts} from './parts.js'
+import {createBackupKind, createPreparing, type BackupParts} from './parts.js'
 import {enrol} from './policies.js'
 import {createProtection} from './protection.js'
 import {createRepositories} from './repositories.js'
@@ -20,7 +20,7 @@ import {createBackupService} from './service.js'
 import {takeFinal} from './take.js'
 import {upkeepWorkflows} from './upkeep.workflows.js'
 
-export interface BackupsOptions extends Omit<BackupParts, 'repositories'> {
+export interface BackupsOptions extends Omit<BackupParts, 'repositories' | 'prepare'> {
   /** Folder of the default repository. */
   readonly localPath: string
   readonly keys: KeyRing
@@ -37,7 +37,7 @@ const watchEveryMs = 5000
 export function assembleBackups(options: BackupsOptions) {
   const {context, archiver, keys, find, workflow} = options
   const repositories = createRepositories(context, options.localPath)
-  const parts: BackupParts = {context, archiver, repositories, load: options.load, admin: options.admin}
+  const parts: BackupParts = {context, archiver, repositories, load: options.load, admin: options.admin, prepare: createPreparing(options.admin)}
   const followers = createFollowers(parts)
   const erasure = createErasure(parts, followers, options.cancel)
   const protection = createProtection(context, followers)

@@ -56,9 +56,9 @@ export function createBackupWorkflow(parts: BackupParts, followers: Followers) {
     steps: {
       'prepare-role': {
         async run({input}) {
-          const {subject, engine, whyNot} = await look(input)
+          const {subject, whyNot} = await look(input)
           if (whyNot !== undefined) return abort(whyNot)
-          await engine.prepare(subject.host, await parts.admin())
+          await parts.prepare(subject)
           return next('hold-log')
         },
       },

@@ -7,7 +7,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
 import type {LogStatus} from '../../../engines/backup.js'
-import {backupOf, createBackupKind, holdOf, pause, serverOf, type BackupParts} from './parts.js'
+import {createBackupKind, holdOf, pause, serverOf, type BackupParts} from './parts.js'
 
 const everyMs = 1000
 /** What is live is written down so often, for the next agent. */
@@ -128,11 +128,10 @@ export function createFollowers(parts: BackupParts): Followers {
   async function followOnce(instance: InstanceRecord, signal: AbortSignal): Promise<'asked' | 'gap' | 'shutdown'> {
     const {incarnation} = instance
     const subject = await parts.load(instance.id)
-    const engine = backupOf(subject.engine)
     const {history, log} = await store.read('platform', async (tx) => ({history: await tx.histories.get(incarnation), log: await tx.logs.get(incarnation)}))
     if (!history) throw new DbaasError('INVALID_STATE', `${instance.name} has no history to archive`)
     if (!live.has(incarnation)) live.set(incarnation, log ?? newLog(instance))
-    await engine.prepare(subject.host, await parts.admin())
+    await parts.prepare(subject)
     const archive = await repositories.place(history.repository, incarnation)
     const server = await serverOf(parts, subject)
     const end = await repositories.through(history.repository, () => archiver.follow({

@@ -28,6 +28,8 @@ export interface BackupParts {
   load(instanceId: string): Promise<BackupSubject>
   /** The agent's own way into every server. */
   admin(): Promise<AdminCredentials>
+  /** Makes the role that reads: for all who ask at the same time, once. */
+  prepare(subject: BackupSubject): Promise<void>
 }
 
 export interface Repositories {
@@ -43,6 +45,23 @@ export function backupOf(engine: Engine): EngineBackup {
   throw new DbaasError('NOT_SUPPORTED', `${engine.title} cannot be backed up yet`, {
     details: {engine: engine.name}, suggestions: ['dump it with its own tools for the time being'],
   })
+}
+
+/** Two at once would change the same row of the server's catalogue, and one of them would fail; so would one whose agent was killed just now. */
+export function createPreparing(admin: () => Promise<AdminCredentials>): BackupParts['prepare'] {
+  const running = new Map<string, Promise<void>>()
+  return ({instance, engine, host}) => {
+    const known = running.get(instance.id)
+    if (known) return known
+    const once = async (): Promise<void> => backupOf(engine).prepare(host, await admin())
+    const begun = once().catch(async (error: unknown) => {
+      if (error instanceof DbaasError && error.code !== 'INTERNAL' && error.code !== 'SQL_ERROR') throw error
+      await pause(200)
+      return once()
+    }).finally(() => running.delete(instance.id))
+    running.set(instance.id, begun)
+    return begun
+  }
 }
 
 export async function serverOf({context}: Pick<BackupParts, 'context'>, {instance, engine, host}: BackupSubject): Promise<BackupServer> {

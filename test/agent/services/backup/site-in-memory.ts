@@ -103,7 +103,7 @@ export async function siteInMemory(start: number): Promise<Site> {
   } as unknown as ServiceContext
   const repositories = createRepositories(context, join(folder.path, 'repository'))
   const parts: BackupParts = {
-    context, archiver, repositories, admin: async () => ({username: 'admin', ca: '', certificate: '', key: ''}),
+    context, archiver, repositories, prepare: async () => undefined, admin: async () => ({username: 'admin', ca: '', certificate: '', key: ''}),
     async load(id) {
       const instance = await store.read('platform', (tx) => tx.instances.find(id))
       if (!instance) throw new DbaasError('INSTANCE_NOT_FOUND', id)

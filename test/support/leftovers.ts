@@ -25,7 +25,7 @@ export function leftoversOf(home: string): string[] {
     if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool')) && !worksBelow(pid, join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
   }
   // the repository itself stays: its id, its drafts, and nothing of anybody
-  found.push(...children(join(dataRoot, 'repository')).filter((path) => !/\/(?:repository|\.drafts)$/.test(path)).map((path) => `backups ${path}`))
+  found.push(...children(join(dataRoot, 'repository')).filter((path) => !/\/(?:repository|\.drafts|\.reserve)$/.test(path)).map((path) => `backups ${path}`))
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
     const count = (sql: string): number => (db.prepare(sql).get() as {n: number}).n

@@ -89,11 +89,11 @@ async function bareDocker(engine: Engine): Promise<number> {
   }
 }
 
-async function poolReady(site: Site): Promise<void> {
+async function poolReady(site: Site, engine: Engine): Promise<void> {
   const pool = join(dataRootOf(site.home), 'pool')
   const entries = (): number => {
     try {
-      return readdirSync(pool).flatMap((key) => readdirSync(join(pool, key)).filter((n) => !n.startsWith('.'))).length
+      return readdirSync(pool).filter((key) => key.startsWith(engine)).flatMap((key) => readdirSync(join(pool, key)).filter((n) => !n.startsWith('.'))).length
     } catch {
       return 0
     }
@@ -123,7 +123,7 @@ export async function benchCell(engine: Engine, runtime: string): Promise<void> 
       await create(site, [])
     }
     for (let i = 0; i < pairs; i++) {
-      if (warm) await poolReady(warm)
+      if (warm) await poolReady(warm, engine)
       times.bare.push(await (onDocker ? bareDocker(engine) : bareProcess(engine as 'mysql' | 'mariadb', scratch.path, i)))
       await create(cold, times.cold)
       if (warm) await create(warm, times.warm)

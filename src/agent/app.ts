@@ -236,8 +236,12 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       const used = await store.read('platform', async (tx) => ({
         instances: await tx.instances.list(), runtimes: new Set((await tx.settings.get(runtimesUsed))?.split(',') ?? []),
       }))
+      const {software} = context.runtimes.get(defaultRuntime)
+      const archives = await Promise.all(context.engines.names.map(async (name) => (await software.installed(name))
+        .flatMap((v) => (v.source === 'archive' ? [context.engines.get(name).lifecycle.poolKey(v.version)] : []))))
       const keys = new Set([
         ...Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version))),
+        ...archives.flat(),
         ...used.instances.flatMap((i) => engineTable[i.engine]?.lifecycle.poolKey(i.version) ?? []),
       ])
       await context.runtimes.get(defaultRuntime).tidy(keys)

@@ -1,5 +1,6 @@
 /** What happens by itself: expiry, the end of leases, prepared data directories, catalogues, logs within bounds, old rows removed. */
 import type {Principal} from '../../../core/access/principal.js'
+import type {Runtime} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
 import type {InstancesApi, OperationsApi} from '../contract.js'
 import type {Catalogues} from './catalogues.js'
@@ -106,7 +107,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
       if (!runtime.pool) continue
       for (const engineName of context.engines.names) {
         const engine = context.engines.get(engineName)
-        const version = await poolVersion(engineName)
+        const version = await poolVersion(engineName, runtime)
         if (version === undefined) continue
         const key = engine.lifecycle.poolKey(version)
         while (!stopped && quiet() && runtime.pool && (await runtime.pool.count(key)) < options.poolSize) {
@@ -118,12 +119,16 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     }
   }
 
-  /** Directories are prepared for the version that the next create will most likely ask for. */
-  async function poolVersion(engineName: string): Promise<string | undefined> {
+  /**
+   * Directories are prepared for the version that the next create will most likely ask for. A server that the machine happens
+   * to have is no reason: nobody may ever want it here.
+   */
+  async function poolVersion(engineName: string, runtime: Runtime): Promise<string | undefined> {
     const engine = context.engines.get(engineName)
     const newest = (await store.read('platform', (tx) => tx.instances.list()))
       .filter((i) => i.engine === engineName).sort((a, b) => b.createdAt - a.createdAt)[0]
     return newest?.version ?? engine.versions.known(options.platform).find((v) => v.bundled)?.version
+      ?? (await runtime.software.installed(engineName)).find((v) => v.source === 'archive')?.version
   }
 
   async function trimLogs(): Promise<void> {

@@ -24,6 +24,7 @@ const asked = new Set([
   'innodb_compression_algorithm',
   'innodb_ft_sort_pll_degree',
   'innodb_log_write_ahead_size',
+  'innodb_log_file_size',
   'event_scheduler',
   'max_session_mem_used',
 ])
@@ -75,6 +76,10 @@ export const preflightRules: PreflightRules = {
       innodb_io_capacity:
         of('innodb_io_capacity') > of('innodb_io_capacity_max')
           ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`
+          : undefined,
+      innodb_log_file_size:
+        of('innodb_log_file_size') < of('innodb_log_buffer_size')
+          ? `a running server takes no less than innodb_log_buffer_size (${of('innodb_log_buffer_size')})`
           : undefined,
       innodb_open_files: tooFewOpenFiles(of('innodb_open_files')),
       innodb_buffer_pool_size_auto_min: of('innodb_buffer_pool_size_auto_min') === 0 ? 'the server would make it innodb_buffer_pool_size_max' : undefined,

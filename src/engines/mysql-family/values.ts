@@ -126,7 +126,8 @@ function sameNumber({name, type, min}: ParameterDefinition, asked: string, read:
   return a === b || (a === -1n && min === '-1') || (a === 0n && serverChoosesAtZero.has(name))
 }
 
-const serverChoosesAtZero = new Set(['back_log', 'open_files_limit', 'innodb_open_files', 'innodb_buffer_pool_instances', 'innodb_buffer_pool_chunk_size'])
+/** Numbers that are chosen by the server where they are 0; it depends on the machine what. */
+export const serverChoosesAtZero: ReadonlySet<string> = new Set(['back_log', 'open_files_limit', 'innodb_open_files', 'innodb_buffer_pool_instances', 'innodb_buffer_pool_chunk_size'])
 
 export function createValues(rules: ValueRules): Values {
   /** As EngineConfig.whyNotValid promises. */

@@ -18,6 +18,8 @@ export interface ValueRules {
    * decides (another parameter, a limit of the machine), or the server adjusts what its own description allows.
    */
   asks(name: string): boolean
+  /** Of a value that the catalogue finds nothing wrong in, where a start and a statement understand it differently. */
+  whyNot?(name: string, value: string): string | undefined
 }
 
 export interface Values {
@@ -136,7 +138,7 @@ export function createValues(rules: ValueRules): Values {
     // the line-based file cannot hold the first, nor a C string the second
     if (/[\r\n]/.test(value)) return 'a value must be one line'
     if (value.includes('\0')) return 'a value must not contain a zero byte'
-    const because = whyNot(definition, value)
+    const because = whyNot(definition, value) ?? rules.whyNot?.(definition.name, value)
     return because === undefined && rules.asks(definition.name) ? 'ask' : because
   }
 

@@ -138,8 +138,9 @@ export function createValues(rules: ValueRules): Values {
     // the line-based file cannot hold the first, nor a C string the second
     if (/[\r\n]/.test(value)) return 'a value must be one line'
     if (value.includes('\0')) return 'a value must not contain a zero byte'
-    const because = whyNot(definition, value) ?? rules.whyNot?.(definition.name, value)
-    return because === undefined && rules.asks(definition.name) ? 'ask' : because
+    const because = whyNot(definition, value)
+    if (because !== undefined && because !== 'ask') return because
+    return rules.whyNot?.(definition.name, value) ?? (rules.asks(definition.name) ? 'ask' : because)
   }
 
   function whyNot(definition: ParameterDefinition, value: string): string | undefined | 'ask' {

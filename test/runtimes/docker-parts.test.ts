@@ -107,7 +107,7 @@ describe('what is said when Docker fails', () => {
 describe('a request to Docker', () => {
   it('is not printed with every socket for a log that nobody reads', async () => {
     const client = createClient({DOCKER_HOST: 'unix:///nowhere/docker.sock'})
-    const requested = await client.call('look at the connection', async ({modem}) => (modem as {agent: unknown}).agent)
+    const requested = await client.call('look at the connection', async ({modem}) => (modem as unknown as {agent: unknown}).agent)
     assert.equal(inspect({agent: requested}, {showHidden: true, depth: null}), '{ agent: (agent) }')
     client.close()
   })

@@ -82,12 +82,8 @@ function check(result: ExecResult, program: string): void {
   )
 }
 
-/**
- * As EngineLifecycle.initialise promises. Three programs write without waiting for the disk, then everything is
- * synced once (`initdb --sync-only`), and only then the marker is written, itself synced: after a crash there is
- * either no marker, or a directory that is whole on disk.
- */
-export async function initialise(host: Host, version: string): Promise<void> {
+/** As EngineLifecycle.make promises: two programs write without waiting for the disk. */
+export async function make(host: Host, version: string): Promise<void> {
   // the first connection to the server will want it; it loads while initdb works
   preloadDriver()
   let made = await initdb(host, version, false)
@@ -114,9 +110,21 @@ export async function initialise(host: Host, version: string): Promise<void> {
     ),
     'postgres --single',
   )
+}
+
+/**
+ * As EngineLifecycle.seal promises. Everything is synced once (`initdb --sync-only`), and only then the marker is
+ * written, itself synced: after a crash there is either no marker, or a directory that is whole on disk.
+ */
+export async function seal(host: Host, version: string): Promise<void> {
   check(
     await host.exec([`${host.paths.bin}/initdb`, '--sync-only', '--pgdata', host.paths.data], {env: programEnv}),
     'initdb --sync-only',
   )
   await host.write({path: markerOf(host), content: `${poolKey(version)}\n`})
+}
+
+export async function initialise(host: Host, version: string): Promise<void> {
+  await make(host, version)
+  await seal(host, version)
 }

@@ -1,6 +1,5 @@
 /** The data folder of a container as a compressed archive in a file, and back. Docker keeps owners and modes as they are. */
-import {createReadStream} from 'node:fs'
-import {open} from 'node:fs/promises'
+import {createReadStream, createWriteStream} from 'node:fs'
 import {Transform, type Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {createGzip} from 'node:zlib'
@@ -20,15 +19,10 @@ const compression = {level: 1} as const
 
 /** Writes it to a new file, on disk when it returns. Throws RUNTIME_UNAVAILABLE when what the engine sends is not whole. */
 export async function saveData(client: Client, container: string, file: string): Promise<void> {
-  const target = await open(file, 'wx', 0o600)
-  try {
-    const archive = await client.call('read the data folder of a container', (docker, abortSignal) =>
-      docker.getContainer(container).getArchive({path: paths.data, abortSignal} as {path: string})) as Readable
-    await pipeline(archive, wholeOnly(), createGzip(compression), target.createWriteStream({autoClose: false}))
-    await target.sync()
-  } finally {
-    await target.close()
-  }
+  const archive = await client.call('read the data folder of a container', (docker, abortSignal) =>
+    docker.getContainer(container).getArchive({path: paths.data, abortSignal} as {path: string})) as Readable
+  // 'flush': synced before it is closed
+  await pipeline(archive, wholeOnly(), createGzip(compression), createWriteStream(file, {flags: 'wx', mode: 0o600, flush: true}))
 }
 
 /** Into the data folder of a container, whose server does not run. Throws for an archive that is not whole. */

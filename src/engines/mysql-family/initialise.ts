@@ -39,8 +39,11 @@ export function check(result: ExecResult, program: string): void {
   )
 }
 
-/** The folder, what is in it, and what is in its folders: there is nothing deeper. Where `sync` takes no names, it syncs all. */
-const syncAll = 'cd "$1" && exec sync . ./* ./*/*'
+/**
+ * The whole file system at once: file by file the disk is flushed for each. Where `sync` cannot, the folder, what is in
+ * it, and what is in its folders: there is nothing deeper. Where it takes no names, it syncs all.
+ */
+const syncAll = 'cd "$1" && { sync -f . 2>/dev/null || exec sync . ./* ./*/*; }'
 
 /** As EngineLifecycle.make promises: the server makes the directory and ends. */
 export async function make(dialect: Dialect, host: Host, version: string): Promise<void> {

@@ -104,11 +104,12 @@ export function createPool(options: {
   const claim: DataPool['claim'] = async (key, placement, maker) => {
     if ((await wholeOnes(key)).length === 0 || !(await isNear())) return false
     const host = hostOf(placement)
-    if ((await host.list(host.paths.data)).length > 0) return false
+    const {image} = placement
+    if (image === null || (await host.list(host.paths.data)).length > 0) return false
     const archive = await take(key)
     if (archive === undefined) return false
     try {
-      await seatOf(placement).using((container) => unpackData(client, container, archive))
+      await seatOf(placement).using((container) => unpackData(client, container, image, archive))
       await maker.seal(host)
       return true
     } catch (error) {

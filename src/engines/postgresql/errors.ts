@@ -160,7 +160,7 @@ const failures: readonly Failure[] = [
   {
     matches: /could not look up effective user ID (\d+): user does not exist/i,
     explain: ([, uid], words) =>
-      new DbaasError('RUNTIME_UNAVAILABLE', `PostgreSQL runs only as a user whom the system knows, and it knows no user ${uid}`, {
+      new DbaasError('NOT_SUPPORTED', `PostgreSQL runs only as a user whom the system knows, and it knows no user ${uid}`, {
         details: {server: words},
         suggestions: [`add user ${uid} to /etc/passwd, or run as another`, '--runtime docker'],
       }),

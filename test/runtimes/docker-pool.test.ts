@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict'
 import {spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {existsSync, readdirSync, statSync, truncateSync} from 'node:fs'
+import {existsSync, readdirSync, rmSync, statSync, symlinkSync, truncateSync} from 'node:fs'
 import {join} from 'node:path'
 import {Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {wholeOnly} from '../../src/agent/runtimes/docker/archives.js'
 import type {DataMaker, DataPool, Placement, Runtime, Software} from '../../src/agent/runtimes/runtime.js'
 import {postgresql} from '../../src/engines/postgresql/index.js'
-import {dockerOrSkip, images} from '../support/docker.js'
+import {docker, dockerOrSkip, images} from '../support/docker.js'
 import {dockerSite, type DockerSite} from './docker-site.js'
 import {placementOf} from './placement.js'
 
@@ -91,6 +91,29 @@ describe('prepared data directories on Docker', function () {
     assert.equal(new Set(identities).size, 3)
   })
 
+  it('are unpacked by the engine where the image has no tar, with the same owners', async () => {
+    assert.ok(software.image)
+    const changed = await docker.createContainer({Image: software.image.id, Entrypoint: ['sh', '-c', 'rm "$(command -v tar)"'], User: '0'})
+    await changed.start()
+    await changed.wait()
+    const {Id} = (await changed.commit({comment: 'without tar'})) as {Id: string}
+    await changed.remove({v: true})
+    try {
+      const [made, given] = [node(7), {...node(8), image: {...software.image, id: Id}}]
+      nodes.splice(-1, 1, given)
+      for (const each of [made, given]) await runtime.place(each)
+      await lifecycle.initialise(runtime.host(made), software.version)
+      await pool().prepare(key, software, maker)
+      const host = runtime.host(given)
+      await assert.rejects(host.exec(['tar', '--version']), /does not exist in the image/)
+      assert.equal(await pool().claim(key, given, maker), true)
+      assert.deepEqual(await tree(given), await tree(made))
+    } finally {
+      for (const each of nodes.splice(0)) await runtime.remove(each)
+      await docker.getImage(Id).remove()
+    }
+  })
+
   it('do not count as finished when the agent is killed before they are sealed, and are not given again', async () => {
     const killed = node(4)
     await pool().prepare(key, software, maker)
@@ -110,13 +133,20 @@ describe('prepared data directories on Docker', function () {
     assert.deepEqual(files().map((path) => /\.taken-/.test(path)), [true], 'what the dead one took')
   })
 
-  it('are not given when the archive is damaged, or cannot be sealed: the folder is empty then', async () => {
+  it('are not given when the archive is damaged, cannot be read, or cannot be sealed: the folder is empty then', async () => {
     const damaged = node(5)
     await runtime.place(damaged)
     const host = runtime.host(damaged)
     await pool().prepare(key, software, maker)
     const [archive] = files() as [string]
     truncateSync(archive, Math.floor(statSync(archive).size / 2))
+    assert.equal(await pool().claim(key, damaged, maker), false)
+    assert.deepEqual(await host.list(host.paths.data), [])
+    assert.deepEqual(files(), [])
+    await pool().prepare(key, software, maker)
+    const [unreadable] = files() as [string]
+    rmSync(unreadable)
+    symlinkSync('nowhere', unreadable)
     assert.equal(await pool().claim(key, damaged, maker), false)
     assert.deepEqual(await host.list(host.paths.data), [])
     assert.deepEqual(files(), [])

@@ -22,8 +22,8 @@ const endedMs = 5000
 /** The first line of the standard error is ours. */
 const gate = 'umask 077; command -v "$1" >/dev/null 2>&1 || { echo absent >&2; exit 127; }; echo $$ >&2; exec "$@"'
 
-/** `input`: instead of `options.stdin`, what is too long to be held. */
-export async function runProgram(client: Client, container: string, image: ImagePin, argv: readonly string[], options: ExecOptions = {}, input?: Readable): Promise<ExecResult> {
+/** `input` opens, when the program runs, what is too long for `options.stdin`. It may fail: its error is thrown once the program, whose input ends there, has ended. */
+export async function runProgram(client: Client, container: string, image: ImagePin, argv: readonly string[], options: ExecOptions = {}, input?: () => Readable): Promise<ExecResult> {
   options.signal?.throwIfAborted()
   const [program] = argv
   if (program === undefined) throw new DbaasError('INTERNAL', 'exec was called without a program')
@@ -65,8 +65,14 @@ export async function runProgram(client: Client, container: string, image: Image
   options.signal?.addEventListener('abort', end, {once: true})
   // while it was being started
   if (options.signal?.aborted) end()
+  const source = input?.()
+  let unread: unknown
+  source?.on('error', (error) => {
+    unread = error
+    stream.end()
+  })
   try {
-    if (input) input.pipe(stream)
+    if (source) source.pipe(stream)
     else stream.end(options.stdin ?? '')
     const code = await exitCode(client, exec.id, doing, over)
     tellBegun!()
@@ -74,10 +80,12 @@ export async function runProgram(client: Client, container: string, image: Image
     if (!timedOut) options.signal?.throwIfAborted()
     if (pid === 'absent') throw new DbaasError('RUNTIME_UNAVAILABLE', `cannot ${doing}: it does not exist in the image ${image.reference}`, {details: {program}, suggestions: ['dbaas doctor']})
     if (pid === undefined) throw new DbaasError('RUNTIME_UNAVAILABLE', `cannot ${doing}: ${stdout.text().trim() || 'its container ended'}`, {details: {program}, suggestions: ['docker ps --all', 'dbaas doctor']})
+    if (unread !== undefined) throw unread
     return {code, stdout: stdout.text(), stderr: stderr.rest(), timedOut}
   } finally {
     clearTimeout(timer)
     options.signal?.removeEventListener('abort', end)
+    source?.destroy()
     stream.destroy()
   }
 }

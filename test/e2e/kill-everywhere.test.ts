@@ -86,45 +86,36 @@ async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation
   return latest
 }
 
+/** A setting that every change gives another value, and the same one when the change is asked for again (by its key). */
+function changing(first: number, another: (inForce: number) => number) {
+  const asked = new Map<string, number>()
+  let inForce = first
+  let last = first
+  return {
+    wanted(key: string): number {
+      last = asked.get(key) ?? another(inForce)
+      asked.set(key, last)
+      return last
+    },
+    /** What the last change that succeeded has set. */
+    inForce: () => inForce,
+    succeeded(): void {
+      inForce = last
+    },
+  }
+}
 let maxConnections = 50
-/** What the last change that succeeded has set. */
-let inForce = 0
-/** Another value for each change, and the same one when the change is asked for again. */
-const asked = new Map<string, number>()
-const wantedConnections = (key: string): number => {
-  const known = asked.get(key) ?? ++maxConnections
-  asked.set(key, known)
-  return known
-}
-let memoryAsked = 512 * 1024 ** 2
-let memoryInForce = memoryAsked
-/** The other of two sizes for each change, and the same one when the change is asked for again. */
-const memories = new Map<string, number>()
-const wantedMemory = (key: string): number => {
-  const known = memories.get(key) ?? (memoryInForce === 512 * 1024 ** 2 ? 1024 ** 3 : 512 * 1024 ** 2)
-  memories.set(key, known)
-  memoryAsked = known
-  return known
-}
-let cpuAsked = 0.5
-let cpuInForce = cpuAsked
-const cpus = new Map<string, number>()
-const wantedCpu = (key: string): number => {
-  const known = cpus.get(key) ?? (cpuInForce === 0.5 ? 1 : 0.5)
-  cpus.set(key, known)
-  cpuAsked = known
-  return known
-}
-async function hasCpu(site: Site): Promise<void> {
+const connections = changing(0, () => ++maxConnections)
+const otherOf = (one: number, two: number) => changing(one, (inForce) => (inForce === one ? two : one))
+const memory = otherOf(512 * 1024 ** 2, 1024 ** 3)
+const cpu = otherOf(0.5, 1)
+const hasSize = (what: 'cpu' | 'memory_bytes', wanted: () => number) => async (site: Site): Promise<void> => {
   const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
-  assert.equal(instance.size.cpu, cpuInForce)
+  assert.equal(instance.size[what], wanted())
   await serves(site)
 }
-async function hasMemory(site: Site): Promise<void> {
-  const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
-  assert.equal(instance.size.memory_bytes, memoryInForce)
-  await serves(site)
-}
+const hasMemory = hasSize('memory_bytes', memory.inForce)
+const hasCpu = hasSize('cpu', cpu.inForce)
 const cases: Case[] = [
   {
     kind: 'instance.create',
@@ -145,19 +136,19 @@ const cases: Case[] = [
   },
   {
     kind: 'configuration.update', steps: ['preflight', 'write', 'checkpoint', 'restart-server', 'verify'], prepare: created,
-    begin: (site, key) => start('configuration.update', {set: {max_connections: String(wantedConnections(key))}})(site, key),
+    begin: (site, key) => start('configuration.update', {set: {max_connections: String(connections.wanted(key))}})(site, key),
     async succeeded(site) {
-      inForce = maxConnections
-      await parameter(String(inForce))(site)
+      connections.succeeded()
+      await parameter(String(connections.inForce()))(site)
     },
-    undone: (site) => parameter(String(inForce))(site), undoSteps: ['verify', 'restart-server', 'write'],
+    undone: (site) => parameter(String(connections.inForce()))(site), undoSteps: ['verify', 'restart-server', 'write'],
   },
   {
     kind: 'instance.scale', prepare: created,
     steps: ['preflight', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
-    begin: (site, key) => start('instances.scale', {memory_bytes: wantedMemory(key)})(site, key),
+    begin: (site, key) => start('instances.scale', {memory_bytes: memory.wanted(key)})(site, key),
     async succeeded(site) {
-      memoryInForce = memoryAsked
+      memory.succeeded()
       await hasMemory(site)
     },
     undone: hasMemory, undoSteps: ['verify', 'stop-server', 'hold-connections'],
@@ -165,9 +156,9 @@ const cases: Case[] = [
   {
     kind: 'instance.scale', name: 'live', prepare: created,
     steps: ['preflight', 'grow-limits', 'reload', 'shrink-limits', 'verify'],
-    begin: (site, key) => start('instances.scale', {cpu: wantedCpu(key)})(site, key),
+    begin: (site, key) => start('instances.scale', {cpu: cpu.wanted(key)})(site, key),
     async succeeded(site) {
-      cpuInForce = cpuAsked
+      cpu.succeeded()
       await hasCpu(site)
     },
     undone: hasCpu, undoSteps: ['verify', 'reload', 'grow-limits'],

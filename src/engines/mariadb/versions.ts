@@ -18,8 +18,6 @@ type Capability = keyof typeof capabilities
 
 export const can = (version: string, capability: Capability): boolean => reaches(version, capabilities[capability])
 
-const archive = 'https://archive.mariadb.org'
-
 export const versions: EngineVersions = {
   default: '11',
 
@@ -48,7 +46,7 @@ export const versions: EngineVersions = {
 
   installHints: [
     'apt-get install mariadb-server-core, or the package of your system: it is found by itself',
-    `dbaas engines install mariadb@11.4 --from ${archive}/mariadb-11.4.9/bintar-linux-systemd-x86_64/mariadb-11.4.9-linux-systemd-x86_64.tar.gz`,
+    'dbaas engines install mariadb@11.4 --from https://archive.mariadb.org/mariadb-11.4.9/bintar-linux-systemd-x86_64/mariadb-11.4.9-linux-systemd-x86_64.tar.gz',
   ],
 
   /** `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)` -> `10.11.19`. */

@@ -19,8 +19,6 @@ type Capability = keyof typeof capabilities
 
 export const can = (version: string, capability: Capability): boolean => reaches(version, capabilities[capability])
 
-const download = 'https://dev.mysql.com/get/Downloads'
-
 export const versions: EngineVersions = {
   /** The long-term series. */
   default: '8.4',
@@ -49,7 +47,7 @@ export const versions: EngineVersions = {
 
   installHints: [
     'apt-get install mysql-server-core-8.4, or the package of your system: it is found by itself',
-    `dbaas engines install mysql@8.4 --from ${download}/MySQL-8.4/mysql-8.4.7-linux-glibc2.28-x86_64.tar.xz --checksum sha256:HEX`,
+    'dbaas engines install mysql@8.4 --from https://dev.mysql.com/get/Downloads/MySQL-8.4/mysql-8.4.7-linux-glibc2.28-x86_64.tar.xz --checksum sha256:HEX',
   ],
 
   /**

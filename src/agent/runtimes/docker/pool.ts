@@ -5,7 +5,7 @@
  * the same one. It holds no mark of a finished directory: what is unpacked has to be sealed first.
  */
 import {randomUUID} from 'node:crypto'
-import {mkdir, open, readdir, rename, rm, rmdir, statfs} from 'node:fs/promises'
+import {mkdir, open, readdir, rename, rm, rmdir} from 'node:fs/promises'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
@@ -14,6 +14,7 @@ import {saveData, unpackData} from './archives.js'
 import type {Client} from './client.js'
 import type {Seat} from './host.js'
 import type {Images} from './images.js'
+import {diskFree} from './local-machine.js'
 import type {ScratchKeeper} from './scratch.js'
 import type {Tools} from './tools.js'
 
@@ -53,8 +54,7 @@ export function createPool(options: {
 
   async function roomBytes(): Promise<number> {
     if (!(await isNear())) return 0
-    const disk = await statfs(options.dataRoot)
-    return disk.bavail * disk.bsize
+    return (await diskFree(options.dataRoot)) ?? 0
   }
 
   const prepare: DataPool['prepare'] = async (key, software, maker) => {

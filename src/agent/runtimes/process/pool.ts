@@ -3,13 +3,14 @@
  * An entry is made as `.tmp-<uuid>`, synced, then renamed: a name without a dot is always a whole entry.
  */
 import {randomUUID} from 'node:crypto'
-import {access, readdir, rename, rmdir, stat, statfs} from 'node:fs/promises'
+import {access, readdir, rename, rmdir, stat} from 'node:fs/promises'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {ServerCommand} from '../../../engines/engine.js'
 import type {DataPool, Placement, Scratch, ScratchPlaces, Software} from '../runtime.js'
 import {atEdge, errnoOf} from './errors.js'
+import {freeBytes} from './facts.js'
 import {makeBelow, makeFolder, syncFolder, syncTree} from './files.js'
 import type {Belonging} from './membership.js'
 import {makePlace, placeIn, removeTree, type Place, type Places} from './places.js'
@@ -55,11 +56,6 @@ export function createPool(options: PoolOptions): ProcessPool {
       if (!name.startsWith('.') && (await access(join(folder, name, 'data')).then(() => true, () => false))) found.push(join(folder, name))
     }
     return found
-  }
-
-  const roomBytes = async (): Promise<number> => {
-    const disk = await statfs(options.dataRoot)
-    return disk.bavail * disk.bsize
   }
 
   const count = async (key: string): Promise<number> => (await entries(key)).length
@@ -189,7 +185,7 @@ export function createPool(options: PoolOptions): ProcessPool {
     }
   }
 
-  return {roomBytes, count, prepare, claim, scratch: {use}, tidy, stop}
+  return {roomBytes: () => freeBytes(options.dataRoot), count, prepare, claim, scratch: {use}, tidy, stop}
 }
 
 const names = (folder: string): Promise<string[]> =>

@@ -35,8 +35,7 @@ export async function rememberUse(tx: Tx, runtime: string, {engine, version, ima
 export type Prepared = ReturnType<typeof createPrepared>
 
 export function createPrepared(context: ServiceContext, platform: string) {
-  async function wantedOf(runtime: string, engineName: string): Promise<Software | undefined> {
-    const kept = await context.store.read('platform', (tx) => tx.settings.get(settingOf(runtime, engineName)))
+  async function wantedOf(runtime: string, engineName: string, kept: string | undefined): Promise<Software | undefined> {
     const used = kept === undefined ? undefined : JSON.parse(kept) as Used
     if (used && context.clock.now() - used.at <= rememberedMs) return {engine: engineName, version: used.version, image: used.image}
     if (runtime !== context.runtimes.default) return undefined
@@ -48,7 +47,9 @@ export function createPrepared(context: ServiceContext, platform: string) {
 
   /** At most one for each engine. Asks only the default runtime. */
   async function wanted(runtime: string): Promise<Software[]> {
-    const found = await Promise.all(context.engines.names.map((engine) => wantedOf(runtime, engine)))
+    const kept = await context.store.read('platform', (tx) =>
+      Promise.all(context.engines.names.map(async (engine) => ({engine, setting: await tx.settings.get(settingOf(runtime, engine))}))))
+    const found = await Promise.all(kept.map(({engine, setting}) => wantedOf(runtime, engine, setting)))
     return found.filter((each) => each !== undefined)
   }
 

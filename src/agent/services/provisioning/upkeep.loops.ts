@@ -105,6 +105,7 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   const quiet = (): boolean => options.busy() === 0 && clock.now() - options.lastRequestAt() > quietMs
 
   async function fillPool(): Promise<void> {
+    if (!quiet()) return
     for (const name of context.runtimes.names) {
       const runtime = context.runtimes.get(name)
       if (!runtime.pool) continue

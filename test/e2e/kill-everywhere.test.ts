@@ -17,6 +17,8 @@ const whens = ['before', 'after', 'stored'] as const
 
 interface Case {
   readonly kind: string
+  /** Where there is more than one way through the workflow. */
+  readonly name?: string
   readonly steps: readonly string[]
   /** What must be there first, and the call that starts the operation. */
   prepare(site: Site): Promise<void>
@@ -95,31 +97,36 @@ async function protectedOnce(site: Site): Promise<void> {
   }
 }
 
+/** A setting that every change gives another value, and the same one when the change is asked for again (by its key). */
+function changing(first: number, another: (inForce: number) => number) {
+  const asked = new Map<string, number>()
+  let inForce = first
+  let last = first
+  return {
+    wanted(key: string): number {
+      last = asked.get(key) ?? another(inForce)
+      asked.set(key, last)
+      return last
+    },
+    /** What the last change that succeeded has set. */
+    inForce: () => inForce,
+    succeeded(): void {
+      inForce = last
+    },
+  }
+}
 let maxConnections = 50
-/** What the last change that succeeded has set. */
-let inForce = 0
-/** Another value for each change, and the same one when the change is asked for again. */
-const asked = new Map<string, number>()
-const wantedConnections = (key: string): number => {
-  const known = asked.get(key) ?? ++maxConnections
-  asked.set(key, known)
-  return known
-}
-let memoryAsked = 512 * 1024 ** 2
-let memoryInForce = memoryAsked
-/** The other of two sizes for each change, and the same one when the change is asked for again. */
-const memories = new Map<string, number>()
-const wantedMemory = (key: string): number => {
-  const known = memories.get(key) ?? (memoryInForce === 512 * 1024 ** 2 ? 1024 ** 3 : 512 * 1024 ** 2)
-  memories.set(key, known)
-  memoryAsked = known
-  return known
-}
-async function hasMemory(site: Site): Promise<void> {
+const connections = changing(0, () => ++maxConnections)
+const otherOf = (one: number, two: number) => changing(one, (inForce) => (inForce === one ? two : one))
+const memory = otherOf(512 * 1024 ** 2, 1024 ** 3)
+const cpu = otherOf(0.5, 1)
+const hasSize = (what: 'cpu' | 'memory_bytes', wanted: () => number) => async (site: Site): Promise<void> => {
   const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
-  assert.equal(instance.size.memory_bytes, memoryInForce)
+  assert.equal(instance.size[what], wanted())
   await serves(site)
 }
+const hasMemory = hasSize('memory_bytes', memory.inForce)
+const hasCpu = hasSize('cpu', cpu.inForce)
 const cases: Case[] = [
   {
     kind: 'instance.create',
@@ -140,22 +147,32 @@ const cases: Case[] = [
   },
   {
     kind: 'configuration.update', steps: ['preflight', 'write', 'checkpoint', 'restart-server', 'verify'], prepare: created,
-    begin: (site, key) => start('configuration.update', {set: {max_connections: String(wantedConnections(key))}})(site, key),
+    begin: (site, key) => start('configuration.update', {set: {max_connections: String(connections.wanted(key))}})(site, key),
     async succeeded(site) {
-      inForce = maxConnections
-      await parameter(String(inForce))(site)
+      connections.succeeded()
+      await parameter(String(connections.inForce()))(site)
     },
-    undone: (site) => parameter(String(inForce))(site), undoSteps: ['verify', 'restart-server', 'write'],
+    undone: (site) => parameter(String(connections.inForce()))(site), undoSteps: ['verify', 'restart-server', 'write'],
   },
   {
     kind: 'instance.scale', prepare: created,
     steps: ['preflight', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
-    begin: (site, key) => start('instances.scale', {memory_bytes: wantedMemory(key)})(site, key),
+    begin: (site, key) => start('instances.scale', {memory_bytes: memory.wanted(key)})(site, key),
     async succeeded(site) {
-      memoryInForce = memoryAsked
+      memory.succeeded()
       await hasMemory(site)
     },
     undone: hasMemory, undoSteps: ['verify', 'stop-server', 'hold-connections'],
+  },
+  {
+    kind: 'instance.scale', name: 'live', prepare: created,
+    steps: ['preflight', 'grow-limits', 'reload', 'shrink-limits', 'verify'],
+    begin: (site, key) => start('instances.scale', {cpu: cpu.wanted(key)})(site, key),
+    async succeeded(site) {
+      cpu.succeeded()
+      await hasCpu(site)
+    },
+    undone: hasCpu, undoSteps: ['verify', 'reload', 'grow-limits'],
   },
   {
     kind: 'backup.create', steps: ['prepare-role', 'hold-log', 'copy', 'await-log', 'verify'],
@@ -204,9 +221,10 @@ describe('an agent killed at any step of any workflow', function () {
   }
 
   for (const one of cases) {
+    const what = one.name === undefined ? one.kind : `${one.kind} (${one.name})`
     for (const step of one.steps) {
       for (const when of whens) {
-        it(`${one.kind} ends the same: killed ${when} ${step}`, async () => {
+        it(`${what} ends the same: killed ${when} ${step}`, async () => {
           const end = await killedAt(one, {step, direction: 'forward', when})
           assert.equal(end.status, 'succeeded', JSON.stringify(end.error))
           await one.succeeded(site)
@@ -215,7 +233,7 @@ describe('an agent killed at any step of any workflow', function () {
     }
     for (const step of one.undoSteps ?? []) {
       for (const when of whens) {
-        it(`${one.kind} is undone the same: killed ${when} undoing ${step}`, async () => {
+        it(`${what} is undone the same: killed ${when} undoing ${step}`, async () => {
           const end = await killedAt(one, {step, direction: 'undo', when}, one.steps.at(-1))
           assert.equal(end.status, 'failed')
           assert.match(end.error?.message ?? '', /fault was injected/)

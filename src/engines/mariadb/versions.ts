@@ -44,6 +44,11 @@ export const versions: EngineVersions = {
   ],
   serverProgram: 'mariadbd',
 
+  installHints: [
+    'apt-get install mariadb-server-core, or the package of your system: it is found by itself',
+    'dbaas engines install mariadb@11.4 --from https://archive.mariadb.org/mariadb-11.4.9/bintar-linux-systemd-x86_64/mariadb-11.4.9-linux-systemd-x86_64.tar.gz',
+  ],
+
   /** `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)` -> `10.11.19`. */
   parseVersion: (output) => /^.*\b(?:mariadbd|mysqld)\S*\s+Ver (\d+\.\d+\.\d+)-MariaDB\S* for /m.exec(output)?.[1],
 }

@@ -45,6 +45,11 @@ export const versions: EngineVersions = {
   ],
   serverProgram: 'mysqld',
 
+  installHints: [
+    'apt-get install mysql-server-core-8.4, or the package of your system: it is found by itself',
+    'dbaas engines install mysql@8.4 --from https://dev.mysql.com/get/Downloads/MySQL-8.4/mysql-8.4.7-linux-glibc2.28-x86_64.tar.xz --checksum sha256:HEX',
+  ],
+
   /**
    * `mysqld  Ver 8.4.3 for Linux on x86_64 (MySQL Community Server - GPL)` -> `8.4.3`. Not MariaDB, to which `mysqld`
    * is a link on some machines; not Percona Server, which nobody has tried here; no release candidate.

@@ -15,7 +15,6 @@ export interface OwnLimits {
 export async function siteFacts(
   options: {dataRoot: string; limits: SiteFacts['limits']; serverUser: string}, own: OwnLimits = ownLimits(),
 ): Promise<SiteFacts> {
-  const disk = await statfs(options.dataRoot)
   const total = totalmem()
   const available = memoryAvailable()
   const left = own.memoryBytes === undefined ? available : own.memoryBytes - (own.memoryUsedBytes ?? 0)
@@ -24,10 +23,16 @@ export async function siteFacts(
     cpus: Math.min(availableParallelism(), own.cpus ?? Number.POSITIVE_INFINITY),
     memoryTotalBytes: Math.min(total, own.memoryBytes ?? total),
     memoryAvailableBytes: Math.max(0, Math.min(available, left)),
-    diskFreeBytes: disk.bavail * disk.bsize,
+    diskFreeBytes: await freeBytes(options.dataRoot),
     limits: options.limits,
     serverUser: options.serverUser,
   }
+}
+
+/** Bytes that we may still write there. */
+export async function freeBytes(folder: string): Promise<number> {
+  const {bavail, bsize} = await statfs(folder)
+  return bavail * bsize
 }
 
 /** What the kernel thinks can be had without swapping; free memory alone leaves out its caches. */

@@ -10,6 +10,7 @@ import type {Host} from '../../../engines/host.js'
 import type {ServerCommand} from '../../../engines/engine.js'
 import type {DataPool, Placement, Scratch, ScratchPlaces, Software} from '../runtime.js'
 import {atEdge, errnoOf} from './errors.js'
+import {freeBytes} from './facts.js'
 import {makeBelow, makeFolder, syncFolder, syncTree} from './files.js'
 import type {Belonging} from './membership.js'
 import {makePlace, placeIn, removeTree, type Place, type Places} from './places.js'
@@ -59,7 +60,7 @@ export function createPool(options: PoolOptions): ProcessPool {
 
   const count = async (key: string): Promise<number> => (await entries(key)).length
 
-  const prepare: DataPool['prepare'] = (key, software, initialise) =>
+  const prepare: DataPool['prepare'] = (key, software, maker) =>
     atEdge(`prepare a data directory for ${key}`, async () => {
       refuseWhenStopped()
       await ensureSoftware(software)
@@ -72,7 +73,9 @@ export function createPool(options: PoolOptions): ProcessPool {
           for (const parent of [root, folder]) await makeFolder(parent, passage)
           await makePlace(place, user)
         })
-        await initialise(hostIn(place, software, {port: 0, background: true}))
+        const host = hostIn(place, software, {port: 0, background: true})
+        await maker.make(host)
+        await maker.seal(host)
         for (const path of [place.config, place.log, place.tmp]) await removeTree(path)
         await syncTree(place.folder)
         await rename(place.folder, join(folder, id))
@@ -87,6 +90,7 @@ export function createPool(options: PoolOptions): ProcessPool {
       }
     })
 
+  /** They are sealed when they are prepared: the move takes the mark along. */
   const claim = (key: string, placement: Placement): Promise<boolean> =>
     atEdge(`give ${placement.instanceName} a prepared data directory`, async () => {
       const place = places.of(placement)
@@ -181,7 +185,7 @@ export function createPool(options: PoolOptions): ProcessPool {
     }
   }
 
-  return {count, prepare, claim, scratch: {use}, tidy, stop}
+  return {roomBytes: () => freeBytes(options.dataRoot), count, prepare, claim, scratch: {use}, tidy, stop}
 }
 
 const names = (folder: string): Promise<string[]> =>

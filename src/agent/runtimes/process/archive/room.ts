@@ -1,7 +1,7 @@
 /** Whether the disk has room for what is about to be written. */
-import {statfs} from 'node:fs/promises'
 import {DbaasError} from '../../../../core/errors.js'
 import {formatBytes} from '../../../../core/units.js'
+import {freeBytes} from '../facts.js'
 
 /** What is never filled, for the databases that run there. */
 const reserveBytes = 256 * 1024 ** 2
@@ -11,8 +11,7 @@ export function createRoom(folder: string): (bytes: number) => Promise<void> {
   let known = 0
   return async (bytes) => {
     if (bytes > known) {
-      const {bavail, bsize} = await statfs(folder)
-      const free = bavail * bsize - reserveBytes
+      const free = (await freeBytes(folder)) - reserveBytes
       if (bytes > free) {
         throw new DbaasError('INSUFFICIENT_DISK', `${formatBytes(bytes)} are needed at ${folder}, and ${formatBytes(Math.max(0, free))} are free`, {
           details: {needed_bytes: String(bytes), free_bytes: String(Math.max(0, free)), path: folder}, suggestions: ['free some space, then run the command again', 'dbaas engines list'],

@@ -40,7 +40,7 @@ with() {
 serve() {
   local name=$1
   shift
-  setsid nohup "${prefix[@]}" "$@" </dev/null >"$run/$name.out" 2>&1 &
+  setsid nohup "${prefix[@]}" "$@" </dev/null >"$run/$name.out" 2>&1 8>&- &
   echo $! >"$run/$name.pid"
 }
 # await NAME PORT : until it listens.
@@ -127,7 +127,7 @@ rgw_dns_name = s3.localhost
 rgw_enable_lc_threads = false
 rgw_bucket_quota_ttl = 0
 rgw_bucket_quota_soft_threshold = 0
-rgw_frontends = beast endpoint=127.0.0.1:17480 ssl_endpoint=127.0.0.1:17443 ssl_certificate=$run/ceph/tls.pem
+rgw_frontends = beast endpoint=127.0.0.1:17480 tcp_nodelay=1 ssl_endpoint=127.0.0.1:17443 ssl_certificate=$run/ceph/tls.pem
 END
   with ceph
   "${prefix[@]}" mkdir -p "$run/ceph/mon" "$run/ceph/osd"
@@ -180,7 +180,7 @@ for name, port in (("account", 17492), ("container", 17493), ("object", 17494)):
 ' "$run/swift" >"$run/swift.out" 2>&1 || { cat "$run/swift.out" >&2; die 'the rings could not be made'; }
   for name in account:17492 container:17493 object:17494 proxy:17490; do
     port=${name#*:} name=${name%:*} pipeline=$name-server
-    [ "$name" != proxy ] || pipeline='catch_errors s3api tempauth copy versioned_writes symlink slo dlo proxy-server'
+    [ "$name" != proxy ] || pipeline='catch_errors cache s3api tempauth copy versioned_writes symlink slo dlo proxy-server'
     cat >"$run/swift/$name.conf" <<END
 [DEFAULT]
 swift_dir = $run/swift
@@ -201,6 +201,10 @@ use = egg:swift#$name
 account_autocreate = true
 [filter:catch_errors]
 use = egg:swift#catch_errors
+# It must be there, and nothing need answer.
+[filter:cache]
+use = egg:swift#memcache
+memcache_servers = 127.0.0.1:1
 [filter:s3api]
 use = egg:swift#s3api
 location = us-east-1

@@ -5,7 +5,7 @@
 import {DbaasError} from '../../../core/errors.js'
 import {listAll} from '../repository.js'
 import {readCommit, type Commit, type Context} from './context.js'
-import {numberIn, objects} from './format.js'
+import {objects, packOf} from './format.js'
 import {keepRenewed} from './leases.js'
 import {bury, openSessions, readSweep, type SessionRecord, type SweepRecord} from './sessions.js'
 import {tidyLog} from './log-format.js'
@@ -142,7 +142,8 @@ async function sweepPacks(context: Context, view: View, assertHeld: () => void):
   const kept = new Set<string>()
   for await (const {name, size} of listAll(context.store, context.at('packs/'))) {
     const own = name.slice(context.at('').length)
-    const session = numberIn(own, 1)
+    const session = packOf(name)?.session
+    if (session === undefined) continue
     const commit = view.commits.get(session)
     const inGrace = commit?.kind === 'tombstone' && commit.at > graceFrom
     if (because !== null || needed.has(own) || spared.has(session) || session > view.newest || inGrace) {

@@ -1,7 +1,8 @@
 /**
  * `npm run bench -- repository [MiB] [threads]`: the backup repository on a real data directory (the bundled PostgreSQL,
  * rows and an index as an application has them), in a folder: first snapshot, second with 1 % of the pages changed (all
- * pages compared; only the changed ones given, as PostgreSQL 17 does), verification, restore. CPU is of all threads.
+ * pages compared; only the changed ones given, as PostgreSQL 17 does), verification, restore; beside it a plain copy, to the
+ * same disk, which is synced, too. CPU is of all threads; memory is the most that the process had, what it had before included.
  */
 import {execFile} from 'node:child_process'
 import {createReadStream} from 'node:fs'
@@ -29,7 +30,6 @@ interface Measured {
   readonly what: string
   readonly wallSeconds: number
   readonly cpuSeconds: number
-  /** Above what the process had before. */
   readonly peakRssBytes: number
   readonly longestBlockMs: number
   readonly storedBytes?: number
@@ -118,6 +118,18 @@ async function* pagesOf(path: string, pages: readonly number[]): AsyncGenerator<
   await file.close()
 }
 
+/** What anybody would do without us: read, write, sync; nothing hashed, compressed or encrypted. */
+async function copyPlainly(from: string, paths: readonly string[], to: string): Promise<undefined> {
+  for (const path of paths) {
+    await mkdir(dirname(join(to, path)), {recursive: true})
+    const target = await open(join(to, path), 'w', 0o600)
+    for await (const chunk of createReadStream(join(from, path), {highWaterMark: mib})) await target.write(chunk as Uint8Array)
+    await target.sync()
+    await target.close()
+  }
+  return undefined
+}
+
 async function restoreInto(vault: Vault, n: number, folder: string): Promise<void> {
   const open_ = new Map<string, FileHandle>()
   await vault.restore(await vault.tree(n), {
@@ -131,6 +143,7 @@ async function restoreInto(vault: Vault, n: number, folder: string): Promise<voi
       await open_.get(path)?.write(bytes, 0, bytes.length, offset)
     },
     async end({path}) {
+      await open_.get(path)?.sync()
       await open_.get(path)?.close()
       open_.delete(path)
     },
@@ -158,6 +171,8 @@ try {
       return snapshot.storedBytes
     }))
   }
+  results.push(await measure('plain copy', () => copyPlainly(data, paths, join(root, 'copied'))))
+  await rm(join(root, 'copied'), {recursive: true})
   await take('first snapshot', () => wholeFiles(data, paths))
   await take('nothing changed, all pages compared', () => wholeFiles(data, paths))
   await change(data, paths, 0.01)

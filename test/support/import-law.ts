@@ -65,8 +65,8 @@ export const importLaw: readonly Rule[] = [
     may: ['agent/runtimes/$1/', 'agent/runtimes/[^/]+\\.ts', 'engines/host\\.ts', 'core/', 'node:', 'npm:'], types: ['engines/engine\\.ts'],
   },
   // Repository kinds, and the vault over them, which sees a store by its promise alone.
-  {from: /^agent\/repositories\/(?:index|names|repository)\.ts$/, may: ['agent/repositories/', 'core/']},
-  {from: /^agent\/repositories\/([^/]+)\//, may: ['agent/repositories/$1/', 'agent/repositories/repository\\.ts', 'core/', 'node:', 'npm:']},
+  {from: /^agent\/repositories\/(?:index|names|repository|settings)\.ts$/, may: ['agent/repositories/', 'core/']},
+  {from: /^agent\/repositories\/([^/]+)\//, may: ['agent/repositories/$1/', 'agent/repositories/(?:repository|settings)\\.ts', 'core/', 'node:', 'npm:']},
   {from: /^agent\/store\//, may: ['agent/store/', 'core/', 'node:', 'npm:']},
   {from: /^agent\/workflow\//, may: ['agent/workflow/', 'agent/store/store\\.ts', 'core/', 'node:']},
   {from: /^agent\/certificates\//, may: ['agent/certificates/', 'core/', 'node:', 'npm:'], types: ['agent/store/store\\.ts']},

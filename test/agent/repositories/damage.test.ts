@@ -9,7 +9,7 @@ import {listAll, type ObjectStore} from '../../../src/agent/repositories/reposit
 import {openDataKeys} from '../../../src/agent/repositories/vault/keys.js'
 import {openRepository, openVault} from '../../../src/agent/repositories/vault/index.js'
 import {createInlinePool} from '../../../src/agent/repositories/vault/pool.js'
-import {scrub} from '../../../src/agent/repositories/vault/verify.js'
+import {scrub} from '../../../src/agent/repositories/vault/scrub.js'
 import {assertSameFiles, contentsOf, makePlace, takeSnapshot, type Files, type Place} from './support.js'
 
 const random = (bytes: number) => Buffer.concat([randomBytes(bytes / 2), Buffer.alloc(bytes / 2, 'text ')])
@@ -77,6 +77,7 @@ async function problems({place, snapshots, log}: Filled, store: ObjectStore): Pr
   return found
 }
 
+const pool = createInlinePool()
 const kinds = ['packs', 'snapshots', 'trees', 'keys', 'sessions', 'checks', 'log', 'history', 'repository'] as const
 type Kind = (typeof kinds)[number]
 
@@ -91,7 +92,7 @@ describe('damage of a repository', function () {
     for (const kind of kinds) assert.ok((names.get(kind) as string[]).length > 0, kind)
     assert.ok((names.get('packs') as string[]).length > 3)
     assert.deepEqual(await problems(filled, filled.place.store), [])
-    assert.deepEqual((await scrub(filled.place.store)).damages, [])
+    assert.deepEqual((await scrub(filled.place.store, pool)).damages, [])
   })
   after(() => filled.place.dispose())
 
@@ -125,7 +126,7 @@ describe('damage of a repository', function () {
       await changed(new Map([[name, bytes]]), async () => {
         if (matters(name)) assert.notDeepEqual(await problems(filled, filled.place.store), [], `${name} at ${at}`)
         // without a key, too: a repository's own description is known by whoever opens it
-        if (object.kind !== 'repository') assert.deepEqual((await scrub(filled.place.store)).damages.map((damage) => damage.object), [name])
+        if (object.kind !== 'repository') assert.deepEqual((await scrub(filled.place.store, pool)).damages.map((damage) => damage.object), [name])
       })
     }), {numRuns: 250})
   })
@@ -138,7 +139,7 @@ describe('damage of a repository', function () {
       fc.pre(length !== bytes.length)
       await changed(new Map([[name, Buffer.concat([bytes, Buffer.alloc(bytes.length)]).subarray(0, length)]]), async () => {
         if (matters(name)) assert.notDeepEqual(await problems(filled, filled.place.store), [], name)
-        if (object.kind !== 'repository') assert.deepEqual((await scrub(filled.place.store)).damages.map((damage) => damage.object), [name])
+        if (object.kind !== 'repository') assert.deepEqual((await scrub(filled.place.store, pool)).damages.map((damage) => damage.object), [name])
       })
     }), {numRuns: 100})
   })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import {execFileSync, spawn} from 'node:child_process'
 import {once} from 'node:events'
-import {mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs'
+import {cpSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {projectRoot} from '../../support/site.js'
@@ -58,6 +58,42 @@ describe('a folder as a repository', () => {
       await assert.rejects(work, {code: 'REPOSITORY_UNAVAILABLE'})
     }
     assert.throws(() => statSync(root))
+  })
+
+  it('is not taken for empty when its disk is taken from below it, and goes on when it is back', async function () {
+    if (process.getuid?.() !== 0) return this.skip()
+    const [disk, root] = [join(folder.path, 'disk'), join(folder.path, 'mounted')]
+    const bind = (from: string) => execFileSync('mount', ['--bind', from, root])
+    mkdirSync(disk)
+    mkdirSync(root)
+    bind(disk)
+    try {
+      const store = openDirectory(root)
+      await store.prepare()
+      await store.put('a/b', Buffer.from('x'))
+      execFileSync('umount', [root])
+      for (const work of [
+        () => store.put('a/b', Buffer.from('y')), () => store.putIfAbsent('c', Buffer.from('x')), () => store.get('a/b'), () => store.stat('a/b'), () => store.list(''), () => store.delete('a/b'),
+      ]) await assert.rejects(work, {code: 'REPOSITORY_UNAVAILABLE', suggestions: ['mount the disk that it is on']})
+      assert.deepEqual(readdirSync(root), [])
+      // as another folder than it was: what a mount again may give
+      cpSync(disk, `${disk}-2`, {recursive: true})
+      bind(`${disk}-2`)
+      assert.equal((await store.get('a/b')).toString(), 'x')
+      await store.put('c', Buffer.from('z'))
+    } finally {
+      execFileSync('umount', [root])
+    }
+    assert.deepEqual(readdirSync(root), [])
+  })
+
+  it('passes by what is not its own', async () => {
+    const store = openDirectory(folder.path)
+    await store.put('a/b', Buffer.from('x'))
+    mkdirSync(join(folder.path, 'lost+found'), {mode: 0})
+    mkdirSync(join(folder.path, 'a', 'copy of b'))
+    for (const name of ['a/copy of b/x', 'a/b (1)', 'a/.b.swp', 'notes to self']) writeFileSync(join(folder.path, name), 'x')
+    assert.deepEqual((await store.list('')).objects.map(({name}) => name), ['a/b'])
   })
 
   it('follows no link that somebody has put there', async () => {

@@ -57,7 +57,8 @@ describe('keys of a repository', function () {
     assert.deepEqual(keyFiles(), ['00000002'])
     assert.deepEqual((await namesOf(place)).filter((name) => !name.includes('/keys/')), before.filter((name) => !name.includes('/keys/')))
     // once more, as after a crash that nobody remembers
-    await rewrapDataKey(place.store, id, place.keys.incarnation, place.master, next)
+    assert.equal(await rewrapDataKey(place.store, id, place.keys.incarnation, place.master, next), false)
+    assert.deepEqual(keyFiles(), ['00000002'])
     assert.ok((await openDataKeys(place.store, id, place.keys.incarnation, next)).data.equals(place.keys.data))
   })
 
@@ -134,6 +135,11 @@ describe('keys of a repository', function () {
       assert.ok((await masterKeyFromFile(path).load()).equals(key))
       assert.ok((await masterKeyFromCommand(['cat', path]).load()).equals(key))
       if (text !== key) assert.ok((await masterKeyFromEnvironment('KEY', {KEY: text.toString()}).load()).equals(key))
+    }
+    // A password, half a key, a file that a crash has left empty of content: none of them is a key.
+    for (const text of ['correct horse battery staple one', randomBytes(16).toString('hex'), Buffer.alloc(32), '0'.repeat(64)]) {
+      writeFileSync(path, text)
+      await assert.rejects(masterKeyFromFile(path).load(), {code: 'KEY_UNAVAILABLE', message: /not 32 bytes|nothing but zeros/})
     }
     writeFileSync(path, 'too short')
     const failing = [

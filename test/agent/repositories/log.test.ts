@@ -57,6 +57,36 @@ describe('the archive of the log', function () {
     assert.deepEqual((await log.check()).damages, [])
   })
 
+  it('tells a writer that was away while another went on and put the segment together', async () => {
+    const bytes = randomBytes(20)
+    await log.append(slice(1, 0, bytes.subarray(0, 10), false, first))
+    const other = place.vault({store: openDirectory(place.root)}).log
+    await other.end()
+    await other.append(slice(1, 10, bytes.subarray(10), true))
+    await other.compact('00000001', '0001')
+    // Its name is free again, and what it brings would never count.
+    await assert.rejects(log.append(slice(1, 10, randomBytes(10), true)), {code: 'LEASE_LOST'})
+    await place.vault().collect()
+    assert.deepEqual(await objects(), ['00000001/0001/whole'])
+    assert.ok(Buffer.from((await log.read('00000001', '0001')).bytes).equals(bytes))
+    assert.equal((await log.end())?.final, true)
+  })
+
+  it('keeps the slices of a segment beside a whole one that cannot be read', async () => {
+    await log.append(slice(1, 0, randomBytes(10), true, first))
+    await place.store.put(`${place.keys.incarnation}/log/00000001/0001/whole`, randomBytes(200))
+    await place.vault().collect()
+    assert.deepEqual(await objects(), ['00000001/0001/000000000000', '00000001/0001/whole'])
+  })
+
+  it('takes no segment that would not fit into memory', async () => {
+    await log.append(slice(1, 0, Buffer.alloc(40 * 1024 * 1024), false, first))
+    await assert.rejects(log.append(slice(1, 40 * 1024 * 1024, Buffer.alloc(25 * 1024 * 1024))), {code: 'INTERNAL', message: /67108864 bytes at most/})
+    await log.append(slice(1, 40 * 1024 * 1024, Buffer.alloc(24 * 1024 * 1024), true))
+    await log.compact('00000001', '0001')
+    assert.equal((await log.read('00000001', '0001')).bytes.length, 64 * 1024 * 1024)
+  })
+
   it('does not mind that an answer got lost', async () => {
     const inner = openDirectory(place.root)
     let lose = true

@@ -74,6 +74,35 @@ describe('sessions of a repository', function () {
     await writer.commit({})
   })
 
+  it('do not bar others for years, though their lease was written by a clock that was years ahead', async () => {
+    const clock = {now: () => Date.now()}
+    const wrong = {now: () => Date.now() + 10 * 365 * 24 * hour}
+    await place.vault({owner: 'site_a', clock: wrong}).begin(null)
+    const b = place.vault({owner: 'site_b', clock, leaseMs: 300})
+    await assert.rejects(b.begin(null), {code: 'REPOSITORY_BUSY'})
+    await new Promise((resolve) => setTimeout(resolve, 350))
+    // Not renewed before our eyes for as long as a lease holds.
+    const n = await takeSnapshot(b, null, some())
+    assert.deepEqual((await b.snapshots()).map(({number}) => number), [n])
+    // A sweep that such a clock has left, the same.
+    const sweeping = place.vault({owner: 'site_a', clock: wrong, store: {...place.store, delete: async () => { throw new Error('killed') }}})
+    await assert.rejects(sweeping.collect(), /killed/)
+    await assert.rejects(b.collect(), {code: 'REPOSITORY_BUSY'})
+    await new Promise((resolve) => setTimeout(resolve, 350))
+    assert.equal((await b.collect()).because, null)
+    await takeSnapshot(b, n, some())
+  })
+
+  it('do not commit when a machine has slept through the time that packs of the dead are kept', async () => {
+    const writer = await place.vault({leaseMs: 1_000_000}).begin(null)
+    await writer.write(whole('f', randomBytes(10_000)))
+    // the steady clock stands still meanwhile
+    place.clock.time += 25 * hour
+    await assert.rejects(writer.commit({}), {code: 'LEASE_LOST'})
+    await writer.abort('lost')
+    assert.deepEqual(await place.vault().snapshots(), [])
+  })
+
   it('keep their packs, and those they build upon, whatever is deleted and collected meanwhile', async () => {
     const vault = place.vault({packBytes: 16 * 1024})
     const files = some(400_000)

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
 import fc from 'fast-check'
+import {DbaasError} from '../../../src/core/errors.js'
 import type {ChangedPage, FileInput} from '../../../src/agent/repositories/vault/writer.js'
 import {assertSameFiles, contentsOf, makePlace, takeSnapshot, whole, type Place} from './support.js'
 
@@ -173,6 +174,58 @@ describe('snapshots', function () {
     assertSameFiles(await contentsOf(vault, n), new Map([['heap', bytes]]))
     // 60 rounds of 5 pages are 2.4 MB; whole extents after 4 deltas would be 48 MB
     assert.ok(stored < 14 * mib, `${stored} bytes`)
+  })
+
+  it('of thousands of files, most of them empty or small, are quick and not large', async () => {
+    const vault = place.vault()
+    const files = new Map(Array.from({length: 6000}, (_, i) => [`base/16384/${i}${i % 3 === 0 ? '_fsm' : ''}`, i % 2 === 0 ? Buffer.alloc(0) : Buffer.from(`${i}`.repeat(1 + (i % 50)))]))
+    const began = performance.now()
+    const one = await vault.snapshot(await takeSnapshot(vault, null, files))
+    const two = await vault.snapshot(await takeSnapshot(vault, one.number, files))
+    assertSameFiles(await contentsOf(vault, two.number), files)
+    assert.ok(one.storedBytes < 2 * mib, `${one.storedBytes} bytes`)
+    assert.ok(two.storedBytes < mib, `${two.storedBytes} bytes for no change`)
+    assert.ok(performance.now() - began < 30_000, `${performance.now() - began} ms`)
+  })
+
+  it('give back paths and attributes as they were, whatever text they are', async () => {
+    const vault = place.vault()
+    const paths = ['pg_tblspc/16385/PG_18_202506291/5/1', '/var/lib/elsewhere/табл/1', '../../etc/passwd', 'a\nb"\\', 'x'.repeat(5000), '', 'C:\\data\\1', '\ud800']
+    const inputs = paths.map((path, i): FileInput => ({path, pageSize: 8192, attributes: {mode: 0o600 + i, link: path}, content: {kind: 'whole', bytes: [Buffer.from(`${i}`)]}}))
+    const n = await takeSnapshot(vault, null, inputs)
+    const tree = await vault.tree(n)
+    assert.deepEqual(tree.files.map(({path, attributes}) => [path, attributes]), paths.map((path, i) => [path, {mode: 0o600 + i, link: path}]))
+    await assert.rejects(takeSnapshot(vault, n, [whole('twice', Buffer.alloc(1)), whole('twice', Buffer.alloc(2))]), {code: 'INTERNAL'})
+  })
+
+  it('are read from a repository that may only be read, and checked there', async () => {
+    const files = new Map([['f', randomBytes(100_000)]])
+    const n = await takeSnapshot(place.vault(), null, files)
+    const refuse = async (): Promise<never> => { throw new DbaasError('REPOSITORY_REFUSED', 'it is mounted to be read only') }
+    const reader = place.vault({store: {...place.store, prepare: refuse, put: refuse, putIfAbsent: refuse, delete: refuse, barrier: refuse}})
+    assertSameFiles(await contentsOf(reader, n), files)
+    const {damages, recorded} = await reader.verify(n)
+    assert.deepEqual({damages, recorded}, {damages: [], recorded: false})
+    await assert.rejects(reader.begin(n), {code: 'REPOSITORY_REFUSED'})
+  })
+
+  it('leave who restores alone once a restore has failed', async () => {
+    const vault = place.vault({packBytes: mib})
+    const n = await takeSnapshot(vault, null, new Map(Array.from({length: 80}, (_, i) => [`f${i}`, randomBytes(mib)])))
+    let calls = 0
+    const slow = async () => {
+      calls++
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    const failing = vault.restore(await vault.tree(n), {begin: slow, end: slow, write: async ({path}) => {
+      await slow()
+      if (path === 'f3') throw new DbaasError('DISK_FULL', 'the disk is full')
+    }})
+    await assert.rejects(failing, {code: 'DISK_FULL'})
+    const then = calls
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    assert.equal(calls, then)
+    assert.ok(calls < 200, `${calls} calls`)
   })
 
   it('refuse changed pages of a file that they do not know, out of order, beyond its end, or cut in a page', async () => {

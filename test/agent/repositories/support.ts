@@ -35,6 +35,15 @@ export async function makePlace(name: string, make: (root: string) => ObjectStor
   }
 }
 
+/** The store, as a process sees it that is killed at its call number `point` (from 0 on): that one and all after it fail. */
+export function dyingStore(store: ObjectStore, point: number): ObjectStore {
+  let calls = 0
+  return Object.fromEntries(Object.entries(store).map(([name, value]) => [name, typeof value !== 'function' ? value : async (...args: never[]) => {
+    if (calls++ >= point) throw new Error('killed')
+    return (value as (...a: never[]) => unknown)(...args)
+  }])) as unknown as ObjectStore
+}
+
 /** What a snapshot should hold. */
 export type Files = ReadonlyMap<string, Buffer>
 

@@ -1,5 +1,9 @@
 import {DbaasError} from '../../../core/errors.js'
 
+export const notMounted = (root: string): DbaasError => new DbaasError('REPOSITORY_UNAVAILABLE', `the repository ${root} is not there: the folder is another one`, {
+  details: {repository: root}, suggestions: ['mount the disk that it is on'],
+})
+
 /** What the file system says, in our words. `root` is the repository. */
 export function fileSystemError(error: unknown, root: string): DbaasError {
   if (error instanceof DbaasError) return error

@@ -5,6 +5,7 @@ import type {Content, ObjectStore} from '../repository.js'
 import type {Codec} from './codec.js'
 import {damaged, objects} from './format.js'
 import type {DataKeys} from './keys.js'
+import {watchLeases, type LeaseWatch} from './leases.js'
 import type {Pool} from './pool.js'
 import {openObject, sealObject} from './sealed.js'
 import type {KeyText} from './tasks.js'
@@ -29,6 +30,7 @@ export interface VaultOptions {
 
 export interface Context extends VaultOptions {
   readonly keyText: KeyText
+  readonly leases: LeaseWatch
   /** The full name of an object of this incarnation. */
   at(name: string): string
   /** Seals JSON as that object. */
@@ -53,6 +55,7 @@ export function createContext(options: VaultOptions): Context {
   }
   return {
     ...options,
+    leases: watchLeases(options.clock, options.leaseMs),
     keyText: {incarnation: keys.incarnation, repositoryId: keys.repositoryId, data: keys.data.toString('hex')},
     at,
     open,

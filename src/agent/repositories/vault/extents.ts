@@ -21,28 +21,30 @@ export type Cut = ExtentInput | {readonly kind: 'as before' | 'zero'; readonly i
 
 /** `room` gives memory of `extentBytes`, which the consumer hands on. */
 export async function* cutWhole(bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, pageSize: number, room: () => Buffer): AsyncGenerator<Cut> {
-  let extent = room()
+  // None while nothing has come: a database has as many empty files as others.
+  let extent: Buffer | undefined
   let at = 0
   let index = 0
-  const take = (): ExtentInput => {
+  const take = (full: Buffer): ExtentInput => {
     const pages = Math.ceil(at / pageSize)
-    extent.fill(0, at, pages * pageSize)
-    return {kind: 'extent', index: index++, pageSize, pages, content: {kind: 'whole', bytes: extent.subarray(0, pages * pageSize)}}
+    full.fill(0, at, pages * pageSize)
+    extent = undefined
+    return {kind: 'extent', index: index++, pageSize, pages, content: {kind: 'whole', bytes: full.subarray(0, pages * pageSize)}}
   }
   for await (const chunk of bytes) {
     for (let from = 0; from < chunk.length; ) {
       const n = Math.min(chunk.length - from, extentBytes - at)
+      extent ??= room()
       extent.set(chunk.subarray(from, from + n), at)
       from += n
       at += n
       if (at < extentBytes) continue
-      yield take()
-      extent = room()
+      yield take(extent)
       at = 0
     }
   }
   const length = index * extentBytes + at
-  if (at > 0) yield take()
+  if (extent) yield take(extent)
   yield {kind: 'end', length}
 }
 

@@ -5,8 +5,9 @@
 import {DbaasError} from '../../../core/errors.js'
 import {listAll} from '../repository.js'
 import {readCommit, type Commit, type Context} from './context.js'
-import {numberIn, objects} from './format.js'
-import {bury, keepRenewed, openSessions, readSweep, type SessionRecord, type SweepRecord} from './sessions.js'
+import {objects, packOf} from './format.js'
+import {keepRenewed} from './leases.js'
+import {bury, openSessions, readSweep, type SessionRecord, type SweepRecord} from './sessions.js'
 import {tidyLog} from './log-format.js'
 import {trimVerifications} from './verify.js'
 
@@ -113,13 +114,13 @@ async function beginSweep(context: Context): Promise<{assertHeld(): void; end():
   for (const other of await context.numbers('sweeps/')) {
     if (other === k) continue
     const found = await readSweep(context, other)
-    if (found !== undefined && found.owner !== owner && found.expiresAt > clock.now()) {
+    if (found !== undefined && found.owner !== owner && !context.leases.hasRunOut(objects.sweep(other), found.expiresAt)) {
       await store.delete(context.at(name))
       throw new DbaasError('REPOSITORY_BUSY', `${found.owner} removes old objects from the repository`, {details: {owner: found.owner}})
     }
     await store.delete(context.at(objects.sweep(other)))
   }
-  const lease = keepRenewed(leaseMs, () => store.put(context.at(name), context.seal(name, record()), {urgent: true}))
+  const lease = keepRenewed(clock, leaseMs, () => store.put(context.at(name), context.seal(name, record()), {urgent: true}))
   return {
     assertHeld() {
       if (!lease.heldFor(leaseMs / 2)) throw new DbaasError('LEASE_LOST', 'removing old objects took a break that was too long; it will be done again')
@@ -141,7 +142,8 @@ async function sweepPacks(context: Context, view: View, assertHeld: () => void):
   const kept = new Set<string>()
   for await (const {name, size} of listAll(context.store, context.at('packs/'))) {
     const own = name.slice(context.at('').length)
-    const session = numberIn(own, 1)
+    const session = packOf(name)?.session
+    if (session === undefined) continue
     const commit = view.commits.get(session)
     const inGrace = commit?.kind === 'tombstone' && commit.at > graceFrom
     if (because !== null || needed.has(own) || spared.has(session) || session > view.newest || inGrace) {

@@ -1,5 +1,6 @@
 /** An object of the log archive: a slice of a segment, or a whole one. */
 import {createHash} from 'node:crypto'
+import {DbaasError} from '../../../core/errors.js'
 import type {Context} from './context.js'
 import {bind, damaged, objects} from './format.js'
 
@@ -90,13 +91,23 @@ export async function* segmentsOf(context: Context, prefix = 'log/'): AsyncGener
   if (open) yield open
 }
 
-/** Removes slices of segments that are there whole: what a crash left between the two. */
+/** Removes slices of segments that are there whole, and can be read: what a crash left between the two. */
 export async function tidyLog(context: Context): Promise<number> {
   let removed = 0
   for await (const {timeline, segment, slices, whole} of segmentsOf(context)) {
-    if (!whole) continue
+    if (!whole || slices.length === 0 || !(await isReadable(context, objects.whole(timeline, segment)))) continue
     for (const start of slices) await context.store.delete(context.at(objects.slice(timeline, segment, start)))
     removed += slices.length
   }
   return removed
+}
+
+async function isReadable(context: Context, name: string): Promise<boolean> {
+  try {
+    await openLog(context, name, await context.store.get(context.at(name)))
+    return true
+  } catch (error) {
+    if (error instanceof DbaasError && error.code === 'REPOSITORY_DAMAGED') return false
+    throw error
+  }
 }

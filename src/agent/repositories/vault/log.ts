@@ -8,6 +8,10 @@ import {damaged, objects} from './format.js'
 import {linkOf, openLog, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
 import type {Damage} from './verify.js'
 
+/** A segment is in memory as a whole, some times over, when it is compacted, read or checked. */
+export const segmentLimitBytes = 64 * 1024 * 1024
+
+/** A file that is larger than `segmentLimitBytes` is several segments: their names need only sort as its parts do. */
 export interface LogSlice {
   readonly timeline: string
   readonly segment: string
@@ -55,7 +59,7 @@ export interface LogCheck {
 export interface Log {
   /** Null when it is empty. Throws REPOSITORY_DAMAGED. */
   end(): Promise<LogEnd | null>
-  /** Durable when it resolves. It must follow the end, or be `fresh`. Throws LEASE_LOST when another writer was faster. */
+  /** Durable when it resolves. One at a time; it must follow the end, or be `fresh`. Throws LEASE_LOST when another writer was faster. */
   append(slice: LogSlice): Promise<LogEnd>
   /** Makes one object of the slices of a segment that has ended. Idempotent. */
   compact(timeline: string, segment: string): Promise<void>
@@ -91,6 +95,7 @@ export function openLogArchive(context: Context): Log {
   function whyNotNext(slice: LogSlice, before: LogEnd | null): string | undefined {
     if (!isName(slice.timeline) || !isName(slice.segment)) return 'a timeline or segment has no proper name'
     if (slice.bytes.length === 0 && !slice.final) return 'a slice is empty'
+    if (slice.start + slice.bytes.length > segmentLimitBytes) return `a segment has ${segmentLimitBytes} bytes at most`
     const where = `${slice.timeline}/${slice.segment}`
     const behind = before && (before.timeline > slice.timeline || (before.timeline === slice.timeline && before.segment > slice.segment))
     const same = before && before.timeline === slice.timeline && before.segment === slice.segment
@@ -118,7 +123,9 @@ export function openLogArchive(context: Context): Log {
       // The answer may have got lost. If nothing is there, it may yet come: the next try will see it.
       if ((await getIfThere(store, context.at(name))) === undefined) throw error
     }
-    if (!ours && (await fetch(name)).link !== header.link) {
+    // Where the segment is there whole, another writer has had this name, gone on, and put its slices together.
+    const isThere = ours || (await getIfThere(store, context.at(name)).then((there) => there && openLog(context, name, there)))?.link === header.link
+    if (!isThere || (await store.stat(context.at(objects.whole(timeline, segment)))) !== undefined) {
       known = undefined
       throw new DbaasError('LEASE_LOST', `another writer archives the log of ${context.keys.incarnation}: ${timeline}/${segment} at ${start}`)
     }

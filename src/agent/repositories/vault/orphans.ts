@@ -35,10 +35,12 @@ export async function orphansOf(context: Context, footers: Footers, sessions: re
     for await (const {name: object} of listAll(context.store, context.at(`${objects.pack(session, '')}`))) {
       const name = object.split('/').at(-1) as string
       try {
-        const salt = (await footers.salt({session, name})).toString('hex')
-        for (const {id, offset, length, listed} of (await footers.of({session, name})).values()) {
+        const footer = await footers.of({session, name})
+        const salt = footer.salt.toString('hex')
+        for (const {id, offset, length, listed} of footer.entries()) {
           if (found.size >= limit) return found
-          found.set(id.toString('latin1'), {pack: {session, name, salt}, blob: {id, offset, length, pages: count(listed)}})
+          // A copy of the id: it would keep all of the footer in memory.
+          found.set(id.toString('latin1'), {pack: {session, name, salt}, blob: {id: Buffer.from(id), offset, length, pages: count(listed)}})
         }
       } catch {
         continue

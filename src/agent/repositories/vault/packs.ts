@@ -89,26 +89,49 @@ function encodeEntry({id, offset, length, pageSize, listed, stored, hashes}: Ent
   return Buffer.concat([id, head, listed, stored, hashes])
 }
 
-function decodeEntries(plain: Buffer): Entry[] {
-  const entries: Entry[] = []
-  for (let at = 0; at < plain.length; ) {
-    const id = plain.subarray(at, at += idBytes)
-    const head = plain.subarray(at, at += 9)
-    if (head.length < 9) throw new Error('its footer ends in the middle')
-    const pageSize = 2 ** (head[8] as number)
-    if (!isPageSize(pageSize)) throw new Error(`it has pages of ${pageSize} bytes`)
-    const listed = plain.subarray(at, at += bitmapBytes(pageSize))
-    const stored = plain.subarray(at, at += bitmapBytes(pageSize))
-    const hashes = plain.subarray(at, at += count(stored) * hashBytes)
-    if (at > plain.length) throw new Error('its footer ends in the middle')
-    entries.push({id, offset: head.readUInt32LE(0), length: head.readUInt32LE(4), pageSize, listed, stored, hashes})
-  }
-  return entries
+/** The entry at a position of a footer, and the position behind it. */
+function decodeEntry(plain: Buffer, from: number): {entry: Entry; end: number} {
+  let at = from
+  const id = plain.subarray(at, at += idBytes)
+  const head = plain.subarray(at, at += 9)
+  if (head.length < 9) throw new Error('its footer ends in the middle')
+  const pageSize = 2 ** (head[8] as number)
+  if (!isPageSize(pageSize)) throw new Error(`it has pages of ${pageSize} bytes`)
+  const listed = plain.subarray(at, at += bitmapBytes(pageSize))
+  const stored = plain.subarray(at, at += bitmapBytes(pageSize))
+  const hashes = plain.subarray(at, at += count(stored) * hashBytes)
+  if (at > plain.length) throw new Error('its footer ends in the middle')
+  return {entry: {id, offset: head.readUInt32LE(0), length: head.readUInt32LE(4), pageSize, listed, stored, hashes}, end: at}
 }
 
+/** Entries are decoded when they are asked for: as objects they would take several times the memory. */
 export interface Footer {
   readonly salt: Buffer
-  readonly entries: readonly Entry[]
+  /** Bytes of memory that it takes, about. */
+  readonly memoryBytes: number
+  /** The page set at an offset of the pack. */
+  at(offset: number): Entry | undefined
+  entries(): Iterable<Entry>
+}
+
+function footerOf(salt: Buffer, plain: Buffer): Footer {
+  const positions = new Map<number, number>()
+  for (let at = 0; at < plain.length; ) {
+    const {entry, end} = decodeEntry(plain, at)
+    positions.set(entry.offset, at)
+    at = end
+  }
+  return {
+    salt: Buffer.from(salt),
+    memoryBytes: plain.length + 48 * positions.size,
+    at(offset) {
+      const position = positions.get(offset)
+      return position === undefined ? undefined : decodeEntry(plain, position).entry
+    },
+    *entries() {
+      for (const position of positions.values()) yield decodeEntry(plain, position).entry
+    },
+  }
 }
 
 /**
@@ -123,7 +146,7 @@ export function openFooter(keys: DataKeys, tail: Buffer): Footer | number {
   const from = tail.length - packTrailerBytes - length
   if (from < 0) return length + packTrailerBytes
   const sealed = tail.subarray(from, from + length)
-  return {salt, entries: decodeEntries(decrypt(packKey(keys, salt), footerBinding(keys, offset), sealed))}
+  return footerOf(salt, decrypt(packKey(keys, salt), footerBinding(keys, offset), sealed))
 }
 
 /** A page set, opened and checked: its tag, its place in its pack, its pages, its id. Throws a plain Error. */

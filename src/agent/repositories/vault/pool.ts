@@ -36,6 +36,12 @@ interface Thread {
 
 const queueLength = 2
 
+/** The memory of those that have it for themselves: it can be handed over to a thread. The others are copied. */
+export function ownMemory(views: readonly Uint8Array[]): ArrayBufferLike[] {
+  const whole = views.filter(({length, buffer}) => length > 0 && length === buffer.byteLength)
+  return [...new Set(whole.map(({buffer}) => buffer))]
+}
+
 /**
  * The threads start at the first need. `nice` is their priority on Linux (19 is the last). A thread that dies fails
  * its tasks and the sessions that it had a part in; the next task starts another.
@@ -76,7 +82,13 @@ export function createPool(size: number, nice = 10): Pool {
       const task = ++next
       thread.tasks.set(task, {resolve, reject})
       worker.ref()
-      worker.postMessage({task, request} satisfies ToThread, transfer as Transferable[])
+      try {
+        worker.postMessage({task, request} satisfies ToThread, transfer as Transferable[])
+      } catch (error) {
+        // what cannot be cloned or handed over: it would count as under way for ever
+        thread.tasks.delete(task)
+        throw error
+      }
     })
   }
 

@@ -3,13 +3,14 @@ import {DbaasError} from '../../../core/errors.js'
 import type {Context} from './context.js'
 import {extentBytes} from './format.js'
 import {createGate} from './gate.js'
+import {ownMemory} from './pool.js'
 import {fetchBlobs} from './ranges.js'
 import type {Extent, SealedBlob} from './tasks.js'
 import {extentsOf, type BlobRef, type Tree, type TreeFile} from './tree.js'
 
 /** Where a restore goes. Calls for different files and places may overlap; an error of any ends the restore. */
 export interface Sink {
-  /** Before its content: make it, that long, all zeros. One at a time, in the order of the snapshot. */
+  /** Before its content: make it, that long, all zeros. One at a time, in the order of the snapshot; those that are empty or all zeros last. */
   begin(file: TreeFile): Promise<void>
   /** What is all zeros does not come. */
   write(file: TreeFile, offset: number, bytes: Uint8Array): Promise<void>
@@ -33,8 +34,14 @@ interface Piece {
 const batchExtents = 32
 const batchBytes = 16 * extentBytes
 
-function* piecesOf(tree: Tree, file: TreeFile, from = 0): Generator<Piece> {
-  for (let i = from; i < extentsOf(file.length); i++) {
+function countPieces(tree: Tree, file: TreeFile): number {
+  let n = 0
+  for (let i = 0; i < extentsOf(file.length); i++) if (tree.extent(file.firstExtent + i).length > 0) n++
+  return n
+}
+
+function* piecesOf(tree: Tree, file: TreeFile): Generator<Piece> {
+  for (let i = 0; i < extentsOf(file.length); i++) {
     const refs = [...tree.extent(file.firstExtent + i)]
     if (refs.length === 0) continue
     const offset = i * extentBytes
@@ -66,12 +73,14 @@ async function open(context: Context, tree: Tree, batch: readonly Piece[]): Prom
     return {pageSize: file.pageSize, length, blobs: sealed}
   })
   // A short range (a pack that was cut off) shows as a page set that does not open.
-  const transfer = fetched.ranges.map((range) => range.buffer).filter((buffer) => buffer.byteLength > 0)
-  const {answer} = await context.pool.run({kind: 'assemble', keys: context.keyText, ranges: fetched.ranges, extents}, [...new Set(transfer)])
+  const {answer} = await context.pool.run({kind: 'assemble', keys: context.keyText, ranges: fetched.ranges, extents}, ownMemory(fetched.ranges))
   return answer.extents
 }
 
-/** Memory: so many batches as there are threads and one, each with what is fetched for it and what it holds. */
+/**
+ * Memory: so many batches as there are threads and one, each with what is fetched for it and what it holds. When it throws,
+ * nothing of it runs any more: the sink is called no more.
+ */
 export async function restore(context: Context, tree: Tree, sink: Sink, wanted: (file: TreeFile) => boolean = () => true): Promise<Restored> {
   const files = tree.files.filter(wanted)
   const begun = new Set<TreeFile>()
@@ -80,28 +89,31 @@ export async function restore(context: Context, tree: Tree, sink: Sink, wanted: 
   let bytes = 0
   function* pieces(): Generator<Piece> {
     for (const file of files) {
-      const own = [...piecesOf(tree, file)]
-      left.set(file, own.length)
-      yield* own
+      left.set(file, countPieces(tree, file))
+      yield* piecesOf(tree, file)
     }
   }
-  for (const batch of batchesOf(pieces())) {
-    for (const {file} of batch) {
-      if (begun.has(file)) continue
-      begun.add(file)
-      await sink.begin(file)
-    }
-    await gate.ready()
-    gate.start(async () => {
-      const contents = await open(context, tree, batch)
-      for (const [i, {file, offset}] of batch.entries()) {
-        await sink.write(file, offset, contents[i] as Uint8Array)
-        left.set(file, (left.get(file) as number) - 1)
-        if (left.get(file) === 0) await sink.end(file)
+  try {
+    for (const batch of batchesOf(pieces())) {
+      await gate.ready()
+      for (const {file} of batch) {
+        if (begun.has(file)) continue
+        begun.add(file)
+        await sink.begin(file)
       }
-    })
+      gate.start(async () => {
+        const contents = await open(context, tree, batch)
+        for (const [i, {file, offset}] of batch.entries()) {
+          await sink.write(file, offset, contents[i] as Uint8Array)
+          left.set(file, (left.get(file) as number) - 1)
+          if (left.get(file) === 0) await sink.end(file)
+        }
+      })
+    }
+  } finally {
+    // An error is thrown when the others have ended, too: who removes what was written must be alone.
+    await gate.done()
   }
-  await gate.done()
   // those without any content
   for (const file of files) {
     bytes += file.length

@@ -10,6 +10,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {Content} from '../repository.js'
 import {getIfThere, readCommit, type Context, type Tombstone} from './context.js'
 import {objects} from './format.js'
+import {keepRenewed} from './leases.js'
 
 export interface SessionRecord {
   readonly number: number
@@ -79,8 +80,7 @@ export async function bury(context: Context, n: number, because: string): Promis
 export async function beginSession(context: Context, wanted: {readonly previous: number | null; readonly reuses: readonly number[]}): Promise<Session> {
   for (;;) {
     for (const open of await openSessions(context)) {
-      const now = context.clock.now()
-      if (open.owner !== context.owner && open.expiresAt > now) {
+      if (open.owner !== context.owner && !context.leases.hasRunOut(objects.session(open.number), open.expiresAt)) {
         throw new DbaasError('REPOSITORY_BUSY', `${open.owner || 'another writer'} is writing a backup of ${context.keys.incarnation}`, {
           details: {owner: open.owner, session: String(open.number)},
         })
@@ -104,14 +104,14 @@ export async function beginSession(context: Context, wanted: {readonly previous:
  * sweeps. So one of the two sees the other: the sweep spares what the session builds on, or the session waits.
  */
 async function awaitSweeps(context: Context): Promise<void> {
-  for (const until = context.clock.now() + 2 * context.leaseMs; ; await delay(100)) {
+  for (const until = performance.now() + 2 * context.leaseMs; ; await delay(100)) {
     const running: SweepRecord[] = []
     for (const k of await context.numbers('sweeps/')) {
       const sweep = await readSweep(context, k)
-      if (sweep !== undefined && sweep.expiresAt > context.clock.now()) running.push(sweep)
+      if (sweep !== undefined && !context.leases.hasRunOut(objects.sweep(k), sweep.expiresAt)) running.push(sweep)
     }
     if (running.length === 0) return
-    if (context.clock.now() > until) throw new DbaasError('REPOSITORY_BUSY', `${running[0]?.owner} removes old objects from the repository`)
+    if (performance.now() > until) throw new DbaasError('REPOSITORY_BUSY', `${running[0]?.owner} removes old objects from the repository`)
   }
 }
 
@@ -128,38 +128,12 @@ export async function readSweep(context: Context, k: number): Promise<SweepRecor
 
 const isDamage = (error: unknown) => error instanceof DbaasError && error.code === 'REPOSITORY_DAMAGED'
 
-/** Keeps a lease renewed until it is stopped. `renew` throws to say that it failed; `isLost` is final. */
-export function keepRenewed(leaseMs: number, renew: () => Promise<void>): {heldFor(ms: number): boolean; stop(): Promise<void>} {
-  let renewedAt = performance.now()
-  let stopped = false
-  let running: Promise<void> = Promise.resolve()
-  const timer = setInterval(() => {
-    running = running.then(async () => {
-      if (stopped) return
-      const at = performance.now()
-      await renew().then(() => {
-        renewedAt = at
-      }, () => undefined)
-    })
-  }, leaseMs / 3)
-  timer.unref()
-  return {
-    // by a clock that no one sets, and that stands still for nobody
-    heldFor: (ms) => performance.now() - renewedAt < ms,
-    async stop() {
-      stopped = true
-      clearInterval(timer)
-      await running
-    },
-  }
-}
-
 function hold(context: Context, record: SessionRecord): Session {
   const {number} = record
   const name = objects.session(number)
   let taken = false
   const put = (change: Partial<SessionRecord>) => context.store.put(context.at(name), context.seal(name, {...record, ...change}), {urgent: true})
-  const lease = keepRenewed(context.leaseMs, async () => {
+  const lease = keepRenewed(context.clock, context.leaseMs, async () => {
     taken ||= (await context.store.stat(context.at(objects.snapshot(number)))) !== undefined
     if (!taken) await put({expiresAt: context.clock.now() + context.leaseMs})
   })

@@ -104,6 +104,7 @@ export interface Requests {
   seal: {readonly kind: 'seal'; readonly keys: KeyText; readonly name: string; readonly parts: readonly Uint8Array[]; readonly codec: Codec}
   unseal: {readonly kind: 'unseal'; readonly keys: KeyText; readonly name: string; readonly sealed: Uint8Array}
   hash: {readonly kind: 'hash'; readonly content: Uint8Array}
+  intact: {readonly kind: 'intact'; readonly name: string; readonly content: Uint8Array}
 }
 
 export interface Answers {
@@ -118,6 +119,8 @@ export interface Answers {
   seal: {readonly sealed: Uint8Array}
   unseal: {readonly plain: Uint8Array}
   hash: {readonly sha256: string}
+  /** Why the object is not what was written, as far as can be told without a key; and the content, given back. */
+  intact: {readonly because?: string; readonly content: Uint8Array}
 }
 
 export type Kind = keyof Requests

@@ -1,12 +1,10 @@
 /** Proof that what was written is there: by reading all of it back. */
-import {createHash} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
-import {listAll, type ObjectStore} from '../repository.js'
+import {listAll} from '../repository.js'
 import {readSnapshot, readTree, type Context} from './context.js'
-import {numberIn, objects} from './format.js'
+import {objects} from './format.js'
 import {createGate} from './gate.js'
-import {whyNotIntactKey} from './keys.js'
-import {whyNotIntact} from './sealed.js'
+import {ownMemory} from './pool.js'
 import type {ExpectedBlob} from './tasks.js'
 import type {PackRef, Tree} from './tree.js'
 
@@ -30,7 +28,7 @@ export interface Verification {
   readonly damages: readonly Damage[]
   /** Session and name of the packs that were read and are what was written. */
   readonly verified: readonly (readonly [session: number, name: string])[]
-  /** False: there was no room to keep this. */
+  /** False: this could not be kept, because there was no room or it may only be read. */
   readonly recorded: boolean
 }
 
@@ -66,7 +64,7 @@ export async function verifySnapshot(context: Context, n: number, skipVerifiedAf
         const content = await context.store.get(object)
         sums.bytes += content.length
         const request = {kind: 'verify', keys: context.keyText, name: ref.name, content, salt: Buffer.from(ref.salt, 'hex'), blobs} as const
-        const {answer} = await context.pool.run(request, [content.buffer])
+        const {answer} = await context.pool.run(request, ownMemory([content]))
         sums.pageSets += answer.blobs
         sums.pages += answer.pages
         if (answer.because === undefined) verified.push([ref.session, ref.name])
@@ -89,7 +87,8 @@ async function record(context: Context, verification: Verification): Promise<boo
     await context.store.barrier()
     return true
   } catch (error) {
-    if (error instanceof DbaasError && error.code === 'DISK_FULL') return false
+    // nor does a repository that may only be read
+    if (error instanceof DbaasError && (error.code === 'DISK_FULL' || error.code === 'REPOSITORY_REFUSED')) return false
     throw error
   }
 }
@@ -134,36 +133,4 @@ export async function trimVerifications(context: Context, keep = keptChecks): Pr
   const old = names.slice(0, Math.max(0, names.length - keep))
   for (const name of old) await context.store.delete(name)
   return old.length
-}
-
-/**
- * Finds bytes that have changed by themselves, without any key: a pack hashes to its name, every other object ends in
- * its checksum. For a copy in another region, and for disks. Objects that go meanwhile are no damage.
- */
-export async function scrub(store: ObjectStore, prefix = ''): Promise<{readonly objects: number; readonly bytes: number; readonly damages: readonly Damage[]}> {
-  const damages: Damage[] = []
-  const sums = {objects: 0, bytes: 0}
-  for await (const {name} of listAll(store, prefix)) {
-    if (name === objects.repository) continue
-    let content: Buffer
-    try {
-      content = await store.get(name)
-    } catch (error) {
-      if ((await store.stat(name)) === undefined) continue
-      throw error
-    }
-    sums.objects++
-    sums.bytes += content.length
-    const because = whyDamaged(name, content)
-    if (because !== undefined) damages.push({object: name, because})
-  }
-  return {...sums, damages}
-}
-
-function whyDamaged(name: string, content: Buffer): string | undefined {
-  const [, folder] = name.split('/')
-  if (folder === 'keys') return whyNotIntactKey(content)
-  if (folder !== 'packs') return whyNotIntact(content)
-  numberIn(name, 2)
-  return createHash('sha256').update(content).digest('hex') === name.split('/').at(-1) ? undefined : 'it does not hash to its name'
 }

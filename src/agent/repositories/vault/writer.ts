@@ -1,5 +1,4 @@
 /** Writes one snapshot: files come one after the other, their extents go to the threads, packs into the store, the manifest last. */
-import {createHash} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
 import {lengthOf, listAll} from '../repository.js'
 import {createBlobTable} from './blob-table.js'
@@ -115,7 +114,7 @@ async function startWriter(
   async function beforeOf(refs: readonly BlobRef[], pageSize: number): Promise<StoreExtent['before']> {
     const sets = await Promise.all(refs.map(async ({pack, offset, id}): Promise<PageSet> => {
       const ref = (previous as Tree).packs[pack] as PackRef
-      const entry = (await footers.of(ref)).get(offset)
+      const entry = (await footers.of(ref)).at(offset)
       if (!entry || !entry.id.equals(id) || entry.pageSize !== pageSize) throw damaged(context.at(objects.pack(ref.session, ref.name)), 'its footer does not know a page set')
       return entry
     }))
@@ -187,6 +186,7 @@ async function startWriter(
     const tree = encodeTree(files, packs, table.blobs, extents)
     const name = objects.tree(session.number)
     const {answer: {sealed}} = await pool.run({kind: 'seal', keys: context.keyText, name, parts: tree, codec: context.codec})
+    const {answer: {sha256}} = await pool.run({kind: 'hash', content: sealed})
     await store.put(context.at(name), sealed)
     await store.barrier()
     await assertThere(context, packs)
@@ -194,7 +194,7 @@ async function startWriter(
     const snapshot: Snapshot = {
       kind: 'snapshot', number: session.number, previous: session.previous, startedAt: session.startedAt, committedAt: context.clock.now(),
       packs: packs.map(({session: n, name: pack}) => [n, pack]),
-      tree: {sha256: createHash('sha256').update(sealed).digest('hex'), bytes: sealed.length},
+      tree: {sha256, bytes: sealed.length},
       files: files.length, bytes, storedBytes: storedBytes + lengthOf(sealed), meta,
     }
     await session.commit(context.seal(objects.snapshot(session.number), snapshot))

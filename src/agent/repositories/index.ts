@@ -16,6 +16,7 @@ interface KindEntry {
 /** One line for each kind; a name without one does not compile. Loaded when first used. */
 const kinds = {
   directory: {secrets: [], open: async (settings) => (await import('./directory/index.js')).openConfiguredDirectory(settings)},
+  s3: {secrets: ['secretAccessKey', 'sessionToken'], open: async (settings) => (await import('./s3/index.js')).openConfiguredS3(settings)},
 } satisfies Record<RepositoryKind, KindEntry>
 
 export interface RepositoryRecord {

@@ -9,7 +9,7 @@ import {backoffMs} from '../../../core/workflow/backoff.js'
 import {connectionTrouble, isPassing, refusal, retryAfterMs, said, unavailable} from './errors.js'
 import {createExchange, type Answer, type Limits, type Outgoing} from './exchange.js'
 import type {Target} from './options.js'
-import {queryText, signed} from './sign.js'
+import {encode, queryText, signed} from './sign.js'
 import {createSlots} from './slots.js'
 
 export interface Pace extends Limits {
@@ -67,7 +67,7 @@ export function createClient(target: Target, {pace: own = {}, lookup, random = M
   let skew = 0
 
   function attempt({method, key, query = {}, headers = {}, body}: Call, until: number): Promise<Answer> {
-    const path = `${target.base}${key === undefined ? (target.base === '' ? '/' : '') : `/${key}`}`
+    const path = key === undefined ? target.base || '/' : `${target.base}/${key.split('/').map(encode).join('/')}`
     const all = signed({
       method, path, query, headers: {...headers, host: target.authority}, sha256: body?.sha256 ?? emptySha256,
     }, target.credentials, target.region, now() + skew)

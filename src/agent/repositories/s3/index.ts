@@ -1,10 +1,11 @@
 /** A bucket of any server that speaks S3 as a repository. */
 import {DbaasError} from '../../../core/errors.js'
-import {assertObjectName, missing, type ObjectFacts, type ObjectStore} from '../repository.js'
+import {assertObjectName, isNamePart, missing, type ObjectFacts, type ObjectStore} from '../repository.js'
+import type {Settings} from '../settings.js'
 import {createClient, type Call, type Client, type Machinery} from './client.js'
 import {refusal, said} from './errors.js'
 import {bodyOf, createObjects} from './objects.js'
-import {resolveTarget, type S3Options} from './options.js'
+import {optionsOf, resolveTarget, type S3Options} from './options.js'
 import {proveConditionalWrites} from './proof.js'
 
 export type {S3Options} from './options.js'
@@ -12,14 +13,8 @@ export type {S3Options} from './options.js'
 /** Begins with a dot, as no object's name does. */
 const probes = '.probes/'
 
-const isObjectName = (name: string): boolean => {
-  try {
-    assertObjectName(name)
-    return true
-  } catch {
-    return false
-  }
-}
+/** What others keep in the bucket is none of ours. */
+const isObjectName = (name: string): boolean => name.length <= 500 && name.split('/', 9).length <= 8 && name.split('/').every(isNamePart)
 
 /**
  * An object is an object; its key is its name behind the prefix. It is sent in one request with its length and hash, so a
@@ -87,7 +82,6 @@ export function openS3(options: S3Options, machinery?: Machinery): ObjectStore {
     async list(from, {after, limit = 1000} = {}) {
       for (let last = after === undefined ? undefined : prefix + after; ; ) {
         const page = await objects.list(prefix + from, last, Math.min(limit, 1000))
-        // What others keep here is none of ours.
         const found = page.objects.flatMap(({key, size, modifiedAt}): ObjectFacts[] => {
           const name = key.slice(prefix.length)
           return isObjectName(name) ? [{name, size, modifiedAt}] : []
@@ -101,6 +95,9 @@ export function openS3(options: S3Options, machinery?: Machinery): ObjectStore {
     tidy,
   }
 }
+
+/** By the settings of its record, which are named as in S3Options, those of the credentials among them. Throws what `openS3` throws. */
+export const openConfiguredS3 = (settings: Settings): ObjectStore => openS3(optionsOf(settings))
 
 /** Makes it if it is not there and may be made. */
 async function ensureBucket(client: Client): Promise<void> {

@@ -2,6 +2,7 @@
 import {readFileSync} from 'node:fs'
 import {isIP} from 'node:net'
 import {DbaasError} from '../../../core/errors.js'
+import {readSettings, type Settings} from '../settings.js'
 import type {Credentials} from './sign.js'
 
 export interface S3Options {
@@ -42,6 +43,33 @@ export interface Target {
   readonly minTls: '1.2' | '1.3'
   /** For a person. */
   readonly where: string
+}
+
+/** Throws INVALID_REQUEST. */
+export function optionsOf(settings: Settings): S3Options {
+  const read = readSettings('s3', settings)
+  const oneOf = <T extends string>(name: string, allowed: readonly T[]): T | undefined => {
+    const text = read.optionalText(name)
+    if (text === undefined || allowed.includes(text as T)) return text as T | undefined
+    throw new DbaasError('INVALID_REQUEST', `the setting "${name}" of a repository of kind s3 is none of ${allowed.join(', ')}`, {details: {setting: name, kind: 's3'}})
+  }
+  const bucket = read.text('bucket')
+  const [prefix, endpoint, region, ca] = ['prefix', 'endpoint', 'region', 'ca'].map(read.optionalText)
+  const [accessKeyId, secretAccessKey, sessionToken] = ['accessKeyId', 'secretAccessKey', 'sessionToken'].map(read.optionalText)
+  const style = oneOf('style', ['path', 'host'])
+  const minTls = oneOf('minTls', ['1.2', '1.3'])
+  const plainText = read.flag('plainText', false)
+  read.done()
+  const given = accessKeyId !== undefined || secretAccessKey !== undefined || sessionToken !== undefined
+  const absent = Object.entries({accessKeyId, secretAccessKey}).find(([, value]) => value === undefined)?.[0]
+  if (given && absent) {
+    throw new DbaasError('INVALID_REQUEST', `the setting "${absent}" of a repository of kind s3 is missing`, {
+      details: {setting: absent, kind: 's3'}, suggestions: ['give both accessKeyId and secretAccessKey, or neither and set them in the environment of the agent'],
+    })
+  }
+  const credentials = given ? {accessKeyId: accessKeyId as string, secretAccessKey: secretAccessKey as string, ...(sessionToken === undefined ? {} : {sessionToken})} : undefined
+  const some = Object.entries({prefix, endpoint, region, ca, style, minTls, credentials}).filter(([, value]) => value !== undefined)
+  return {bucket, plainText, ...Object.fromEntries(some)}
 }
 
 type Environment = Readonly<Record<string, string | undefined>>

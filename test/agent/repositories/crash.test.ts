@@ -5,24 +5,24 @@ import {mkdirSync} from 'node:fs'
 import {join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {listAll} from '../../../src/agent/repositories/repository.js'
-import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {createDataKeys} from '../../../src/agent/repositories/vault/keys.js'
 import {openRepository, openVault} from '../../../src/agent/repositories/vault/index.js'
 import {createInlinePool} from '../../../src/agent/repositories/vault/pool.js'
 import {projectRoot} from '../../support/site.js'
 import {realRuns} from '../../support/runs.js'
+import {makeBucket, s3OrSkip} from '../../support/s3.js'
 import {temporaryFolder} from '../../support/temporary.js'
 import {filesOf, segmentContent, segmentName} from './crash-content.js'
-import {assertSameFiles, contentsOf, masterKey} from './support.js'
+import {assertSameFiles, contentsOf, masterKey, openStore} from './support.js'
 
 const incarnation = '11111111-2222-4333-8444-555555555555'
 
 /** Runs the writer until it is killed; gives the lines that it said. */
-function runAndKill(root: string, key: Buffer, afterMs: number): Promise<string[]> {
+function runAndKill(where: string, key: Buffer, afterMs: number): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const writer = fileURLToPath(new URL('crashing-writer.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', 'tsx', writer, root, incarnation], {
-      cwd: projectRoot, env: {...process.env, TEST_MASTER_KEY: key.toString('hex')}, stdio: ['ignore', 'pipe', 'pipe'],
+    const child = spawn(process.execPath, ['--import', 'tsx', writer, incarnation], {
+      cwd: projectRoot, env: {...process.env, TEST_STORE: where, TEST_MASTER_KEY: key.toString('hex')}, stdio: ['ignore', 'pipe', 'pipe'],
     })
     let said = ''
     let complaint = ''
@@ -40,9 +40,9 @@ function runAndKill(root: string, key: Buffer, afterMs: number): Promise<string[
   })
 }
 
-async function killManyTimes(root: string, kills: number): Promise<{full: number; committed: number}> {
+async function killManyTimes(where: string, kills: number): Promise<{full: number; committed: number}> {
   const master = masterKey()
-  const store = openDirectory(root)
+  const store = openStore(where)
   const keys = await createDataKeys(store, await openRepository(store), incarnation, master)
   const clock = {skew: 0, now: () => Date.now() + clock.skew}
   const open = () => openVault({store, keys, pool: createInlinePool(), clock, owner: 'site_crashing', graceMs: 600_000})
@@ -51,7 +51,7 @@ async function killManyTimes(root: string, kills: number): Promise<{full: number
   let logEnd = {segment: 0, offset: 0}
   const counts = {full: 0, committed: 0}
   for (let kill = 0; kill < kills; kill++) {
-    for (const line of await runAndKill(root, await master.load(), 50 + Math.random() * 900)) {
+    for (const line of await runAndKill(where, await master.load(), 50 + Math.random() * 900)) {
       const [what, a, b] = line.split(' ')
       if (what === 'committed') {
         committed.set(Number(a), b as string)
@@ -119,6 +119,21 @@ describe('a writer that is killed', function () {
     } finally {
       execFileSync('umount', [root])
       dispose()
+    }
+  })
+})
+
+describe('a writer that is killed, over S3', function () {
+  this.timeout(1_200_000)
+  const servers = s3OrSkip()
+
+  it('loses nothing that it was told is stored, and leaves nothing that stays', async () => {
+    const {options, dispose} = await makeBucket(servers().ceph)
+    try {
+      const {committed} = await killManyTimes(JSON.stringify({...options, prefix: 'crash'}), realRuns(8))
+      assert.ok(committed > 3, `${committed} snapshots`)
+    } finally {
+      await dispose()
     }
   })
 })

@@ -1,6 +1,7 @@
 /** Vaults for tests: on folders of their own, with a clock that can be set. */
 import {randomBytes, randomUUID} from 'node:crypto'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
+import {openS3, type S3Options} from '../../../src/agent/repositories/s3/index.js'
 import type {ObjectStore} from '../../../src/agent/repositories/repository.js'
 import {createDataKeys, type DataKeys} from '../../../src/agent/repositories/vault/keys.js'
 import {openRepository, openVault, type Vault, type VaultChoices} from '../../../src/agent/repositories/vault/index.js'
@@ -9,6 +10,9 @@ import {createInlinePool} from '../../../src/agent/repositories/vault/pool.js'
 import type {FileInput} from '../../../src/agent/repositories/vault/writer.js'
 import type {TreeFile} from '../../../src/agent/repositories/vault/tree.js'
 import {temporaryFolder} from '../../support/temporary.js'
+
+/** A folder by its path, a bucket by its options in JSON: so that another process can open the same. */
+export const openStore = (where: string): ObjectStore => (where.startsWith('{') ? openS3(JSON.parse(where) as S3Options) : openDirectory(where))
 
 export interface Place {
   readonly root: string

@@ -13,7 +13,10 @@ import {encode, queryText, signed} from './sign.js'
 import {createSlots} from './slots.js'
 
 export interface Pace extends Limits {
-  /** A call is given up after so many milliseconds, and as many more as what it carries takes at the slowest pace. */
+  /**
+   * No try begins later than that after the first, but for the second one: a large object on a slow line has taken longer
+   * when it fails. So a call ends within the patience and two exchanges.
+   */
   readonly patienceMs: number
   /** Between two tries at first, and at most. */
   readonly backoffMs: number
@@ -66,7 +69,7 @@ export function createClient(target: Target, {pace: own = {}, lookup, random = M
   /** The server's clock minus ours, once it has complained. */
   let skew = 0
 
-  function attempt({method, key, query = {}, headers = {}, body}: Call, until: number): Promise<Answer> {
+  function attempt({method, key, query = {}, headers = {}, body}: Call): Promise<Answer> {
     const path = key === undefined ? target.base || '/' : `${target.base}/${key.split('/').map(encode).join('/')}`
     const all = signed({
       method, path, query, headers: {...headers, host: target.authority}, sha256: body?.sha256 ?? emptySha256,
@@ -74,7 +77,7 @@ export function createClient(target: Target, {pace: own = {}, lookup, random = M
     const search = queryText(query)
     // A PUT without a body says so.
     const sent = body ?? (method === 'PUT' ? {length: 0, parts: []} : undefined)
-    return exchange({method, path: search === '' ? path : `${path}?${search}`, headers: all, until, ...(sent ? {body: sent} : {})})
+    return exchange({method, path: search === '' ? path : `${path}?${search}`, headers: all, ...(sent ? {body: sent} : {})})
   }
 
   /** Whether the server's clock is another one than we thought: then its time is used. */
@@ -87,13 +90,12 @@ export function createClient(target: Target, {pace: own = {}, lookup, random = M
 
   async function patiently(call: Call): Promise<Answer> {
     const began = performance.now()
-    const until = began + pace.patienceMs + ((call.body?.length ?? 0) / pace.slowestBytesPerSecond) * 1000
     for (let tries = 1; ; tries++) {
       let because: string
       let cause: unknown
       let asked = 0
       try {
-        const answer = await attempt(call, until)
+        const answer = await attempt(call)
         const doubt = answer.status < 300 ? call.doubt?.(answer) : undefined
         if (doubt === undefined && !isPassing(answer)) return answer
         if (said(answer).code === 'RequestTimeTooSkewed' && !adjusts(answer)) return answer
@@ -106,7 +108,7 @@ export function createClient(target: Target, {pace: own = {}, lookup, random = M
         cause = error
       }
       const pause = Math.max(backoffMs(tries, random(), pace.backoffMs, pace.backoffCapMs), asked)
-      if (call.once || performance.now() + pause >= until) {
+      if (call.once || (tries > 1 && performance.now() + pause - began >= pace.patienceMs)) {
         throw unavailable(target, `${because}${tries > 1 ? ` (tried ${tries} times in ${Math.round((performance.now() - began) / 1000)} s)` : ''}`, cause)
       }
       await delay(pause)

@@ -25,8 +25,6 @@ export interface Outgoing {
   readonly headers: Readonly<Record<string, string>>
   /** `length` bytes in all. */
   readonly body?: {readonly length: number; readonly parts: Iterable<Uint8Array> | AsyncIterable<Uint8Array>}
-  /** It ends at that moment of `performance.now()`, or later by what the answer takes at the slowest pace. */
-  readonly until: number
 }
 
 export interface Answer {
@@ -59,7 +57,7 @@ export function createExchange(target: Target, limits: Limits, lookup?: LookupFu
     : new http.Agent(choices)
   const start = target.tls ? https.request : http.request
 
-  return ({method, path, headers, body, until}) => new Promise<Answer>((resolve, reject) => {
+  return ({method, path, headers, body}) => new Promise<Answer>((resolve, reject) => {
     const askFirst = body !== undefined && body.length >= askFirstBytes
     const request = start({
       agent, method, path, host: target.host, port: target.port, setHost: false, ...(lookup ? {lookup} : {}),
@@ -78,10 +76,10 @@ export function createExchange(target: Target, limits: Limits, lookup?: LookupFu
       reject(error)
     })
     const late = (words: string) => () => fail(new TooSlow(words))
-    const paceMs = (bytes: number) => (bytes / limits.slowestBytesPerSecond) * 1000
+    const allowance = (bytes: number) => limits.attemptMs + (bytes / limits.slowestBytesPerSecond) * 1000
     const connecting = setTimeout(late(`no connection within ${limits.connectMs} ms`), limits.connectMs)
     const idle = setTimeout(late(`nothing came or went for ${limits.idleMs} ms`), limits.idleMs)
-    let all = setTimeout(late('it took too long'), Math.max(0, Math.min(limits.attemptMs + paceMs(body?.length ?? 0), until - performance.now())))
+    let all = setTimeout(late('it took too long'), allowance(body?.length ?? 0))
     const progress = () => void (settled || idle.refresh())
 
     request.on('socket', (socket) => {
@@ -104,7 +102,7 @@ export function createExchange(target: Target, limits: Limits, lookup?: LookupFu
       const length = method === 'HEAD' || told === undefined ? undefined : Number(told)
       if (length) {
         clearTimeout(all)
-        all = setTimeout(late('it took too long'), Math.max(0, paceMs(length) + Math.min(limits.attemptMs, until - performance.now())))
+        all = setTimeout(late('it took too long'), allowance(length))
       }
       let whole = Buffer.allocUnsafeSlow(0)
       try {

@@ -64,8 +64,9 @@ export function createObjects(client: Client): Objects {
   const modifiedAt = ({headers}: Answer) => Date.parse(headers['last-modified'] ?? '')
   const factsBy = (answer: Answer, size: number): Facts => ({size, modifiedAt: modifiedAt(answer), writer: answer.headers[writerHeader] as string | undefined})
 
-  /** Whatever stands between us and the server may say yes, too. */
-  const doubtStored = ({headers}: Answer) => (headers.etag === undefined ? 'its answer does not say what it has stored' : undefined)
+  /** Whatever stands between us and the server may say yes, too, and mean something else. */
+  const doubtObject = ({headers}: Answer) => (headers.etag === undefined ? 'its answer is none about an object' : undefined)
+  const doubtDeleted = ({body}: Answer) => (body.length > 0 ? 'its answer is none to a deletion' : undefined)
 
   /** Of one for which no range could be given: it is empty, or ends before it. */
   async function head(key: string): Promise<Facts | undefined> {
@@ -78,20 +79,20 @@ export function createObjects(client: Client): Objects {
   async function facts(key: string, urgent = false): Promise<Facts | undefined> {
     // Not HEAD: an answer to that cannot say what it is that is not there.
     const first = {offset: 0, length: 1}
-    const answer = unlessAbsent(await client.call({method: 'GET', key, urgent, headers: {range: rangeHeader(first)}, doubt: (one) => doubtOf(first, one)}, [404, 416]))
+    const answer = unlessAbsent(await client.call({method: 'GET', key, urgent, headers: {range: rangeHeader(first)}, doubt: (one) => doubtObject(one) ?? doubtOf(first, one)}, [404, 416]))
     if (answer === undefined) return undefined
     return answer.status === 416 ? head(key) : factsBy(answer, sizeBy(answer) as number)
   }
 
   return {
     async put(key, content, urgent = false) {
-      await client.call({method: 'PUT', key, urgent, headers: {'content-type': 'application/octet-stream'}, body: await bodyOf(content), doubt: doubtStored})
+      await client.call({method: 'PUT', key, urgent, headers: {'content-type': 'application/octet-stream'}, body: await bodyOf(content), doubt: doubtObject})
     },
 
     async putIfAbsent(key, content, urgent = false) {
       const writer = randomUUID()
       const headers = {'content-type': 'application/octet-stream', 'if-none-match': '*', [writerHeader]: writer}
-      const answer = await client.call({method: 'PUT', key, urgent, headers, body: await bodyOf(content), doubt: doubtStored}, [412])
+      const answer = await client.call({method: 'PUT', key, urgent, headers, body: await bodyOf(content), doubt: doubtObject}, [412])
       if (answer.status !== 412) return true
       // The one that is there may be ours: of a try whose answer got lost, here or by something between us and the server.
       const there = await facts(key, urgent)
@@ -101,7 +102,7 @@ export function createObjects(client: Client): Objects {
 
     async get(key, range) {
       if (range !== undefined && ('last' in range ? range.last : range.length) === 0) return (await facts(key)) && Buffer.alloc(0)
-      const answer = unlessAbsent(await client.call({method: 'GET', key, headers: {range: rangeHeader(range)}, doubt: (one) => doubtOf(range, one)}, [404, 416]))
+      const answer = unlessAbsent(await client.call({method: 'GET', key, headers: {range: rangeHeader(range)}, doubt: (one) => doubtObject(one) ?? doubtOf(range, one)}, [404, 416]))
       if (answer === undefined) return undefined
       if (answer.status !== 416) return partOf(range, answer)
       const there = await head(key)
@@ -119,7 +120,7 @@ export function createObjects(client: Client): Objects {
     },
 
     async delete(key) {
-      unlessAbsent(await client.call({method: 'DELETE', key}, [404]))
+      unlessAbsent(await client.call({method: 'DELETE', key, doubt: doubtDeleted}, [404]))
     },
 
     async erase(key) {
@@ -133,7 +134,7 @@ export function createObjects(client: Client): Objects {
         if (ids.length === 0) return
         if (ids.join() === last) throw unavailable(target, `versions of ${key} stay though they were deleted`)
         last = ids.join()
-        for (const id of ids) unlessAbsent(await client.call({method: 'DELETE', key, query: {versionId: id}}, [404]))
+        for (const id of ids) unlessAbsent(await client.call({method: 'DELETE', key, query: {versionId: id}, doubt: doubtDeleted}, [404]))
       }
     },
   }

@@ -9,9 +9,9 @@ import {realRuns} from '../../../support/runs.js'
 import {makeBucket, s3OrSkip} from '../../../support/s3.js'
 import {startFaultyProxy, type Fault, type FaultyProxy} from './faulty-proxy.js'
 
-const pace = {connectMs: 1000, idleMs: 500, attemptMs: 2000, patienceMs: 8000, backoffMs: 2, backoffCapMs: 50}
+const pace = {slowestBytesPerSecond: 1_000_000, connectMs: 1000, idleMs: 500, attemptMs: 2000, patienceMs: 8000, backoffMs: 2, backoffCapMs: 50}
 /** More than a call may take with that pace, on a machine that is busy. */
-const bound = pace.patienceMs + pace.attemptMs + 2000
+const bound = pace.patienceMs + 2 * pace.attemptMs + 2000
 
 async function timed<T>(work: Promise<T>): Promise<{ms: number; result: PromiseSettledResult<T>}> {
   const began = performance.now()
@@ -39,7 +39,7 @@ describe('a bucket behind a bad network', function () {
   })
   beforeEach(() => {
     proxy.fault = () => undefined
-    proxy.seen.length = 0
+    proxy.forget()
   })
 
   /** What may pass: one of these, then all is well. */
@@ -73,7 +73,7 @@ describe('a bucket behind a bad network', function () {
       const name = `passing/${passing.findIndex(([other]) => other === title)}`
       /** Happens to the first request of the work. */
       const once = async <T>(work: () => Promise<T>): Promise<T> => {
-        proxy.seen.length = 0
+        proxy.forget()
         proxy.fault = (_, count) => (count === 0 ? fault : undefined)
         const {ms, result} = await timed(work())
         assert.ok(ms < bound, `it took ${ms} ms`)
@@ -117,14 +117,14 @@ describe('a bucket behind a bad network', function () {
       const store = open({pace: {patienceMs: 400, attemptMs: 800}})
       // Without effect on the server, or it would be no wonder that it changes.
       const harmless = {...fault, done: false} as Fault
-      proxy.fault = ({method}) => (method === 'GET' || method === 'HEAD' ? fault : ['length', 'other-range', 'cut-answer', 'trickle', 'flip-bit'].includes(fault.kind) ? {kind: 'hang-up'} : harmless)
+      proxy.fault = ({method}) => (method === 'GET' || method === 'HEAD' ? fault : (method === 'DELETE' && fault.kind === 'cut-request') || ['length', 'other-range', 'cut-answer', 'trickle', 'flip-bit'].includes(fault.kind) ? {kind: 'hang-up'} : harmless)
       const works: Record<string, () => Promise<unknown>> = {
         get: () => store.get(name), stat: () => store.stat(name), list: () => store.list('always/'), put: () => store.put(name, randomBytes(400_000)),
         putIfAbsent: () => store.putIfAbsent('always/new', randomBytes(400_000)), delete: () => store.delete(name),
       }
       const outcomes = await Promise.all(Object.entries(works).map(async ([what, work]) => ({what, ...(await timed(work()))})))
       for (const {what, ms, result} of outcomes) {
-        assert.ok(ms < 400 + 800 + 2000, `${what} took ${ms} ms`)
+        assert.ok(ms < 400 + 2 * (800 + 400) + 2000, `${what} took ${ms} ms`)
         // Reading survives what concerns writing alone.
         if (result.status === 'fulfilled') {
           assert.ok(['flip-bit', 'cut-request', 'other-range', 'length', 'trickle', 'cut-answer'].includes(fault.kind) && ['get', 'stat', 'list'].includes(what), `${what} gave ${inspect(result.value)}`)
@@ -176,7 +176,7 @@ describe('a bucket behind a bad network', function () {
     await store.putIfAbsent('many/urgent', Buffer.from('x'), {urgent: true}).then(() => (urgentAfter = performance.now() - began))
     await puts
     assert.ok(proxy.most <= 5, `${proxy.most} at once`)
-    assert.ok(urgentAfter < performance.now() - began, 'what is urgent waited in line')
+    assert.ok(urgentAfter < (performance.now() - began) / 2, 'what is urgent waited in line')
     assert.equal((await direct.list('many/')).objects.length, 61)
   })
 
@@ -198,7 +198,7 @@ describe('a bucket behind a bad network', function () {
 
   /** Drawn anew for each request. */
   const anyFault = (): Fault => {
-    const faults = [...passing.map(([, fault]) => fault).filter(({kind}) => kind !== 'silence' && kind !== 'deaf' && kind !== 'length'), {kind: 'trickle', bytes: 20_000, everyMs: 1}] as Fault[]
+    const faults = [...passing.map(([, fault]) => fault).filter((fault) => !['silence', 'deaf', 'length'].includes(fault.kind) && !('headers' in fault)), {kind: 'trickle', bytes: 20_000, everyMs: 1}] as Fault[]
     return faults[Math.floor(Math.random() * faults.length)] as Fault
   }
 
@@ -224,7 +224,7 @@ describe('a bucket behind a bad network', function () {
             }),
           }
           const {ms, result} = await timed((work[what as string] as () => Promise<unknown>)())
-          assert.ok(ms < 100 + 10_000 + 3000, `${what} took ${ms} ms`)
+          assert.ok(ms < 100 + 2 * 10_000, `${what} took ${ms} ms`)
           const ok = result.status === 'fulfilled'
           ok ? succeeded++ : failed++
           if (!ok) assert.equal(result.reason.code, 'REPOSITORY_UNAVAILABLE', inspect(result.reason))

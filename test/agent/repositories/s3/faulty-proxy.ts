@@ -42,8 +42,10 @@ export interface FaultyProxy {
   /** What happens to a request; undefined: it passes. */
   fault: (seen: Seen, count: number) => Fault | undefined
   readonly seen: Seen[]
-  /** Most requests at once so far. */
+  /** Most requests at once since `forget`. */
   readonly most: number
+  /** What it has seen so far. */
+  forget(): void
   close(): Promise<void>
 }
 
@@ -165,6 +167,10 @@ export async function startFaultyProxy(server: string): Promise<FaultyProxy> {
     },
     get most() {
       return most
+    },
+    forget() {
+      seen.length = 0
+      most = running
     },
     async close() {
       listener.closeAllConnections()

@@ -40,7 +40,7 @@ function runAndKill(where: string, key: Buffer, afterMs: number): Promise<string
   })
 }
 
-async function killManyTimes(where: string, kills: number): Promise<{full: number; committed: number}> {
+async function killManyTimes(where: string, kills: number, withinMs = 900): Promise<{full: number; committed: number}> {
   const master = masterKey()
   const store = openStore(where)
   const keys = await createDataKeys(store, await openRepository(store), incarnation, master)
@@ -51,7 +51,7 @@ async function killManyTimes(where: string, kills: number): Promise<{full: numbe
   let logEnd = {segment: 0, offset: 0}
   const counts = {full: 0, committed: 0}
   for (let kill = 0; kill < kills; kill++) {
-    for (const line of await runAndKill(where, await master.load(), 50 + Math.random() * 900)) {
+    for (const line of await runAndKill(where, await master.load(), 50 + Math.random() * withinMs)) {
       const [what, a, b] = line.split(' ')
       if (what === 'committed') {
         committed.set(Number(a), b as string)
@@ -130,7 +130,7 @@ describe('a writer that is killed, over S3', function () {
   it('loses nothing that it was told is stored, and leaves nothing that stays', async () => {
     const {options, dispose} = await makeBucket(servers().ceph)
     try {
-      const {committed} = await killManyTimes(JSON.stringify({...options, prefix: 'crash'}), realRuns(8))
+      const {committed} = await killManyTimes(JSON.stringify({...options, prefix: 'crash'}), realRuns(8), 3000)
       assert.ok(committed > 3, `${committed} snapshots`)
     } finally {
       await dispose()

@@ -73,7 +73,7 @@ async function startWriter(
   const table = createBlobTable(previous)
   const known: readonly (Orphan | number)[] = [...orphans.values(), ...Array(Math.min(previous?.blobs ?? 0, knownLimit)).keys()]
   const ids = Buffer.alloc(known.length * idBytes)
-  known.forEach((one, i) => ids.set(typeof one === 'number' ? (previous as Tree).blob(one).id : one.blob.id, i * idBytes))
+  for (const [i, one] of known.entries()) ids.set(typeof one === 'number' ? (previous as Tree).blob(one).id : one.blob.id, i * idBytes)
   await pool.all({kind: 'open', session: thread, keys: context.keyText, codec: context.codec, packBytes: context.packBytes, known: ids})
 
   const tasks = createGate(2 * pool.size + 1)

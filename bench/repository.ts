@@ -19,6 +19,7 @@ import {openRepository, openVault, type Vault} from '../src/agent/repositories/v
 import {createPool} from '../src/agent/repositories/vault/pool.js'
 import type {FileInput} from '../src/agent/repositories/vault/writer.js'
 import {startBenchPostgres} from './proxy-postgres.js'
+import {median, percentile, timed} from './support.js'
 
 const run = promisify(execFile)
 const mib = 1024 * 1024
@@ -150,6 +151,20 @@ async function restoreInto(vault: Vault, n: number, folder: string): Promise<voi
   })
 }
 
+/** Milliseconds until each of so many slices of the log was durable, one after the other. */
+async function appendSlices(vault: Vault, slices: number, bytes: number): Promise<number[]> {
+  const times: number[] = []
+  for (let i = 0; i < slices; i++) {
+    const slice = randomBytes(bytes)
+    const segment = String(Math.floor(i / 64)).padStart(8, '0')
+    times.push(await timed(() => vault.log.append({
+      timeline: '00000001', segment, start: (i % 64) * bytes, bytes: slice, final: i % 64 === 63, at: Date.now(), ...(i === 0 ? {fresh: 'the first'} : {}),
+    })))
+    if (i % 64 === 63) await vault.log.compact('00000001', segment)
+  }
+  return times
+}
+
 const root = await mkdtemp(join(tmpdir(), 'dbaas-bench-repository-'))
 const pool = createPool(threads)
 try {
@@ -191,6 +206,7 @@ try {
     await restoreInto(vault, n, join(root, 'restored'))
     return undefined
   }))
+  const slices = await appendSlices(vault, 512, 64 * 1024)
   for (const path of paths) await run('cmp', [join(data, path), join(root, 'restored', path)])
 
   const table = new Table({head: ['', 'wall s', 'MB/s', 'CPU s', 'MB/s per core', 'stored MB', 'peak RSS MiB', 'longest block ms']})
@@ -202,6 +218,7 @@ try {
   }
   console.log(`${(total / 1e6).toFixed(0)} MB in ${paths.length} files, ${threads} threads, ${codec}, Node ${process.versions.node}`)
   console.log(table.toString())
+  console.log(`slices of the log, 64 KiB, durable after: median ${median(slices).toFixed(1)} ms, p99 ${percentile(slices, 99).toFixed(1)} ms`)
 } finally {
   await pool.close()
   await rm(root, {recursive: true, force: true})

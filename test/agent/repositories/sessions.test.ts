@@ -103,6 +103,37 @@ describe('sessions of a repository', function () {
     assert.deepEqual(await place.vault().snapshots(), [])
   })
 
+  it('that were given up stay so: their tombstone is no snapshot to be deleted', async () => {
+    const left = await place.vault({owner: 'site_a'}).begin(null)
+    await left.write(whole('f', randomBytes(10_000)))
+    place.clock.time += 61_000
+    const vault = place.vault({owner: 'site_b'})
+    const n = await takeSnapshot(vault, null, some())
+    await vault.delete(left.number)
+    await assert.rejects(left.commit({}), {code: 'LEASE_LOST'})
+    assert.deepEqual((await vault.snapshots()).map(({number}) => number), [n])
+    // One that cannot be read can be deleted.
+    await place.store.put(`${place.keys.incarnation}/snapshots/00000002`, randomBytes(300))
+    await assert.rejects(vault.snapshots(), {code: 'REPOSITORY_DAMAGED'})
+    await vault.delete(n)
+    assert.deepEqual(await vault.snapshots(), [])
+  })
+
+  it('leave nothing for years, though they were given up while a clock was years ahead', async () => {
+    const wrong = {now: () => place.clock.time + 5 * 365 * 24 * hour}
+    const writer = await place.vault({clock: wrong}).begin(null)
+    await writer.write(whole('f', randomBytes(50_000)))
+    await writer.abort('at random')
+    const vault = place.vault()
+    await vault.collect()
+    assert.deepEqual(await packsThere(place.store, place.keys.incarnation), [])
+  })
+
+  it('do not run out of numbers because of a name that somebody else has put there', async () => {
+    await place.store.put(`${place.keys.incarnation}/sessions/999999999999999`, randomBytes(100))
+    await assert.rejects(place.vault({clock: {now: () => Date.now() + 3_600_000}}).begin(null), {code: 'REPOSITORY_DAMAGED', message: /no session has such a number/})
+  })
+
   it('keep their packs, and those they build upon, whatever is deleted and collected meanwhile', async () => {
     const vault = place.vault({packBytes: 16 * 1024})
     const files = some(400_000)

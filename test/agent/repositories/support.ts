@@ -20,6 +20,8 @@ export interface Place {
   readonly keys: DataKeys
   readonly master: MasterKey
   readonly clock: {time: number; now(): number}
+  /** The same store, as another process opens it. */
+  another(): ObjectStore
   vault(choices?: Partial<VaultChoices>): Vault
   dispose(): void
 }
@@ -34,7 +36,7 @@ export async function makePlace(name: string, make: (root: string) => ObjectStor
   const clock = {time: Date.UTC(2026, 10, 23), now: () => clock.time}
   const pool = createInlinePool()
   return {
-    root, store, keys, master, clock, dispose,
+    root, store, keys, master, clock, dispose, another: () => make(root),
     vault: (choices = {}) => openVault({store, keys, pool, clock, owner: 'site_test', ...choices}),
   }
 }

@@ -98,8 +98,9 @@ export function createClient(target: Target, {pace: own = {}, lookup, random = M
         const answer = await attempt(call)
         const doubt = answer.status < 300 ? call.doubt?.(answer) : undefined
         if (doubt === undefined && !isPassing(answer)) return answer
-        if (said(answer).code === 'RequestTimeTooSkewed' && !adjusts(answer)) return answer
-        because = doubt ?? said(answer).words
+        const {code, words} = said(answer)
+        if (code === 'RequestTimeTooSkewed' && !adjusts(answer)) return answer
+        because = doubt ?? words
         asked = retryAfterMs(answer)
       } catch (error) {
         const trouble = connectionTrouble(target, error as Error)

@@ -21,6 +21,7 @@ export function said({status, body}: Answer): Said {
 
 /** Statuses and codes that mean "not now". */
 export function isPassing(answer: Answer): boolean {
+  if (answer.status < 300) return false
   const {code} = said(answer)
   const codes = ['SlowDown', 'RequestTimeout', 'InternalError', 'ServiceUnavailable', 'Throttling', 'ThrottlingException', 'RequestLimitExceeded', 'BandwidthLimitExceeded',
     'OperationAborted', 'ConditionalRequestConflict', 'RequestTimeTooSkewed', 'BadDigest', 'XAmzContentSHA256Mismatch', 'IncompleteBody']

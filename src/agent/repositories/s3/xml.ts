@@ -40,7 +40,7 @@ const keyOf = (element: string): string => {
 
 /** `code` is empty where the answer is not one of S3. */
 export function parseError(body: Buffer): {code: string; message: string; region: string | undefined} {
-  const xml = body.toString('utf8')
+  const xml = body.toString('utf8', 0, 65_536)
   const error = /<Error[ >]/.test(xml) ? xml : ''
   return {code: textOf(error, 'Code') ?? '', message: textOf(error, 'Message') ?? '', region: textOf(error, 'Region')}
 }

@@ -53,7 +53,8 @@ export async function startFaultyProxy(server: string): Promise<FaultyProxy> {
   const {hostname, port} = new URL(server)
   const agent = new http.Agent({keepAlive: true})
   const seen: Seen[] = []
-  let running = 0
+  /** Since `forget`. */
+  let running = new Set<http.ServerResponse>()
   let most = 0
   const proxy: {fault: FaultyProxy['fault']} = {fault: () => undefined}
 
@@ -147,12 +148,13 @@ export async function startFaultyProxy(server: string): Promise<FaultyProxy> {
   }
 
   const listener = http.createServer((request, response) => {
-    running++
-    most = Math.max(most, running)
+    const counted = running
+    most = Math.max(most, counted.add(response).size)
+    response.once('close', () => counted.delete(response))
     request.on('error', () => undefined)
     response.on('error', () => undefined)
     // The server's own trouble is passed on as a cut connection.
-    handle(request, response).catch(() => request.socket.destroy()).finally(() => running--)
+    handle(request, response).catch(() => request.socket.destroy())
   })
   listener.listen(0, '127.0.0.1')
   await once(listener, 'listening')
@@ -170,7 +172,8 @@ export async function startFaultyProxy(server: string): Promise<FaultyProxy> {
     },
     forget() {
       seen.length = 0
-      most = running
+      running = new Set()
+      most = 0
     },
     async close() {
       listener.closeAllConnections()

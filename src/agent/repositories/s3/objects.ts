@@ -31,6 +31,9 @@ export interface Objects {
 /** Says which call wrote an object. */
 export const writerHeader = 'x-amz-meta-dbaas-writer'
 
+/** Whatever stands between us and the server may say yes, too, and mean something else. */
+export const doubtObject = ({headers}: Answer): string | undefined => (headers.etag === undefined ? 'its answer is none about an object' : undefined)
+
 /** Bytes that are hashed before others have their turn: a millisecond. */
 const sliceBytes = 1024 * 1024
 
@@ -64,8 +67,6 @@ export function createObjects(client: Client): Objects {
   const modifiedAt = ({headers}: Answer) => Date.parse(headers['last-modified'] ?? '')
   const factsBy = (answer: Answer, size: number): Facts => ({size, modifiedAt: modifiedAt(answer), writer: answer.headers[writerHeader] as string | undefined})
 
-  /** Whatever stands between us and the server may say yes, too, and mean something else. */
-  const doubtObject = ({headers}: Answer) => (headers.etag === undefined ? 'its answer is none about an object' : undefined)
   const doubtDeleted = ({body}: Answer) => (body.length > 0 ? 'its answer is none to a deletion' : undefined)
 
   /** Of one for which no range could be given: it is empty, or ends before it. */

@@ -8,7 +8,7 @@ import {randomUUID} from 'node:crypto'
 import {setTimeout as delay} from 'node:timers/promises'
 import {DbaasError} from '../../../core/errors.js'
 import type {Client} from './client.js'
-import {bodyOf, type Objects} from './objects.js'
+import {bodyOf, doubtObject, type Objects} from './objects.js'
 
 const suggestions = ['use a bucket without versions', 'use a server that has conditional writes: Amazon S3, Ceph, MinIO', 'use a folder']
 
@@ -86,7 +86,7 @@ async function oneWithinTheOther(client: Client, objects: Objects, key: string, 
     yield half
   }
   const body = {...(await bodyOf([half, half])), parts: slowly()}
-  const slow = client.call({method: 'PUT', key, urgent: true, once: true, headers: {'if-none-match': '*'}, body}, [409, 412]).then(({status}) => status < 300)
+  const slow = client.call({method: 'PUT', key, urgent: true, once: true, headers: {'if-none-match': '*'}, body, doubt: doubtObject}, [409, 412]).then(({status}) => status < 300)
   // If it fails meanwhile, that is said below.
   slow.catch(() => undefined)
   try {

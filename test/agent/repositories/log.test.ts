@@ -44,6 +44,25 @@ describe('the archive of the log', function () {
     await assert.rejects(log.read('00000001', '0009'), {code: 'BACKUP_NOT_FOUND'})
   })
 
+  it('is read whole while its slices are put together', async () => {
+    const reader = place.vault({store: openDirectory(place.root)}).log
+    let compacting = true
+    let checks = 0
+    const checked = (async () => {
+      for (; compacting; checks++) {
+        assert.deepEqual((await reader.check()).damages, [])
+        await reader.end()
+      }
+    })()
+    for (let segment = 1; segment <= 25; segment++) {
+      for (let part = 0; part < 8; part++) await log.append(slice(segment, part * 100, randomBytes(100), part === 7, segment === 1 && part === 0 ? first : {}))
+      await log.compact('00000001', String(segment).padStart(4, '0'))
+    }
+    compacting = false
+    await checked
+    assert.ok(checks > 1)
+  })
+
   it('has one line, though two writers are at it: one of them is told', async () => {
     const other = place.vault({store: openDirectory(place.root)}).log
     await log.append(slice(1, 0, randomBytes(10), false, first))

@@ -82,6 +82,14 @@ export function openLogArchive(context: Context): Log {
   let known: LogEnd | null | undefined
 
   const fetch = async (name: string): Promise<LogObject> => openLog(context, name, await store.get(context.at(name)))
+  /** A slice; or, where the slices of the segment were put together since they were listed, the whole segment. */
+  async function fetchSlice(timeline: string, segment: string, start: number): Promise<{readonly part: LogObject; readonly isWhole: boolean}> {
+    const [name, whole] = [objects.slice(timeline, segment, start), objects.whole(timeline, segment)]
+    const sealed = await getIfThere(store, context.at(name))
+    if (sealed !== undefined) return {part: await openLog(context, name, sealed), isWhole: false}
+    const isWhole = (await store.stat(context.at(whole))) !== undefined
+    return {part: await fetch(isWhole ? whole : name), isWhole}
+  }
   const endOf = ({timeline, segment, end, final, link, marks}: LogObject): LogEnd => ({timeline, segment, offset: end, final, link, mark: marks.at(-1) ?? null})
 
   async function end(): Promise<LogEnd | null> {
@@ -89,7 +97,7 @@ export function openLogArchive(context: Context): Log {
     for await (const segment of segmentsOf(context)) last = segment
     if (!last) return null
     const {timeline, segment, slices, whole} = last
-    return endOf(await fetch(whole ? objects.whole(timeline, segment) : objects.slice(timeline, segment, slices.at(-1) as number)))
+    return endOf(whole ? await fetch(objects.whole(timeline, segment)) : (await fetchSlice(timeline, segment, slices.at(-1) as number)).part)
   }
 
   function whyNotNext(slice: LogSlice, before: LogEnd | null): string | undefined {
@@ -143,7 +151,8 @@ export function openLogArchive(context: Context): Log {
     const parts: LogObject[] = []
     for (const start of files.slices) {
       const name = objects.slice(timeline, segment, start)
-      const part = await fetch(name)
+      const {part, isWhole} = await fetchSlice(timeline, segment, start)
+      if (isWhole) return [part]
       const before = parts.at(-1)
       const follows = before ? part.start === before.end && part.previous === before.link && !before.final : part.start === 0
       if (!follows) throw damaged(context.at(name), before ? `it does not follow the slice at ${before.start}: one is missing` : 'the slices before it are missing')

@@ -5,7 +5,7 @@
  * same disk, which is synced, too. CPU is of all threads; memory is the most that the process had, what it had before included.
  */
 import {execFile} from 'node:child_process'
-import {createReadStream} from 'node:fs'
+import {createReadStream, statSync} from 'node:fs'
 import {cp, mkdir, mkdtemp, open, readdir, rm, stat, type FileHandle} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {dirname, join, relative} from 'node:path'
@@ -91,8 +91,11 @@ async function backUp(vault: Vault, previous: number | null, inputs: Iterable<Fi
   return writer.commit({})
 }
 
+/** In portions of a MiB; those of a small file take no more memory than it has bytes. */
+const streamOf = (path: string) => createReadStream(path, {highWaterMark: Math.min(mib, Math.max(1, statSync(path).size))})
+
 const wholeFiles = (data: string, paths: readonly string[]): FileInput[] => paths.map((path) =>
-  ({path, pageSize, content: {kind: 'whole', bytes: createReadStream(join(data, path), {highWaterMark: mib})}}))
+  ({path, pageSize, content: {kind: 'whole', bytes: streamOf(join(data, path))}}))
 
 /** Writes into `share` of the pages of large files, spread at random; the pages by file. */
 async function change(data: string, paths: readonly string[], share: number): Promise<Map<string, number[]>> {
@@ -124,7 +127,7 @@ async function copyPlainly(from: string, paths: readonly string[], to: string): 
   for (const path of paths) {
     await mkdir(dirname(join(to, path)), {recursive: true})
     const target = await open(join(to, path), 'w', 0o600)
-    for await (const chunk of createReadStream(join(from, path), {highWaterMark: mib})) await target.write(chunk as Uint8Array)
+    for await (const chunk of streamOf(join(from, path))) await target.write(chunk as Uint8Array)
     await target.sync()
     await target.close()
   }
@@ -195,7 +198,7 @@ try {
   const changed = await change(data, paths, 0.01)
   await take('1 % changed, changed pages given', () => paths.map((path, i): FileInput => ({
     path, pageSize, content: changed.has(path) ? {kind: 'changed', length: sizes[i] as number, pages: pagesOf(join(data, path), changed.get(path) as number[])}
-      : {kind: 'whole', bytes: createReadStream(join(data, path))},
+      : {kind: 'whole', bytes: streamOf(join(data, path))},
   })))
   results.push(await measure('verify', async () => {
     const {damages} = await vault.verify(n)

@@ -79,7 +79,7 @@ export function createExchange(target: Target, limits: Limits, lookup?: LookupFu
     const allowance = (bytes: number) => limits.attemptMs + (bytes / limits.slowestBytesPerSecond) * 1000
     const connecting = setTimeout(late(`no connection within ${limits.connectMs} ms`), limits.connectMs)
     const idle = setTimeout(late(`nothing came or went for ${limits.idleMs} ms`), limits.idleMs)
-    let all = setTimeout(() => {}, allowance(body?.length ?? 0))
+    let all = setTimeout(late('it took too long'), allowance(body?.length ?? 0))
     const progress = () => void (settled || idle.refresh())
 
     request.on('socket', (socket) => {
@@ -102,7 +102,7 @@ export function createExchange(target: Target, limits: Limits, lookup?: LookupFu
       const length = method === 'HEAD' || told === undefined ? undefined : Number(told)
       if (length) {
         clearTimeout(all)
-        all = setTimeout(() => {}, allowance(length))
+        all = setTimeout(late('it took too long'), allowance(length))
       }
       let whole = Buffer.allocUnsafeSlow(0)
       try {

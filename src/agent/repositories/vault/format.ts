@@ -42,6 +42,8 @@ export const objects = {
   segment: (timeline: string, segment: string) => `log/${timeline}/${segment}/`,
   slice: (timeline: string, segment: string, start: number) => `log/${timeline}/${segment}/${String(start).padStart(12, '0')}`,
   whole: (timeline: string, segment: string) => `log/${timeline}/${segment}/whole`,
+  /** There: the segment is being removed, and is there no more. */
+  gone: (timeline: string, segment: string) => `log/${timeline}/${segment}/gone`,
 } as const
 
 /** The session and name of a pack, of its full name; undefined of anything else, which somebody else may have put there. */

@@ -5,7 +5,7 @@
 import {DbaasError} from '../../../core/errors.js'
 import {getIfThere, type Context} from './context.js'
 import {damaged, objects} from './format.js'
-import {linkOf, openLog, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
+import {finishRemoval, linkOf, openLog, removeSegment, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
 import type {Damage} from './verify.js'
 
 /** A segment is in memory as a whole, some times over, when it is compacted, read or checked. */
@@ -82,6 +82,14 @@ export function openLogArchive(context: Context): Log {
   let known: LogEnd | null | undefined
 
   const fetch = async (name: string): Promise<LogObject> => openLog(context, name, await store.get(context.at(name)))
+  /** A slice; or, where the slices of the segment were put together since they were listed, the whole segment. */
+  async function fetchSlice(timeline: string, segment: string, start: number): Promise<{readonly part: LogObject; readonly isWhole: boolean}> {
+    const [name, whole] = [objects.slice(timeline, segment, start), objects.whole(timeline, segment)]
+    const sealed = await getIfThere(store, context.at(name))
+    if (sealed !== undefined) return {part: await openLog(context, name, sealed), isWhole: false}
+    const isWhole = (await store.stat(context.at(whole))) !== undefined
+    return {part: await fetch(isWhole ? whole : name), isWhole}
+  }
   const endOf = ({timeline, segment, end, final, link, marks}: LogObject): LogEnd => ({timeline, segment, offset: end, final, link, mark: marks.at(-1) ?? null})
 
   async function end(): Promise<LogEnd | null> {
@@ -89,7 +97,7 @@ export function openLogArchive(context: Context): Log {
     for await (const segment of segmentsOf(context)) last = segment
     if (!last) return null
     const {timeline, segment, slices, whole} = last
-    return endOf(await fetch(whole ? objects.whole(timeline, segment) : objects.slice(timeline, segment, slices.at(-1) as number)))
+    return endOf(whole ? await fetch(objects.whole(timeline, segment)) : (await fetchSlice(timeline, segment, slices.at(-1) as number)).part)
   }
 
   function whyNotNext(slice: LogSlice, before: LogEnd | null): string | undefined {
@@ -115,6 +123,7 @@ export function openLogArchive(context: Context): Log {
     const header: LogHeader = {...position, fresh: fresh ?? null, link: linkOf(timeline, segment, position, bytes), marks: [mark]}
     const name = objects.slice(timeline, segment, start)
     const sealed = await sealLog(context, name, header, [bytes])
+    if (start === 0) await finishRemoval(context, timeline, segment)
     let ours = false
     try {
       ours = await store.putIfAbsent(context.at(name), sealed)
@@ -143,7 +152,8 @@ export function openLogArchive(context: Context): Log {
     const parts: LogObject[] = []
     for (const start of files.slices) {
       const name = objects.slice(timeline, segment, start)
-      const part = await fetch(name)
+      const {part, isWhole} = await fetchSlice(timeline, segment, start)
+      if (isWhole) return [part]
       const before = parts.at(-1)
       const follows = before ? part.start === before.end && part.previous === before.link && !before.final : part.start === 0
       if (!follows) throw damaged(context.at(name), before ? `it does not follow the slice at ${before.start}: one is missing` : 'the slices before it are missing')
@@ -219,11 +229,9 @@ export function openLogArchive(context: Context): Log {
 
     async prune(needed) {
       let removed = 0
-      for await (const {timeline, segment, slices, whole} of segmentsOf(context)) {
-        if (needed({timeline, segment})) continue
-        // The whole one last: while it is there, what is left of the slices counts for nothing.
-        for (const start of slices) await store.delete(context.at(objects.slice(timeline, segment, start)))
-        if (whole) await store.delete(context.at(objects.whole(timeline, segment)))
+      for await (const files of segmentsOf(context)) {
+        if (needed({timeline: files.timeline, segment: files.segment})) continue
+        await removeSegment(context, files)
         removed++
       }
       await store.barrier()

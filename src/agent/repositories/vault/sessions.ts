@@ -33,6 +33,8 @@ export interface SweepRecord {
 export interface Session extends SessionRecord {
   /** Throws LEASE_LOST when another session has taken over, or the lease was not renewed for as long as packs of the dead are kept. */
   assertHeld(): void
+  /** Looks whether another session has taken over. */
+  look(): Promise<void>
   /** Puts the snapshot at the commit point, durably. Throws LEASE_LOST when a tombstone is there. */
   commit(content: Content): Promise<void>
   giveUp(because: string): Promise<void>
@@ -137,8 +139,11 @@ function hold(context: Context, record: SessionRecord): Session {
   const name = objects.session(number)
   let taken = false
   const put = (change: Partial<SessionRecord>) => context.store.put(context.at(name), context.seal(name, {...record, ...change}), {urgent: true})
-  const lease = keepRenewed(context.clock, context.leaseMs, async () => {
+  const look = async () => {
     taken ||= (await context.store.stat(context.at(objects.snapshot(number)))) !== undefined
+  }
+  const lease = keepRenewed(context.clock, context.leaseMs, async () => {
+    await look()
     if (!taken) await put({expiresAt: context.clock.now() + context.leaseMs})
   })
   const assertHeld = () => {
@@ -161,6 +166,7 @@ function hold(context: Context, record: SessionRecord): Session {
   return {
     ...record,
     assertHeld,
+    look,
     async commit(content) {
       assertHeld()
       const ours = await settle(content)

@@ -188,7 +188,14 @@ async function startWriter(
     const {answer: {sha256}} = await pool.run({kind: 'hash', content: sealed})
     await store.put(context.at(name), sealed)
     await store.barrier()
-    await assertThere(context, packs)
+    try {
+      await assertThere(context, packs)
+    } catch (error) {
+      // Once another has taken over, what it had built upon may be collected: that is no damage.
+      await session.look()
+      session.assertHeld()
+      throw error
+    }
     session.assertHeld()
     const snapshot: Snapshot = {
       kind: 'snapshot', number: session.number, previous: session.previous, startedAt: session.startedAt, committedAt: context.clock.now(),

@@ -1,10 +1,11 @@
 /**
  * `npm run bench -- repository [MiB] [threads]`: the backup repository on a real data directory (the bundled PostgreSQL,
  * rows and an index as an application has them), in a folder: first snapshot, second with 1 % of the pages changed (all
- * pages compared; only the changed ones given, as PostgreSQL 17 does), verification, restore. CPU is of all threads.
+ * pages compared; only the changed ones given, as PostgreSQL 17 does), verification, restore; beside it a plain copy, to the
+ * same disk, which is synced, too. CPU is of all threads; memory is the most that the process had, what it had before included.
  */
 import {execFile} from 'node:child_process'
-import {createReadStream} from 'node:fs'
+import {createReadStream, statSync} from 'node:fs'
 import {cp, mkdir, mkdtemp, open, readdir, rm, stat, type FileHandle} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {dirname, join, relative} from 'node:path'
@@ -18,6 +19,7 @@ import {openRepository, openVault, type Vault} from '../src/agent/repositories/v
 import {createPool} from '../src/agent/repositories/vault/pool.js'
 import type {FileInput} from '../src/agent/repositories/vault/writer.js'
 import {startBenchPostgres} from './proxy-postgres.js'
+import {median, percentile, timed} from './support.js'
 
 const run = promisify(execFile)
 const mib = 1024 * 1024
@@ -29,7 +31,6 @@ interface Measured {
   readonly what: string
   readonly wallSeconds: number
   readonly cpuSeconds: number
-  /** Above what the process had before. */
   readonly peakRssBytes: number
   readonly longestBlockMs: number
   readonly storedBytes?: number
@@ -90,8 +91,11 @@ async function backUp(vault: Vault, previous: number | null, inputs: Iterable<Fi
   return writer.commit({})
 }
 
+/** In portions of a MiB; those of a small file take no more memory than it has bytes. */
+const streamOf = (path: string) => createReadStream(path, {highWaterMark: Math.min(mib, Math.max(1, statSync(path).size))})
+
 const wholeFiles = (data: string, paths: readonly string[]): FileInput[] => paths.map((path) =>
-  ({path, pageSize, content: {kind: 'whole', bytes: createReadStream(join(data, path), {highWaterMark: mib})}}))
+  ({path, pageSize, content: {kind: 'whole', bytes: streamOf(join(data, path))}}))
 
 /** Writes into `share` of the pages of large files, spread at random; the pages by file. */
 async function change(data: string, paths: readonly string[], share: number): Promise<Map<string, number[]>> {
@@ -118,6 +122,18 @@ async function* pagesOf(path: string, pages: readonly number[]): AsyncGenerator<
   await file.close()
 }
 
+/** What anybody would do without us: read, write, sync; nothing hashed, compressed or encrypted. */
+async function copyPlainly(from: string, paths: readonly string[], to: string): Promise<undefined> {
+  for (const path of paths) {
+    await mkdir(dirname(join(to, path)), {recursive: true})
+    const target = await open(join(to, path), 'w', 0o600)
+    for await (const chunk of streamOf(join(from, path))) await target.write(chunk as Uint8Array)
+    await target.sync()
+    await target.close()
+  }
+  return undefined
+}
+
 async function restoreInto(vault: Vault, n: number, folder: string): Promise<void> {
   const open_ = new Map<string, FileHandle>()
   await vault.restore(await vault.tree(n), {
@@ -131,10 +147,25 @@ async function restoreInto(vault: Vault, n: number, folder: string): Promise<voi
       await open_.get(path)?.write(bytes, 0, bytes.length, offset)
     },
     async end({path}) {
+      await open_.get(path)?.sync()
       await open_.get(path)?.close()
       open_.delete(path)
     },
   })
+}
+
+/** Milliseconds until each of so many slices of the log was durable, one after the other. */
+async function appendSlices(vault: Vault, slices: number, bytes: number): Promise<number[]> {
+  const times: number[] = []
+  for (let i = 0; i < slices; i++) {
+    const slice = randomBytes(bytes)
+    const segment = String(Math.floor(i / 64)).padStart(8, '0')
+    times.push(await timed(() => vault.log.append({
+      timeline: '00000001', segment, start: (i % 64) * bytes, bytes: slice, final: i % 64 === 63, at: Date.now(), ...(i === 0 ? {fresh: 'the first'} : {}),
+    })))
+    if (i % 64 === 63) await vault.log.compact('00000001', segment)
+  }
+  return times
 }
 
 const root = await mkdtemp(join(tmpdir(), 'dbaas-bench-repository-'))
@@ -158,6 +189,8 @@ try {
       return snapshot.storedBytes
     }))
   }
+  results.push(await measure('plain copy', () => copyPlainly(data, paths, join(root, 'copied'))))
+  await rm(join(root, 'copied'), {recursive: true})
   await take('first snapshot', () => wholeFiles(data, paths))
   await take('nothing changed, all pages compared', () => wholeFiles(data, paths))
   await change(data, paths, 0.01)
@@ -165,7 +198,7 @@ try {
   const changed = await change(data, paths, 0.01)
   await take('1 % changed, changed pages given', () => paths.map((path, i): FileInput => ({
     path, pageSize, content: changed.has(path) ? {kind: 'changed', length: sizes[i] as number, pages: pagesOf(join(data, path), changed.get(path) as number[])}
-      : {kind: 'whole', bytes: createReadStream(join(data, path))},
+      : {kind: 'whole', bytes: streamOf(join(data, path))},
   })))
   results.push(await measure('verify', async () => {
     const {damages} = await vault.verify(n)
@@ -176,6 +209,7 @@ try {
     await restoreInto(vault, n, join(root, 'restored'))
     return undefined
   }))
+  const slices = await appendSlices(vault, 512, 64 * 1024)
   for (const path of paths) await run('cmp', [join(data, path), join(root, 'restored', path)])
 
   const table = new Table({head: ['', 'wall s', 'MB/s', 'CPU s', 'MB/s per core', 'stored MB', 'peak RSS MiB', 'longest block ms']})
@@ -187,6 +221,7 @@ try {
   }
   console.log(`${(total / 1e6).toFixed(0)} MB in ${paths.length} files, ${threads} threads, ${codec}, Node ${process.versions.node}`)
   console.log(table.toString())
+  console.log(`slices of the log, 64 KiB, durable after: median ${median(slices).toFixed(1)} ms, p99 ${percentile(slices, 99).toFixed(1)} ms`)
 } finally {
   await pool.close()
   await rm(root, {recursive: true, force: true})

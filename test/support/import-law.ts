@@ -65,8 +65,8 @@ export const importLaw: readonly Rule[] = [
     may: ['agent/runtimes/$1/', 'agent/runtimes/[^/]+\\.ts', 'engines/host\\.ts', 'core/', 'node:', 'npm:'], types: ['engines/engine\\.ts'],
   },
   // Repository kinds, and the vault over them, which sees a store by its promise alone.
-  {from: /^agent\/repositories\/(?:index|names|repository)\.ts$/, may: ['agent/repositories/', 'core/']},
-  {from: /^agent\/repositories\/([^/]+)\//, may: ['agent/repositories/$1/', 'agent/repositories/repository\\.ts', 'core/', 'node:', 'npm:']},
+  {from: /^agent\/repositories\/(?:index|names|repository|settings)\.ts$/, may: ['agent/repositories/', 'core/']},
+  {from: /^agent\/repositories\/([^/]+)\//, may: ['agent/repositories/$1/', 'agent/repositories/(?:repository|settings)\\.ts', 'core/', 'node:', 'npm:']},
   // Where engines and repositories meet, far from the agent's main thread.
   {from: /^agent\/archiver\/archiver\.ts$/, may: ['core/'], types: ['engines/backup\\.ts']},
   {from: /^agent\/archiver\//, may: ['agent/archiver/', 'agent/repositories/', 'engines/index\\.ts', 'core/', 'node:'], types: ['engines/(backup|engine)\\.ts']},

@@ -68,6 +68,8 @@ export interface ObjectStore {
 
 const part = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/
 
+export const isNamePart = (text: string): boolean => part.test(text)
+
 /** Names are parts joined by `/`: portable to every file system and bucket, and none leads out of a folder. */
 export function assertObjectName(name: string): void {
   const parts = name.split('/')

@@ -11,38 +11,50 @@ import {openRepository, openVault} from '../../../src/agent/repositories/vault/i
 import {createInlinePool} from '../../../src/agent/repositories/vault/pool.js'
 import {projectRoot} from '../../support/site.js'
 import {realRuns} from '../../support/runs.js'
+import {makeBucket, s3OrSkip} from '../../support/s3.js'
 import {temporaryFolder} from '../../support/temporary.js'
-import {filesOf, segmentContent, segmentName} from './crash-content.js'
-import {assertSameFiles, contentsOf, masterKey} from './support.js'
+import {filesOf, segmentBytes, segmentContent, segmentName} from './crash-content.js'
+import {assertSameFiles, contentsOf, masterKey, openStore} from './support.js'
 
 const incarnation = '11111111-2222-4333-8444-555555555555'
 
-/** Runs the writer until it is killed; gives the lines that it said. */
-function runAndKill(root: string, key: Buffer, afterMs: number): Promise<string[]> {
-  return new Promise((resolve, reject) => {
-    const writer = fileURLToPath(new URL('crashing-writer.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', 'tsx', writer, root, incarnation], {
-      cwd: projectRoot, env: {...process.env, TEST_MASTER_KEY: key.toString('hex')}, stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let said = ''
-    let complaint = ''
-    child.stdout.on('data', (chunk: Buffer) => {
-      const ready = said.length > 0
-      said += chunk.toString()
-      if (!ready) setTimeout(() => child.kill('SIGKILL'), afterMs)
-    })
-    child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()))
+/** Starts the writer; `ended` gives the lines that it said until it was killed. */
+function startWriter(where: string, key: Buffer, ...more: string[]) {
+  const writer = fileURLToPath(new URL('crashing-writer.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import', 'tsx', writer, incarnation, ...more], {
+    cwd: projectRoot, env: {...process.env, TEST_STORE: where, TEST_MASTER_KEY: key.toString('hex')}, stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let said = ''
+  let complaint = ''
+  let waiting: {what: string; from: number; resolve: () => void} | undefined
+  child.stdout.on('data', (chunk: Buffer) => {
+    said += chunk.toString()
+    if (waiting && said.includes(waiting.what, waiting.from)) waiting.resolve()
+  })
+  child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()))
+  const ended = new Promise<string[]>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (code, signal) => {
       if (signal === 'SIGKILL') resolve(said.split('\n').slice(0, -1))
       else reject(new Error(`the writer ended by itself (${code}): ${complaint}`))
     })
   })
+  /** Waits until it says so once more. */
+  const until = (what: string) => Promise.race([new Promise<void>((resolve) => (waiting = {what, from: said.length, resolve})), ended.then(() => undefined)])
+  return {child, ended, until}
 }
 
-async function killManyTimes(root: string, kills: number): Promise<{full: number; committed: number}> {
+/** Runs the writer and kills it so long after its first word. */
+async function runAndKill(where: string, key: Buffer, afterMs: number): Promise<string[]> {
+  const {child, ended, until} = startWriter(where, key)
+  await until('ready')
+  setTimeout(() => child.kill('SIGKILL'), afterMs)
+  return ended
+}
+
+async function killManyTimes(where: string, kills: number, withinMs = 900): Promise<{full: number; committed: number}> {
   const master = masterKey()
-  const store = openDirectory(root)
+  const store = openStore(where)
   const keys = await createDataKeys(store, await openRepository(store), incarnation, master)
   const clock = {skew: 0, now: () => Date.now() + clock.skew}
   const open = () => openVault({store, keys, pool: createInlinePool(), clock, owner: 'site_crashing', graceMs: 600_000})
@@ -51,7 +63,7 @@ async function killManyTimes(root: string, kills: number): Promise<{full: number
   let logEnd = {segment: 0, offset: 0}
   const counts = {full: 0, committed: 0}
   for (let kill = 0; kill < kills; kill++) {
-    for (const line of await runAndKill(root, await master.load(), 50 + Math.random() * 900)) {
+    for (const line of await runAndKill(where, await master.load(), 50 + Math.random() * withinMs)) {
       const [what, a, b] = line.split(' ')
       if (what === 'committed') {
         committed.set(Number(a), b as string)
@@ -78,10 +90,11 @@ async function killManyTimes(root: string, kills: number): Promise<{full: number
       assert.ok(Buffer.from(bytes).equals(segmentContent(Number(segment)).subarray(0, bytes.length)), segmentName(Number(segment)))
     }
   }
-  // In the end nothing is left but what is needed.
-  clock.skew = 3 * 3_600_000
+  // In the end nothing is left but what is needed. What the last one left has its own time of grace, from when it is known to be dead.
   const vault = open()
+  clock.skew = 3 * 3_600_000
   await vault.collect()
+  clock.skew = 6 * 3_600_000
   assert.equal((await vault.collect()).because, null)
   await store.tidy(0)
   const needed = new Set((await vault.snapshots()).flatMap(({number, packs}) => [
@@ -94,6 +107,70 @@ async function killManyTimes(root: string, kills: number): Promise<{full: number
   return counts
 }
 
+/** Two agents: one is stopped again and again at random moments (a machine that sleeps), the other takes over meanwhile. */
+async function stopManyTimes(root: string, stops: number): Promise<{lost: number; taken: number}> {
+  const leaseMs = 300
+  const master = masterKey()
+  const store = openDirectory(root)
+  const keys = await createDataKeys(store, await openRepository(store), incarnation, master)
+  const other = openVault({store, keys, pool: createInlinePool(), clock: {now: () => Date.now()}, owner: 'site_other', leaseMs, graceMs: 600_000})
+  const first = startWriter(root, await master.load(), 'site_first', String(leaseMs))
+  const committed = new Map<number, string>()
+  let taken = 0
+  try {
+    await first.until('committed')
+    for (let stop = 0; stop < stops; stop++) {
+      await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 400))
+      first.child.kill('SIGSTOP')
+      for (let writer; !writer; ) {
+        writer = await other.begin((await other.snapshots()).at(-1)?.number ?? null).catch((error: {code: string}) => {
+          assert.equal(error.code, 'REPOSITORY_BUSY')
+        })
+        if (!writer) {
+          await new Promise((resolve) => setTimeout(resolve, 50))
+          continue
+        }
+        taken++
+        const seed = `other-${stop}`
+        for (const [file, bytes] of filesOf(seed)) await writer.write({path: file, pageSize: 8192, content: {kind: 'whole', bytes: [bytes]}})
+        // At times it wakes up in the middle.
+        if (stop % 2 === 0) first.child.kill('SIGCONT')
+        // On a machine that is busy it may be this one whose lease runs out.
+        const snapshot = await writer.commit({seed}).catch((error: {code: string}) => assert.equal(error.code, 'LEASE_LOST'))
+        if (snapshot) committed.set(snapshot.number, seed)
+      }
+      const end = await other.log.end()
+      if (end && !end.final) {
+        const bytes = segmentContent(Number(end.segment)).subarray(end.offset, end.offset + 1000)
+        await other.log.append({timeline: end.timeline, segment: end.segment, start: end.offset, bytes, final: end.offset + bytes.length === segmentBytes, at: Date.now()})
+          .catch((error: {code: string}) => assert.equal(error.code, 'LEASE_LOST'))
+      }
+      first.child.kill('SIGCONT')
+      await first.until('committed')
+    }
+  } finally {
+    first.child.kill('SIGKILL')
+  }
+  const said = await first.ended
+  for (const line of said) {
+    const [what, a, b] = line.split(' ')
+    if (what === 'committed') committed.set(Number(a), b as string)
+  }
+  for (const line of said) if (line.startsWith('deleting ')) committed.delete(Number(line.split(' ')[1]))
+  const there = await other.snapshots()
+  for (const n of committed.keys()) assert.ok(there.some(({number}) => number === n), `snapshot ${n} was acknowledged and is gone`)
+  for (const {number, meta} of there) {
+    assert.deepEqual((await other.verify(number)).damages, [])
+    assertSameFiles(await contentsOf(other, number), filesOf(meta['seed'] as string))
+  }
+  assert.deepEqual((await other.log.check()).damages, [])
+  for await (const {timeline, segment} of other.log.segments()) {
+    const {bytes} = await other.log.read(timeline, segment)
+    assert.ok(Buffer.from(bytes).equals(segmentContent(Number(segment)).subarray(0, bytes.length)), segment)
+  }
+  return {lost: said.filter((line) => line === 'LEASE_LOST').length, taken}
+}
+
 describe('a writer that is killed', function () {
   this.timeout(1_200_000)
 
@@ -102,6 +179,16 @@ describe('a writer that is killed', function () {
     try {
       const {committed} = await killManyTimes(join(path, 'repository'), realRuns(12))
       assert.ok(committed > 5, `${committed} snapshots`)
+    } finally {
+      dispose()
+    }
+  })
+
+  it('is not, but stopped for longer than its lease while another writes: what it goes on with does not count', async () => {
+    const {path, dispose} = temporaryFolder('crash-stop')
+    try {
+      const {lost, taken} = await stopManyTimes(join(path, 'repository'), realRuns(8, 60))
+      assert.ok(taken > 5 && lost > 0, `${taken} sessions taken over, ${lost} leases lost`)
     } finally {
       dispose()
     }
@@ -119,6 +206,21 @@ describe('a writer that is killed', function () {
     } finally {
       execFileSync('umount', [root])
       dispose()
+    }
+  })
+})
+
+describe('a writer that is killed, over S3', function () {
+  this.timeout(1_200_000)
+  const servers = s3OrSkip()
+
+  it('loses nothing that it was told is stored, and leaves nothing that stays', async () => {
+    const {options, dispose} = await makeBucket(servers().ceph)
+    try {
+      const {committed} = await killManyTimes(JSON.stringify({...options, prefix: 'crash'}), realRuns(8), 3000)
+      assert.ok(committed > 3, `${committed} snapshots`)
+    } finally {
+      await dispose()
     }
   })
 })

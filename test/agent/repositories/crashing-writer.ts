@@ -5,26 +5,27 @@
 import {randomUUID} from 'node:crypto'
 import {writeSync} from 'node:fs'
 import {DbaasError} from '../../../src/core/errors.js'
-import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {openDataKeys} from '../../../src/agent/repositories/vault/keys.js'
 import {openRepository, openVault} from '../../../src/agent/repositories/vault/index.js'
 import {masterKeyFromEnvironment} from '../../../src/agent/repositories/vault/master-key.js'
 import {createInlinePool} from '../../../src/agent/repositories/vault/pool.js'
+import {openStore} from './support.js'
 import {filesOf, segmentBytes, segmentContent, segmentName} from './crash-content.js'
 
-const [root, incarnation] = process.argv.slice(2) as [string, string]
+const [incarnation, owner = 'site_crashing', lease = '60000'] = process.argv.slice(2) as [string, string?, string?]
 const say = (line: string) => writeSync(1, `${line}\n`)
-const store = openDirectory(root)
+const store = openStore(process.env['TEST_STORE'] as string)
 const keys = await openDataKeys(store, await openRepository(store), incarnation, masterKeyFromEnvironment('TEST_MASTER_KEY', process.env))
-const vault = openVault({store, keys, pool: createInlinePool(), clock: {now: () => Date.now()}, owner: 'site_crashing', packBytes: 64 * 1024, graceMs: 600_000})
+const vault = openVault({store, keys, pool: createInlinePool(), clock: {now: () => Date.now()}, owner, leaseMs: Number(lease), packBytes: 64 * 1024, graceMs: 600_000})
 say('ready')
 
-/** A full disk is no reason to stop: it is tried again, as the agent does. */
+/** A full disk, or another writer, is no reason to stop: it is tried again, as the agent does. */
 async function whileFull(work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    if (!(error instanceof DbaasError) || (error.code !== 'DISK_FULL' && error.code !== 'LEASE_LOST')) throw error
+    if (!(error instanceof DbaasError) || !['DISK_FULL', 'LEASE_LOST', 'REPOSITORY_BUSY'].includes(error.code)) throw error
+    if (error.code !== 'DISK_FULL') say(error.code)
     if (error.code === 'DISK_FULL') say('full')
     await new Promise((resolve) => setTimeout(resolve, 30))
   }

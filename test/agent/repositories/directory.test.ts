@@ -87,6 +87,15 @@ describe('a folder as a repository', () => {
     assert.deepEqual(readdirSync(root), [])
   })
 
+  it('passes by what is not its own', async () => {
+    const store = openDirectory(folder.path)
+    await store.put('a/b', Buffer.from('x'))
+    mkdirSync(join(folder.path, 'lost+found'), {mode: 0})
+    mkdirSync(join(folder.path, 'a', 'copy of b'))
+    for (const name of ['a/copy of b/x', 'a/b (1)', 'a/.b.swp', 'notes to self']) writeFileSync(join(folder.path, name), 'x')
+    assert.deepEqual((await store.list('')).objects.map(({name}) => name), ['a/b'])
+  })
+
   it('follows no link that somebody has put there', async () => {
     const store = openDirectory(folder.path)
     mkdirSync(join(folder.path, 'a'))

@@ -59,7 +59,11 @@ export function read(folder, masterKey, incarnation, number) {
   const tree = object(`trees/${n8(number)}`)
   must(sha256(tree.bytes).toString('hex') === snapshot.tree.sha256, 'another tree')
   const end = 4 + tree.plain.readUInt32LE(0)
-  const header = JSON.parse(tree.plain.toString('utf8', 4, end))
+  const lines = tree.plain.toString('utf8', 4, end).split('\n')
+  must(lines.pop() === '', 'the header does not end with its last line')
+  const [counts, ...rest] = lines.map((line) => JSON.parse(line))
+  must(rest.length === counts.packs + counts.files, 'lines do not add up')
+  const header = {blobs: counts.blobs, packs: rest.slice(0, counts.packs), files: rest.slice(counts.packs)}
   const rows = tree.plain.subarray(end, end + header.blobs * 48)
   let at = end + rows.length
 

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {listAll} from '../../../src/agent/repositories/repository.js'
 import type {Log, LogSlice} from '../../../src/agent/repositories/vault/log.js'
-import {makePlace, type Place} from './support.js'
+import {dyingStore, makePlace, type Place} from './support.js'
 
 const slice = (segment: number, start: number, bytes: Uint8Array, final = false, more: Partial<LogSlice> = {}): LogSlice =>
   ({timeline: '00000001', segment: String(segment).padStart(4, '0'), start, bytes, final, at: segment * 1000 + start, ...more})
@@ -175,6 +175,41 @@ describe('the archive of the log', function () {
     assert.equal(await log.prune(({segment}) => segment > '0003'), 3)
     assert.deepEqual(await objects(), ['00000001/0004/000000000000', '00000001/0005/000000000000'])
     assert.deepEqual((await log.check()).damages, [])
+  })
+
+  it('has all of a segment that is removed, or nothing, whenever the removal dies', async () => {
+    const fill = async () => {
+      for (let i = 1; i <= 4; i++) for (let k = 0; k < 3; k++) await log.append(slice(i, k * 10, randomBytes(10), k === 2, i + k === 1 ? first : {}))
+      await log.compact('00000001', '0003')
+    }
+    await fill()
+    for (let point = 0, died = true; died; point++) {
+      const dying = place.vault({store: dyingStore(openDirectory(place.root), point)}).log
+      died = await dying.prune(({segment}) => segment > '0002').then(() => false, () => true)
+      const {damages} = await place.vault().log.check()
+      assert.deepEqual(damages, [], `dead at call ${point}`)
+      assert.ok(point < 40)
+    }
+    assert.deepEqual(await objects(), ['00000001/0003/whole', '00000001/0004/000000000000', '00000001/0004/000000000010', '00000001/0004/000000000020'])
+  })
+
+  it('does not count what an interrupted removal left, collects it, and lets a segment of that name begin again', async () => {
+    const stuck = place.vault({store: {...place.store, delete: async () => { throw new Error('killed') }}}).log
+    for (let i = 1; i <= 2; i++) for (let k = 0; k < 3; k++) await log.append(slice(i, k * 10, randomBytes(10), k === 2, i + k === 1 ? first : {}))
+    await assert.rejects(stuck.prune(({segment}) => segment !== '0001'), /killed/)
+    assert.ok((await objects()).includes('00000001/0001/gone'))
+    await assert.rejects(log.read('00000001', '0001'), {code: 'BACKUP_NOT_FOUND'})
+    assert.deepEqual((await log.check()).damages, [])
+    await place.vault().collect()
+    assert.deepEqual((await objects()).filter((name) => !name.includes('/0002/')), [])
+    await assert.rejects(stuck.prune(() => false), /killed/)
+    const anew = place.vault().log
+    assert.equal(await anew.end(), null)
+    const bytes = randomBytes(30)
+    await anew.append(slice(2, 0, bytes, false, first))
+    await place.vault().collect()
+    assert.deepEqual(await objects(), ['00000001/0002/000000000000'])
+    assert.ok(Buffer.from((await anew.read('00000001', '0002')).bytes).equals(bytes))
   })
 
   it('holds what was appended, for any sizes of slices and segments, opened anew and compacted at any moment', async () => {

@@ -1,13 +1,15 @@
 /** Who may write, who takes over, and that a collection beside writers takes nothing from them. */
 import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
-import {writeFileSync} from 'node:fs'
-import {join} from 'node:path'
+import {basename} from 'node:path'
 import fc from 'fast-check'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {listAll, type ObjectStore} from '../../../src/agent/repositories/repository.js'
 import {removeIncarnation} from '../../../src/agent/repositories/vault/index.js'
 import type {Vault} from '../../../src/agent/repositories/vault/index.js'
+import {openS3} from '../../../src/agent/repositories/s3/index.js'
+import {realRuns} from '../../support/runs.js'
+import {makeBucket, s3OrSkip} from '../../support/s3.js'
 import {assertSameFiles, contentsOf, makePlace, takeSnapshot, whole, type Files, type Place} from './support.js'
 
 const hour = 3_600_000
@@ -24,11 +26,11 @@ async function packsNeeded(vault: Vault): Promise<string[]> {
   return [...new Set(needed)].sort()
 }
 
-describe('sessions of a repository', function () {
-  this.timeout(120_000)
+/** `make` opens the store of a place; `runs` is how often what is random is tried. */
+function describeSessions(make: (root: string) => ObjectStore, runs: number): void {
   let place: Place
   beforeEach(async () => {
-    place = await makePlace('sessions')
+    place = await makePlace('sessions', make)
   })
   afterEach(() => place.dispose())
 
@@ -103,6 +105,37 @@ describe('sessions of a repository', function () {
     assert.deepEqual(await place.vault().snapshots(), [])
   })
 
+  it('that were given up stay so: their tombstone is no snapshot to be deleted', async () => {
+    const left = await place.vault({owner: 'site_a'}).begin(null)
+    await left.write(whole('f', randomBytes(10_000)))
+    place.clock.time += 61_000
+    const vault = place.vault({owner: 'site_b'})
+    const n = await takeSnapshot(vault, null, some())
+    await vault.delete(left.number)
+    await assert.rejects(left.commit({}), {code: 'LEASE_LOST'})
+    assert.deepEqual((await vault.snapshots()).map(({number}) => number), [n])
+    // One that cannot be read can be deleted.
+    await place.store.put(`${place.keys.incarnation}/snapshots/00000002`, randomBytes(300))
+    await assert.rejects(vault.snapshots(), {code: 'REPOSITORY_DAMAGED'})
+    await vault.delete(n)
+    assert.deepEqual(await vault.snapshots(), [])
+  })
+
+  it('leave nothing for years, though they were given up while a clock was years ahead', async () => {
+    const wrong = {now: () => place.clock.time + 5 * 365 * 24 * hour}
+    const writer = await place.vault({clock: wrong}).begin(null)
+    await writer.write(whole('f', randomBytes(50_000)))
+    await writer.abort('at random')
+    const vault = place.vault()
+    await vault.collect()
+    assert.deepEqual(await packsThere(place.store, place.keys.incarnation), [])
+  })
+
+  it('do not run out of numbers because of a name that somebody else has put there', async () => {
+    await place.store.put(`${place.keys.incarnation}/sessions/999999999999999`, randomBytes(100))
+    await assert.rejects(place.vault({clock: {now: () => Date.now() + 3_600_000}}).begin(null), {code: 'REPOSITORY_DAMAGED', message: /no session has such a number/})
+  })
+
   it('keep their packs, and those they build upon, whatever is deleted and collected meanwhile', async () => {
     const vault = place.vault({packBytes: 16 * 1024})
     const files = some(400_000)
@@ -147,12 +180,12 @@ describe('sessions of a repository', function () {
     await takeSnapshot(vault, one, some())
     const name = `${place.keys.incarnation}/snapshots/00000001`
     const good = await place.store.get(name)
-    writeFileSync(join(place.root, name), good.subarray(1))
+    await place.store.put(name, good.subarray(1))
     await vault.delete(2)
     const collected = await vault.collect()
     assert.match(collected.because ?? '', /snapshot 1 cannot be read/)
     assert.equal(collected.packs, 0)
-    writeFileSync(join(place.root, name), good)
+    await place.store.put(name, good)
     assert.equal((await vault.collect()).packs, 1)
   })
 
@@ -161,7 +194,7 @@ describe('sessions of a repository', function () {
     await takeSnapshot(vault, null, some())
     await vault.log.append({timeline: '1', segment: '1', start: 0, bytes: randomBytes(10), final: false, at: 1, fresh: 'the first'})
     const names: string[] = []
-    const inner = openDirectory(place.root)
+    const inner = place.another()
     await removeIncarnation({...inner, delete: async (name, options) => {
       names.push(name)
       await inner.delete(name, options)
@@ -173,9 +206,9 @@ describe('sessions of a repository', function () {
   it('of several sites that write, die, delete and collect at random: what was committed is whole, what is not needed goes', async () => {
     const step = fc.record({who: fc.nat(2), what: fc.constantFrom('backup', 'backup', 'backup', 'die', 'delete', 'collect', 'wait', 'stall'), i: fc.nat(100)})
     await fc.assert(fc.asyncProperty(fc.array(step, {minLength: 5, maxLength: 40}), async (steps) => {
-      const own = await makePlace('sessions-random')
+      const own = await makePlace('sessions-random', make)
       try {
-        const vaults = [0, 1, 2].map((who) => own.vault({owner: `site_${who}`, store: openDirectory(own.root), packBytes: 16 * 1024}))
+        const vaults = [0, 1, 2].map((who) => own.vault({owner: `site_${who}`, store: own.another(), packBytes: 16 * 1024}))
         const expected = new Map<number, Files>()
         const stalled: {commit(): Promise<unknown>; number: number}[] = []
         for (const {who, what, i} of steps) {
@@ -219,7 +252,7 @@ describe('sessions of a repository', function () {
       } finally {
         own.dispose()
       }
-    }), {numRuns: 60})
+    }), {numRuns: runs})
   })
 
   it('and collections run at once, each call of theirs at any moment of the other', async () => {
@@ -238,8 +271,8 @@ describe('sessions of a repository', function () {
     }
     // Longer than any pause here: who outlives a lease of its own has been tried above.
     const choices = {clock, leaseMs: 20_000, graceMs: 3000, packBytes: 16 * 1024}
-    const writer = place.vault({...choices, owner: 'site_writer', store: slow(openDirectory(place.root))})
-    const cleaner = place.vault({...choices, owner: 'site_cleaner', store: slow(openDirectory(place.root))})
+    const writer = place.vault({...choices, owner: 'site_writer', store: slow(place.another())})
+    const cleaner = place.vault({...choices, owner: 'site_cleaner', store: slow(place.another())})
     const expected = new Map<number, Files>()
     const until = Date.now() + 6000
     let aborted = 0
@@ -270,7 +303,7 @@ describe('sessions of a repository', function () {
     async function clean(): Promise<void> {
       while (Date.now() < until) {
         const n = [...expected.keys()][Math.floor(Math.random() * expected.size)]
-        if (n !== undefined && (expected.size > 3 || Math.random() < 0.1)) {
+        if (n !== undefined && (expected.size > 3 || (expected.size > 1 && Math.random() < 0.1))) {
           expected.delete(n)
           await cleaner.delete(n)
           deleted++
@@ -285,4 +318,20 @@ describe('sessions of a repository', function () {
       assert.deepEqual((await writer.verify(n)).damages, [])
     }
   })
+}
+
+describe('sessions of a repository', function () {
+  this.timeout(120_000)
+  describeSessions(openDirectory, 60)
+})
+
+describe('sessions of a repository, over S3', function () {
+  this.timeout(300_000)
+  const servers = s3OrSkip()
+  let bucket: Awaited<ReturnType<typeof makeBucket>>
+  before(async () => {
+    bucket = await makeBucket(servers().ceph)
+  })
+  after(() => bucket?.dispose())
+  describeSessions((root) => openS3({...bucket.options, prefix: basename(root)}), realRuns(3, 60))
 })

@@ -209,6 +209,23 @@ describe('snapshots', function () {
     await assert.rejects(reader.begin(n), {code: 'REPOSITORY_REFUSED'})
   })
 
+  it('are read again though they were verified, when the clock was wrong then', async () => {
+    const own = await makePlace('snapshots-clock')
+    try {
+      const n = await takeSnapshot(own.vault(), null, new Map([['f', randomBytes(10_000)]]))
+      const now = own.clock.time
+      await own.vault().verify(n)
+      assert.deepEqual([(await own.vault().verify(n, now - 1000)).skipped], [1])
+      own.clock.time = now + 400 * 86_400_000
+      await own.vault().verify(n)
+      own.clock.time = now + 10 * 86_400_000
+      const {skipped, packs} = await own.vault().verify(n, own.clock.time - 1000)
+      assert.deepEqual({skipped, packs}, {skipped: 0, packs: 1})
+    } finally {
+      own.dispose()
+    }
+  })
+
   it('leave who restores alone once a restore has failed', async () => {
     const vault = place.vault({packBytes: mib})
     const n = await takeSnapshot(vault, null, new Map(Array.from({length: 80}, (_, i) => [`f${i}`, randomBytes(mib)])))

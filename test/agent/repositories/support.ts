@@ -1,6 +1,7 @@
 /** Vaults for tests: on folders of their own, with a clock that can be set. */
 import {randomBytes, randomUUID} from 'node:crypto'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
+import {openS3, type S3Options} from '../../../src/agent/repositories/s3/index.js'
 import type {ObjectStore} from '../../../src/agent/repositories/repository.js'
 import {createDataKeys, type DataKeys} from '../../../src/agent/repositories/vault/keys.js'
 import {openRepository, openVault, type Vault, type VaultChoices} from '../../../src/agent/repositories/vault/index.js'
@@ -10,12 +11,17 @@ import type {FileInput} from '../../../src/agent/repositories/vault/writer.js'
 import type {TreeFile} from '../../../src/agent/repositories/vault/tree.js'
 import {temporaryFolder} from '../../support/temporary.js'
 
+/** A folder by its path, a bucket by its options in JSON: so that another process can open the same. */
+export const openStore = (where: string): ObjectStore => (where.startsWith('{') ? openS3(JSON.parse(where) as S3Options) : openDirectory(where))
+
 export interface Place {
   readonly root: string
   readonly store: ObjectStore
   readonly keys: DataKeys
   readonly master: MasterKey
   readonly clock: {time: number; now(): number}
+  /** The same store, as another process opens it. */
+  another(): ObjectStore
   vault(choices?: Partial<VaultChoices>): Vault
   dispose(): void
 }
@@ -30,9 +36,18 @@ export async function makePlace(name: string, make: (root: string) => ObjectStor
   const clock = {time: Date.UTC(2026, 10, 23), now: () => clock.time}
   const pool = createInlinePool()
   return {
-    root, store, keys, master, clock, dispose,
+    root, store, keys, master, clock, dispose, another: () => make(root),
     vault: (choices = {}) => openVault({store, keys, pool, clock, owner: 'site_test', ...choices}),
   }
+}
+
+/** The store, as a process sees it that is killed at its call number `point` (from 0 on): that one and all after it fail. */
+export function dyingStore(store: ObjectStore, point: number): ObjectStore {
+  let calls = 0
+  return Object.fromEntries(Object.entries(store).map(([name, value]) => [name, typeof value !== 'function' ? value : async (...args: never[]) => {
+    if (calls++ >= point) throw new Error('killed')
+    return (value as (...a: never[]) => unknown)(...args)
+  }])) as unknown as ObjectStore
 }
 
 /** What a snapshot should hold. */

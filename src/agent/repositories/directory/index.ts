@@ -1,9 +1,10 @@
 /** A folder of this machine (or one mounted on it) as a repository. */
 import {constants} from 'node:fs'
 import {link, mkdir, open, rename, rmdir, stat, unlink} from 'node:fs/promises'
-import {dirname, join} from 'node:path'
+import {dirname, isAbsolute, join, resolve} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import {assertObjectName, lengthOf, missing, type Content, type ObjectFacts, type ObjectStore, type PutOptions, type Range} from '../repository.js'
+import {readSettings, type Settings} from '../settings.js'
 import {createDrafts} from './drafts.js'
 import {fileSystemError, notMounted} from './errors.js'
 import {createFolders} from './folders.js'
@@ -15,7 +16,9 @@ import {walk} from './walk.js'
  * the folders are synced by `barrier`, many at once. `root` is made by `prepare` alone: where a disk is not mounted,
  * nothing is written below its mount point, and what is not there is not said to be gone.
  */
-export function openDirectory(root: string): ObjectStore {
+export function openDirectory(path: string): ObjectStore {
+  // As one name, whatever way it was written.
+  const root = resolve(path)
   const folders = createFolders(root)
   const drafts = createDrafts(root, folders)
   const pathOf = (name: string) => {
@@ -193,6 +196,17 @@ export function openDirectory(root: string): ObjectStore {
       return removed
     },
   }
+}
+
+/** `path`: an absolute path. Throws INVALID_REQUEST. */
+export function openConfiguredDirectory(settings: Settings): ObjectStore {
+  const read = readSettings('directory', settings)
+  const path = read.text('path')
+  read.done()
+  if (!isAbsolute(path)) {
+    throw new DbaasError('INVALID_REQUEST', `the path "${path}" of a repository is not absolute`, {details: {setting: 'path'}, suggestions: [`/var/backups/${path.replace(/^[./]+/, '')}`]})
+  }
+  return openDirectory(path)
 }
 
 async function read(path: string, range?: Range): Promise<Buffer> {

@@ -1,5 +1,6 @@
 import {readdir} from 'node:fs/promises'
 import {join} from 'node:path'
+import {isNamePart} from '../repository.js'
 
 /**
  * Names of the files below `root` that begin with `prefix` and come after `after`, ordered as whole names are in a
@@ -11,7 +12,8 @@ export async function* walk(root: string, prefix: string, after: string | undefi
     throw error
   })
   const names = entries
-    .filter((entry) => !entry.name.startsWith('.') && (entry.isDirectory() || entry.isFile()))
+    // What is not ours is passed by, `lost+found` for one, which only root may read.
+    .filter((entry) => isNamePart(entry.name) && (entry.isDirectory() || entry.isFile()))
     .map((entry) => base + entry.name + (entry.isDirectory() ? '/' : ''))
     .sort((a, b) => (a < b ? -1 : 1))
   for (const name of names) {

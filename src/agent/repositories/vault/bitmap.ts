@@ -8,7 +8,12 @@ export const add = (bits: Uint8Array, page: number): void => {
 
 const ones = Uint8Array.from({length: 256}, (_, byte) => byte.toString(2).replaceAll('0', '').length)
 
-export const count = (bits: Uint8Array): number => bits.reduce((sum, byte) => sum + (ones[byte] as number), 0)
+/** How many are in the bytes from `from` to `to`. */
+export function count(bits: Uint8Array, from = 0, to = bits.length): number {
+  let sum = 0
+  for (let i = from; i < to; i++) sum += ones[bits[i] as number] as number
+  return sum
+}
 
 /** Into `bits`, those of `others`. */
 export const unite = (bits: Uint8Array, others: Uint8Array): void => {

@@ -9,33 +9,40 @@ import {DbaasError} from '../../../core/errors.js'
 export const codecs = {raw: 0, gzip: 1, brotli: 2, zstd: 3} as const
 export type Codec = keyof typeof codecs
 
+interface OutputOptions {
+  readonly chunkSize: number
+  readonly maxOutputLength: number
+}
+
 /** Node's own, where it has it; its types are those of Node 20. */
 const native = zlib as unknown as {
-  zstdCompressSync?: (data: Uint8Array, options?: {params?: Record<number, number>}) => Buffer
-  zstdDecompressSync?: (data: Uint8Array, options?: {maxOutputLength?: number}) => Buffer
+  zstdCompressSync?: (data: Uint8Array, options?: {chunkSize?: number; params?: Record<number, number>}) => Buffer
+  zstdDecompressSync?: (data: Uint8Array, options?: OutputOptions) => Buffer
 }
 
 export const bestCodec = (): Codec => (native.zstdCompressSync ? 'zstd' : 'brotli')
 
 export function compress(data: Uint8Array, codec: Codec): Buffer | Uint8Array {
+  // Output in one piece, not in 16 KiB at a time: a tenth of the time.
+  const chunkSize = data.length + 1024
   switch (codec) {
     case 'raw': return data
-    case 'gzip': return zlib.gzipSync(data, {level: 1})
+    case 'gzip': return zlib.gzipSync(data, {chunkSize, level: 1})
     case 'brotli': {
       const {BROTLI_PARAM_QUALITY, BROTLI_PARAM_LGWIN, BROTLI_PARAM_SIZE_HINT} = zlib.constants
       // a window of 256 KiB: its tables fit the cache, and pages are alike within it
-      return zlib.brotliCompressSync(data, {params: {[BROTLI_PARAM_QUALITY]: 1, [BROTLI_PARAM_LGWIN]: 18, [BROTLI_PARAM_SIZE_HINT]: data.length}})
+      return zlib.brotliCompressSync(data, {chunkSize, params: {[BROTLI_PARAM_QUALITY]: 1, [BROTLI_PARAM_LGWIN]: 18, [BROTLI_PARAM_SIZE_HINT]: data.length}})
     }
     case 'zstd': {
       if (!native.zstdCompressSync) throw new DbaasError('NOT_SUPPORTED', `Node ${process.versions.node} has no zstd`)
-      return native.zstdCompressSync(data, {params: {100: 1}}) // ZSTD_c_compressionLevel
+      return native.zstdCompressSync(data, {chunkSize, params: {100: 1}}) // ZSTD_c_compressionLevel
     }
   }
 }
 
 /** `code` is a number of `codecs`; `length` what comes out: anything else is damage, and throws. */
 export function decompress(data: Uint8Array, code: number, length: number): Uint8Array {
-  const options = {maxOutputLength: Math.max(length, 1)}
+  const options: OutputOptions = {chunkSize: Math.max(length, 64), maxOutputLength: Math.max(length, 1)}
   const result = code === codecs.raw ? data
     : code === codecs.gzip ? zlib.gunzipSync(data, options)
     : code === codecs.brotli ? zlib.brotliDecompressSync(data, options)
@@ -46,7 +53,7 @@ export function decompress(data: Uint8Array, code: number, length: number): Uint
   return result
 }
 
-function unzstd(data: Uint8Array, options: {maxOutputLength: number}): Buffer {
+function unzstd(data: Uint8Array, options: OutputOptions): Buffer {
   if (native.zstdDecompressSync) return native.zstdDecompressSync(data, options)
   throw new DbaasError('NOT_SUPPORTED', `the backup is compressed by zstd, and Node ${process.versions.node} has none`, {
     suggestions: ['run dbaas with Node 22.15 or later'],

@@ -27,6 +27,8 @@ const number = (n: number): string => String(n).padStart(8, '0')
 /** Names of objects below the folder of an incarnation, which is named by it. */
 export const objects = {
   repository: 'repository',
+  /** There: the repository is a copy, which its copier alone may write. */
+  copy: 'copy',
   key: (generation: number) => `keys/${number(generation)}`,
   session: (n: number) => `sessions/${number(n)}`,
   /** The commit point of session n: a snapshot, or the tombstone that keeps it from ever being one. */
@@ -40,13 +42,14 @@ export const objects = {
   segment: (timeline: string, segment: string) => `log/${timeline}/${segment}/`,
   slice: (timeline: string, segment: string, start: number) => `log/${timeline}/${segment}/${String(start).padStart(12, '0')}`,
   whole: (timeline: string, segment: string) => `log/${timeline}/${segment}/whole`,
+  /** There: the segment is being removed, and is there no more. */
+  gone: (timeline: string, segment: string) => `log/${timeline}/${segment}/gone`,
 } as const
 
-/** The number at the end of `sessions/00000007` or `packs/00000007/…`. Throws REPOSITORY_DAMAGED. */
-export function numberIn(name: string, at: number): number {
-  const text = name.split('/')[at] ?? ''
-  if (!/^\d{8,}$/.test(text)) throw damaged(name, 'its name is none that dbaas gives')
-  return Number(text)
+/** The session and name of a pack, of its full name; undefined of anything else, which somebody else may have put there. */
+export function packOf(object: string): {readonly session: number; readonly name: string} | undefined {
+  const found = /^[^/]+\/packs\/(\d{8,15})\/([0-9a-f]{64})$/.exec(object)
+  return found ? {session: Number(found[1]), name: found[2] as string} : undefined
 }
 
 export const damaged = (object: string, because: string, cause?: unknown): DbaasError =>

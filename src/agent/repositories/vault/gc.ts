@@ -5,8 +5,8 @@
 import {DbaasError} from '../../../core/errors.js'
 import {listAll} from '../repository.js'
 import {readCommit, type Commit, type Context} from './context.js'
-import {numberIn, objects} from './format.js'
-import {keepRenewed} from './leases.js'
+import {objects, packOf} from './format.js'
+import {isRecent, keepRenewed} from './leases.js'
 import {bury, openSessions, readSweep, type SessionRecord, type SweepRecord} from './sessions.js'
 import {tidyLog} from './log-format.js'
 import {trimVerifications} from './verify.js'
@@ -29,6 +29,11 @@ const tombstoneMs = 7 * 86_400_000
 export async function deleteSnapshot(context: Context, n: number): Promise<void> {
   const {store} = context
   const name = objects.session(n)
+  // A tombstone stays: without it, its session could still commit. One that cannot be read may go: nobody can use it.
+  const commit = await readCommit(context, n).catch((error: unknown) => {
+    if (!(error instanceof DbaasError) || error.code !== 'REPOSITORY_DAMAGED') throw error
+  })
+  if (commit?.kind === 'tombstone') return
   // The session first, or its number would look like one that is still open.
   const session = (await context.read(name).catch(() => undefined)) as SessionRecord | undefined
   if ((await store.stat(context.at(name))) !== undefined && session?.closed !== 'committed') {
@@ -73,7 +78,7 @@ async function observe(context: Context): Promise<View> {
       unreadable.push(n)
     }
   }
-  return {open, commits, unreadable, newest: Math.max(0, ...numbers, ...sessions)}
+  return {open, commits, unreadable, newest: [...numbers, ...sessions].reduce((most, n) => Math.max(most, n), 0)}
 }
 
 function whyKeepAll({open, commits, unreadable}: View): string | null {
@@ -137,14 +142,14 @@ async function sweepPacks(context: Context, view: View, assertHeld: () => void):
   const needed = new Set<string>()
   for (const commit of view.commits.values()) if (commit.kind === 'snapshot') for (const [session, name] of commit.packs) needed.add(objects.pack(session, name))
   const spared = new Set(view.open.flatMap(({number, reuses}) => [number, ...reuses]))
-  const graceFrom = context.clock.now() - context.graceMs
   const sums = {packs: 0, bytes: 0}
   const kept = new Set<string>()
   for await (const {name, size} of listAll(context.store, context.at('packs/'))) {
     const own = name.slice(context.at('').length)
-    const session = numberIn(own, 1)
+    const session = packOf(name)?.session
+    if (session === undefined) continue
     const commit = view.commits.get(session)
-    const inGrace = commit?.kind === 'tombstone' && commit.at > graceFrom
+    const inGrace = commit?.kind === 'tombstone' && isRecent(commit.at, context.clock.now(), context.graceMs)
     if (because !== null || needed.has(own) || spared.has(session) || session > view.newest || inGrace) {
       kept.add(own.split('/').at(-1) as string)
       continue

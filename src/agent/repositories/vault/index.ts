@@ -5,15 +5,16 @@
 import {randomUUID} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
 import type {Clock} from '../../../core/time.js'
-import {listAll, type ObjectStore} from '../repository.js'
+import type {ObjectStore} from '../repository.js'
 import {bestCodec, type Codec} from './codec.js'
 import {createContext, readCommit, readSnapshot, readTree, type Snapshot} from './context.js'
 import {damaged, formatName, formatVersion, objects} from './format.js'
 import {collect, deleteSnapshot, type Collected} from './gc.js'
-import {destroyDataKey, type DataKeys} from './keys.js'
+import type {DataKeys} from './keys.js'
 import {openLogArchive, type Log} from './log.js'
 import type {Pool} from './pool.js'
 import {readFile, restore, type Restored, type Sink} from './reader.js'
+import {vaultStatistics, type VaultStatistics} from './statistics.js'
 import type {Tree, TreeFile} from './tree.js'
 import {verifications, verifySnapshot, type Verification} from './verify.js'
 import {beginSnapshot, type SnapshotWriter} from './writer.js'
@@ -35,6 +36,8 @@ export interface Vault {
   /** It does not count any more; `collect` makes room. Idempotent. */
   delete(n: number): Promise<void>
   collect(): Promise<Collected>
+  /** What is stored, and for which snapshot: one listing, and every manifest. */
+  statistics(): Promise<VaultStatistics>
   readonly log: Log
 }
 
@@ -75,22 +78,43 @@ export function openVault(choices: VaultChoices): Vault {
     verifications: () => verifications(context),
     delete: (n) => deleteSnapshot(context, n),
     collect: () => collect(context),
+    statistics: () => vaultStatistics(context),
     log: openLogArchive(context),
   }
 }
 
+export type Access = 'read' | 'write'
+
 /**
- * The id of the repository: of the one that is there, or of a new one. Everything in it is bound to it. Throws
- * REPOSITORY_NEWER, REPOSITORY_DAMAGED.
+ * The id of the repository; everything in it is bound to it. To write, one is made where there is none and `expected` is
+ * null; to read, nothing is written. `expected`: the id that it had before, when there was one before. Throws
+ * REPOSITORY_UNAVAILABLE (it is not there), REPOSITORY_REFUSED (it is another one, or a copy), REPOSITORY_NEWER, REPOSITORY_DAMAGED.
  */
-export async function openRepository(store: ObjectStore): Promise<string> {
-  await store.prepare()
-  const fresh = Buffer.from(JSON.stringify({format: formatName, version: formatVersion, id: randomUUID()}) + '\n')
+export async function openRepository(store: ObjectStore, access: Access = 'write', expected: string | null = null): Promise<string> {
+  const isNew = access === 'write' && expected === null
+  // Only then: it would make the folder below a mount point whose disk is away.
+  if (isNew) await store.prepare()
   if ((await store.stat(objects.repository)) === undefined) {
+    if (!isNew) {
+      throw new DbaasError('REPOSITORY_UNAVAILABLE', `there is no repository in ${store.where}`, {
+        details: {repository: store.where}, suggestions: ['check that its disk is mounted, or its settings'],
+      })
+    }
+    const fresh = Buffer.from(JSON.stringify({format: formatName, version: formatVersion, id: randomUUID()}) + '\n')
     await store.putIfAbsent(objects.repository, fresh)
     await store.barrier()
   }
-  return parseRepository(await store.get(objects.repository))
+  const id = parseRepository(await store.get(objects.repository))
+  if (expected !== null && id !== expected) {
+    throw new DbaasError('REPOSITORY_REFUSED', `in ${store.where} is another repository: ${id}, and not ${expected}`, {details: {repository: store.where}})
+  }
+  if (access === 'write' && (await store.stat(objects.copy)) !== undefined) {
+    throw new DbaasError('REPOSITORY_REFUSED', `the repository in ${store.where} is a copy, which may only be read`, {
+      details: {repository: store.where}, suggestions: ['restore from it as it is, or make it a repository of its own first: then it is copied to no more'],
+    })
+  }
+  if (access === 'write' && !isNew) await store.prepare()
+  return id
 }
 
 function parseRepository(bytes: Buffer): string {
@@ -105,28 +129,4 @@ function parseRepository(bytes: Buffer): string {
   return found[3] as string
 }
 
-/** Everything of the incarnation goes, its key first: from then on the rest is noise. Needs no key. Idempotent. */
-export async function removeIncarnation(store: ObjectStore, incarnation: string): Promise<number> {
-  await destroyDataKey(store, incarnation)
-  let removed = 0
-  for await (const {name} of listAll(store, `${incarnation}/`)) {
-    await store.delete(name)
-    removed++
-  }
-  await store.barrier()
-  return removed
-}
-
-/** Incarnations that have something in the repository, by their ids. */
-export async function incarnations(store: ObjectStore): Promise<string[]> {
-  const found: string[] = []
-  for (let after: string | undefined; ; ) {
-    const {objects: page} = await store.list('', {limit: 1, ...(after === undefined ? {} : {after})})
-    const name = page[0]?.name
-    if (name === undefined) return found
-    const [id, ...rest] = name.split('/') as [string]
-    if (rest.length > 0) found.push(id)
-    // behind everything that is below it
-    after = rest.length > 0 ? `${id}/~` : name
-  }
-}
+export {incarnations, removeIncarnation} from './incarnations.js'

@@ -5,7 +5,7 @@
 import {createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
 import {listAll, type ObjectStore} from '../repository.js'
-import {bind, damaged, keyMagic, nonceBytes, numberIn, objects, tagBytes} from './format.js'
+import {bind, damaged, keyMagic, nonceBytes, objects, tagBytes} from './format.js'
 import type {MasterKey} from './master-key.js'
 
 export interface DataKeys {
@@ -84,9 +84,14 @@ const nameOf = (incarnation: string, generation: number) => `${incarnation}/${ob
 /** Generations of wrapped copies that are there, the newest first. */
 async function generations(store: ObjectStore, incarnation: string): Promise<number[]> {
   const found: number[] = []
-  for await (const {name} of listAll(store, `${incarnation}/keys/`)) found.push(numberIn(name, 2))
+  for await (const {name} of listAll(store, `${incarnation}/keys/`)) {
+    const [, number] = /\/(\d{8,15})$/.exec(name) ?? []
+    if (number !== undefined) found.push(Number(number))
+  }
   return found.reverse()
 }
+
+export const hasDataKey = async (store: ObjectStore, incarnation: string): Promise<boolean> => (await generations(store, incarnation)).length > 0
 
 /** Makes the data key of a new incarnation, or opens the one that is there. */
 export async function createDataKeys(store: ObjectStore, repositoryId: string, incarnation: string, master: MasterKey): Promise<DataKeys> {
@@ -116,25 +121,29 @@ export async function openDataKeys(store: ObjectStore, repositoryId: string, inc
   throw problem
 }
 
+/** Adds a wrapped copy by that master key: durable, read back and opened. */
+export async function wrapAgain(store: ObjectStore, {repositoryId, incarnation, data}: DataKeys, master: MasterKey): Promise<void> {
+  const key = await master.load()
+  const generation = ((await generations(store, incarnation))[0] ?? 0) + 1
+  const name = nameOf(incarnation, generation)
+  await store.putIfAbsent(name, wrap(key, data, repositoryId, incarnation, objects.key(generation)))
+  await store.barrier()
+  const back = unwrap(key, await store.get(name), repositoryId, incarnation, objects.key(generation))
+  if (!back.equals(data)) throw damaged(name, 'it is not the key that was written there')
+}
+
 /**
  * Wraps the data key by another master key, and says whether there was anything to do. The new copy is durable, read back
  * and opened before old ones are erased; run again after a crash it ends the same. What was read under the old master key
  * before is of course known to its thief.
  */
 export async function rewrapDataKey(store: ObjectStore, repositoryId: string, incarnation: string, from: MasterKey, to: MasterKey): Promise<boolean> {
-  const next = await to.load()
   const old = await generations(store, incarnation)
   const already = await openDataKeys(store, repositoryId, incarnation, to).catch((error: unknown) => {
     if (!(error instanceof DbaasError) || (error.code !== 'KEY_UNAVAILABLE' && error.code !== 'REPOSITORY_DAMAGED')) throw error
   })
   if (already && old.length === 1) return false
-  const opened = already ?? (await openDataKeys(store, repositoryId, incarnation, from))
-  const generation = (old[0] ?? 0) + 1
-  const name = nameOf(incarnation, generation)
-  await store.putIfAbsent(name, wrap(next, opened.data, repositoryId, incarnation, objects.key(generation)))
-  await store.barrier()
-  const back = unwrap(next, await store.get(name), repositoryId, incarnation, objects.key(generation))
-  if (!back.equals(opened.data)) throw damaged(name, 'it is not the key that was written there')
+  await wrapAgain(store, already ?? (await openDataKeys(store, repositoryId, incarnation, from)), to)
   for (const gone of old) await store.delete(nameOf(incarnation, gone), {erase: true})
   await store.barrier()
   return true

@@ -4,6 +4,9 @@
  */
 import type {Clock} from '../../../core/time.js'
 
+/** Less than so many milliseconds ago, or from now: what is further ahead was written by a clock that was wrong. */
+export const isRecent = (at: number, now: number, ms: number): boolean => Math.abs(now - at) < ms
+
 export interface LeaseWatch {
   /** `expiresAt` (milliseconds since the epoch) is what the object of that name says now. */
   hasRunOut(name: string, expiresAt: number): boolean

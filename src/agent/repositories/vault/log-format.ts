@@ -1,6 +1,7 @@
 /** An object of the log archive: a slice of a segment, or a whole one. */
 import {createHash} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
+import {listAll} from '../repository.js'
 import type {Context} from './context.js'
 import {bind, damaged, objects} from './format.js'
 
@@ -70,36 +71,71 @@ export interface SegmentFiles {
   readonly storedBytes: number
 }
 
+interface Found extends SegmentFiles {
+  /** Its removal has begun: what is left of it does not count. */
+  readonly gone: boolean
+}
+
 /** Segments that are there, in order: by timeline, then by segment, as text. */
 export async function* segmentsOf(context: Context, prefix = 'log/'): AsyncGenerator<SegmentFiles> {
-  let open: {timeline: string; segment: string; slices: number[]; whole: boolean; storedBytes: number} | undefined
-  for (let after: string | undefined; ; ) {
-    const {objects: page, more} = await context.store.list(context.at(prefix), after === undefined ? {} : {after})
-    for (const {name, size} of page) {
-      const [, timeline, segment, part] = name.slice(context.at('').length).split('/') as [string, string, string, string]
-      if (open?.timeline !== timeline || open.segment !== segment) {
-        if (open) yield open
-        open = {timeline, segment, slices: [], whole: false, storedBytes: 0}
-      }
-      if (part === 'whole') open.whole = true
-      else open.slices.push(Number(part))
-      open.storedBytes += size
+  for await (const {gone, ...files} of allOf(context, prefix)) if (!gone) yield files
+}
+
+async function* allOf(context: Context, prefix: string): AsyncGenerator<Found> {
+  let open: {timeline: string; segment: string; slices: number[]; whole: boolean; gone: boolean; storedBytes: number} | undefined
+  for await (const {name, size} of listAll(context.store, context.at(prefix))) {
+    const [, timeline, segment, part] = name.slice(context.at('').length).split('/') as [string, string, string, string]
+    if (open?.timeline !== timeline || open.segment !== segment) {
+      if (open) yield open
+      open = {timeline, segment, slices: [], whole: false, gone: false, storedBytes: 0}
     }
-    after = page.at(-1)?.name
-    if (!more || after === undefined) break
+    if (part === 'whole') open.whole = true
+    else if (part === 'gone') open.gone = true
+    else open.slices.push(Number(part))
+    open.storedBytes += size
   }
   if (open) yield open
 }
 
-/** Removes slices of segments that are there whole, and can be read: what a crash left between the two. */
+/** Removes what crashes have left: the rest of segments that were being removed; slices of segments that are there whole, and can be read. */
 export async function tidyLog(context: Context): Promise<number> {
   let removed = 0
-  for await (const {timeline, segment, slices, whole} of segmentsOf(context)) {
-    if (!whole || slices.length === 0 || !(await isReadable(context, objects.whole(timeline, segment)))) continue
-    for (const start of slices) await context.store.delete(context.at(objects.slice(timeline, segment, start)))
-    removed += slices.length
+  for await (const files of allOf(context, 'log/')) {
+    const {timeline, segment, slices, whole, gone} = files
+    if (gone) {
+      await removeParts(context, files)
+      removed++
+    } else if (whole && slices.length > 0 && (await isReadable(context, objects.whole(timeline, segment)))) {
+      for (const start of slices) await context.store.delete(context.at(objects.slice(timeline, segment, start)))
+      removed += slices.length
+    }
   }
   return removed
+}
+
+/** Removes a segment: all of it or, where a crash comes between, what is left of it counts no more and goes with the next `tidyLog`. */
+export async function removeSegment(context: Context, files: SegmentFiles): Promise<void> {
+  const {timeline, segment, slices, whole} = files
+  if (slices.length + (whole ? 1 : 0) > 1) {
+    const name = objects.gone(timeline, segment)
+    await context.store.put(context.at(name), context.seal(name, {}), {urgent: true})
+    await context.store.barrier()
+  }
+  await removeParts(context, files)
+}
+
+/** What was left of a segment of that name when its removal was interrupted: a new one could not begin there. */
+export async function finishRemoval(context: Context, timeline: string, segment: string): Promise<void> {
+  if ((await context.store.stat(context.at(objects.gone(timeline, segment)))) === undefined) return
+  for await (const files of allOf(context, objects.segment(timeline, segment))) if (files.gone) await removeParts(context, files)
+}
+
+async function removeParts({store, at}: Context, {timeline, segment, slices, whole}: SegmentFiles): Promise<void> {
+  for (const start of slices) await store.delete(at(objects.slice(timeline, segment, start)))
+  if (whole) await store.delete(at(objects.whole(timeline, segment)))
+  // Durably before what says that they do not count.
+  await store.barrier()
+  await store.delete(at(objects.gone(timeline, segment)))
 }
 
 async function isReadable(context: Context, name: string): Promise<boolean> {

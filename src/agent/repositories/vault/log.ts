@@ -5,7 +5,7 @@
 import {DbaasError} from '../../../core/errors.js'
 import {getIfThere, type Context} from './context.js'
 import {damaged, objects} from './format.js'
-import {linkOf, openLog, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
+import {finishRemoval, linkOf, openLog, removeSegment, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
 import type {Damage} from './verify.js'
 
 /** A segment is in memory as a whole, some times over, when it is compacted, read or checked. */
@@ -123,6 +123,7 @@ export function openLogArchive(context: Context): Log {
     const header: LogHeader = {...position, fresh: fresh ?? null, link: linkOf(timeline, segment, position, bytes), marks: [mark]}
     const name = objects.slice(timeline, segment, start)
     const sealed = await sealLog(context, name, header, [bytes])
+    if (start === 0) await finishRemoval(context, timeline, segment)
     let ours = false
     try {
       ours = await store.putIfAbsent(context.at(name), sealed)
@@ -228,11 +229,9 @@ export function openLogArchive(context: Context): Log {
 
     async prune(needed) {
       let removed = 0
-      for await (const {timeline, segment, slices, whole} of segmentsOf(context)) {
-        if (needed({timeline, segment})) continue
-        // The whole one last: while it is there, what is left of the slices counts for nothing.
-        for (const start of slices) await store.delete(context.at(objects.slice(timeline, segment, start)))
-        if (whole) await store.delete(context.at(objects.whole(timeline, segment)))
+      for await (const files of segmentsOf(context)) {
+        if (needed({timeline: files.timeline, segment: files.segment})) continue
+        await removeSegment(context, files)
         removed++
       }
       await store.barrier()

@@ -1,6 +1,7 @@
 /** Where the site's master key comes from: a file, an environment variable, or a command that asks a KMS for it. */
 import {execFile} from 'node:child_process'
 import {readFile} from 'node:fs/promises'
+import {isAbsolute} from 'node:path'
 import {promisify} from 'node:util'
 import {DbaasError} from '../../../core/errors.js'
 
@@ -76,5 +77,49 @@ export function masterKeyFromCommand(argv: readonly [program: string, ...rest: s
         throw unavailable(where, killed ? `it did not end within ${timeoutMs} ms` : said || `it failed (${code})`, error)
       }
     },
+  }
+}
+
+/** Where a person says that it comes from. */
+export type MasterKeySource =
+  | {readonly kind: 'file'; readonly path: string}
+  | {readonly kind: 'environment'; readonly variable: string}
+  | {readonly kind: 'command'; readonly command: readonly [program: string, ...rest: string[]]}
+
+/**
+ * Written as one text: `file:/path`, `env:VARIABLE`, `command:["program","argument"]` or `command:program argument`
+ * (cut at spaces: there is no shell). Throws INVALID_REQUEST.
+ */
+export function parseMasterKeySource(text: string): MasterKeySource {
+  const [, kind, value] = /^(file|env|command):(.+)$/s.exec(text.trim()) ?? []
+  if (kind === 'file' && isAbsolute(value as string)) return {kind: 'file', path: value as string}
+  if (kind === 'env' && /^[A-Za-z_][A-Za-z0-9_]*$/.test(value as string)) return {kind: 'environment', variable: value as string}
+  const command = kind === 'command' ? wordsOf((value as string).trim()) : undefined
+  if (command) return {kind: 'command', command}
+  // The text itself may be a key that somebody has put here by mistake.
+  throw new DbaasError('INVALID_REQUEST', 'that does not say where a master key comes from', {
+    suggestions: ['file:/absolute/path, env:VARIABLE, or command:program argument…'],
+  })
+}
+
+function wordsOf(text: string): [string, ...string[]] | undefined {
+  let words: unknown = text.split(/\s+/)
+  if (text.startsWith('[')) {
+    try {
+      words = JSON.parse(text)
+    } catch {
+      return undefined
+    }
+  }
+  const isCommand = Array.isArray(words) && words.length > 0 && words.every((word) => typeof word === 'string') && words[0] !== ''
+  return isCommand ? (words as [string, ...string[]]) : undefined
+}
+
+/** `environment` is the agent's. */
+export function masterKeyFrom(source: MasterKeySource, environment: Readonly<Record<string, string | undefined>>): MasterKey {
+  switch (source.kind) {
+    case 'file': return masterKeyFromFile(source.path)
+    case 'environment': return masterKeyFromEnvironment(source.variable, environment)
+    case 'command': return masterKeyFromCommand(source.command)
   }
 }

@@ -8,6 +8,7 @@ import {readCommit, type Context} from './context.js'
 import {listAll} from '../repository.js'
 import type {Footers} from './footers.js'
 import {objects} from './format.js'
+import {isRecent} from './leases.js'
 import type {BlobRef, PackRef} from './tree.js'
 
 export interface Orphan {
@@ -23,7 +24,7 @@ export async function reusableSessions(context: Context): Promise<number[]> {
   const found: number[] = []
   for (const n of (await context.numbers('snapshots/')).slice(-8)) {
     const commit = await readCommit(context, n).catch(() => undefined)
-    if (commit?.kind === 'tombstone' && commit.at > context.clock.now() - context.graceMs / 2) found.push(n)
+    if (commit?.kind === 'tombstone' && isRecent(commit.at, context.clock.now(), context.graceMs / 2)) found.push(n)
   }
   return found
 }

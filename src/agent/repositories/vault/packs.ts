@@ -89,19 +89,28 @@ function encodeEntry({id, offset, length, pageSize, listed, stored, hashes}: Ent
   return Buffer.concat([id, head, listed, stored, hashes])
 }
 
-/** The entry at a position of a footer, and the position behind it. */
-function decodeEntry(plain: Buffer, from: number): {entry: Entry; end: number} {
-  let at = from
-  const id = plain.subarray(at, at += idBytes)
-  const head = plain.subarray(at, at += 9)
-  if (head.length < 9) throw new Error('its footer ends in the middle')
-  const pageSize = 2 ** (head[8] as number)
+/** Id, offset, length, log2 of the page size. */
+const entryHead = idBytes + 9
+
+/** Where the entry at a position of a footer ends; it is not decoded. */
+function endOfEntry(plain: Buffer, at: number): number {
+  if (at + entryHead > plain.length) throw new Error('its footer ends in the middle')
+  const pageSize = 2 ** (plain[at + entryHead - 1] as number)
   if (!isPageSize(pageSize)) throw new Error(`it has pages of ${pageSize} bytes`)
-  const listed = plain.subarray(at, at += bitmapBytes(pageSize))
-  const stored = plain.subarray(at, at += bitmapBytes(pageSize))
-  const hashes = plain.subarray(at, at += count(stored) * hashBytes)
-  if (at > plain.length) throw new Error('its footer ends in the middle')
-  return {entry: {id, offset: head.readUInt32LE(0), length: head.readUInt32LE(4), pageSize, listed, stored, hashes}, end: at}
+  const size = bitmapBytes(pageSize)
+  const hashes = at + entryHead + 2 * size
+  const end = hashes + count(plain, hashes - size, hashes) * hashBytes
+  if (end > plain.length) throw new Error('its footer ends in the middle')
+  return end
+}
+
+function decodeEntry(plain: Buffer, at: number): Entry {
+  const pageSize = 2 ** (plain[at + entryHead - 1] as number)
+  const [listed, size] = [at + entryHead, bitmapBytes(pageSize)]
+  return {
+    id: plain.subarray(at, at + idBytes), offset: plain.readUInt32LE(at + idBytes), length: plain.readUInt32LE(at + idBytes + 4), pageSize,
+    listed: plain.subarray(listed, listed + size), stored: plain.subarray(listed + size, listed + 2 * size), hashes: plain.subarray(listed + 2 * size, endOfEntry(plain, at)),
+  }
 }
 
 /** Entries are decoded when they are asked for: as objects they would take several times the memory. */
@@ -117,8 +126,8 @@ export interface Footer {
 function footerOf(salt: Buffer, plain: Buffer): Footer {
   const positions = new Map<number, number>()
   for (let at = 0; at < plain.length; ) {
-    const {entry, end} = decodeEntry(plain, at)
-    positions.set(entry.offset, at)
+    const end = endOfEntry(plain, at)
+    positions.set(plain.readUInt32LE(at + idBytes), at)
     at = end
   }
   return {
@@ -126,10 +135,10 @@ function footerOf(salt: Buffer, plain: Buffer): Footer {
     memoryBytes: plain.length + 48 * positions.size,
     at(offset) {
       const position = positions.get(offset)
-      return position === undefined ? undefined : decodeEntry(plain, position).entry
+      return position === undefined ? undefined : decodeEntry(plain, position)
     },
     *entries() {
-      for (const position of positions.values()) yield decodeEntry(plain, position).entry
+      for (const position of positions.values()) yield decodeEntry(plain, position)
     },
   }
 }

@@ -3,7 +3,7 @@ import {createHash} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
 import {count} from './bitmap.js'
 import type {Codec} from './codec.js'
-import {extentBytes, hashBytes} from './format.js'
+import {extentBytes, hashBytes, idBytes} from './format.js'
 import {whyDamaged} from './intact.js'
 import {deriveKeys, packKey, type DataKeys} from './keys.js'
 import {openBlob, openFooter, startPack, type PackWriter} from './packs.js'
@@ -134,7 +134,10 @@ export function createPipeline(): Pipeline {
 
   const handlers: {[K in Kind]: (request: Requests[K]) => Answers[K]} = {
     open({session, keys, codec, packBytes, known}) {
-      sessions.set(session, {keys: keysOf(keys), codec, packBytes, known, own: new Map(), pack: undefined, packs: 0})
+      const ids = buffer(known)
+      const numbers = new Map<string, number>()
+      for (let at = 0; at < ids.length; at += idBytes) numbers.set(ids.toString('latin1', at, at + idBytes), at / idBytes)
+      sessions.set(session, {keys: keysOf(keys), codec, packBytes, known: numbers, own: new Map(), pack: undefined, packs: 0})
       return null
     },
     store,

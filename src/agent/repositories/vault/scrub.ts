@@ -1,7 +1,6 @@
 /** Looks for bit rot in all of a repository, or a copy of it, without any key. */
 import {getIfThere} from './context.js'
 import {listAll, type ObjectStore} from '../repository.js'
-import {objects} from './format.js'
 import {createGate} from './gate.js'
 import {ownMemory, type Pool} from './pool.js'
 import type {Damage} from './verify.js'
@@ -23,8 +22,6 @@ export async function scrub(store: ObjectStore, pool: Pool, prefix = ''): Promis
   const gate = createGate(pool.size + 1)
   try {
     for await (const {name} of listAll(store, prefix)) {
-      // known by whoever opens it, and has no checksum
-      if (name === objects.repository) continue
       await gate.ready()
       gate.start(async () => {
         const content = await getIfThere(store, name)

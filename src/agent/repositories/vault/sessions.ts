@@ -9,7 +9,7 @@ import {setTimeout as delay} from 'node:timers/promises'
 import {DbaasError} from '../../../core/errors.js'
 import type {Content} from '../repository.js'
 import {getIfThere, readCommit, type Context, type Tombstone} from './context.js'
-import {objects} from './format.js'
+import {damaged, objects} from './format.js'
 import {keepRenewed} from './leases.js'
 
 export interface SessionRecord {
@@ -33,10 +33,15 @@ export interface SweepRecord {
 export interface Session extends SessionRecord {
   /** Throws LEASE_LOST when another session has taken over, or the lease was not renewed for as long as packs of the dead are kept. */
   assertHeld(): void
+  /** Looks whether another session has taken over. */
+  look(): Promise<void>
   /** Puts the snapshot at the commit point, durably. Throws LEASE_LOST when a tombstone is there. */
   commit(content: Content): Promise<void>
   giveUp(because: string): Promise<void>
 }
+
+/** Nobody gets there; a name beyond it was put there by somebody else, and would leave no numbers. */
+const lastNumber = 99_999_999_999
 
 const lost = (n: number, because: string) => new DbaasError('LEASE_LOST', `session ${n} of the repository does not count any more: ${because}`)
 
@@ -89,7 +94,8 @@ export async function beginSession(context: Context, wanted: {readonly previous:
     }
     const used = [...(await context.numbers('sessions/')), ...(await context.numbers('snapshots/'))]
     const now = context.clock.now()
-    const number = Math.max(0, ...used) + 1
+    const number = used.reduce((most, n) => Math.max(most, n), 0) + 1
+    if (number > lastNumber) throw damaged(context.at(objects.session(number - 1)), 'no session has such a number')
     const record: SessionRecord = {number, owner: context.owner, startedAt: now, expiresAt: now + context.leaseMs, ...wanted, closed: null}
     const name = objects.session(number)
     if (!(await context.store.putIfAbsent(context.at(name), context.seal(name, record)))) continue
@@ -133,8 +139,11 @@ function hold(context: Context, record: SessionRecord): Session {
   const name = objects.session(number)
   let taken = false
   const put = (change: Partial<SessionRecord>) => context.store.put(context.at(name), context.seal(name, {...record, ...change}), {urgent: true})
-  const lease = keepRenewed(context.clock, context.leaseMs, async () => {
+  const look = async () => {
     taken ||= (await context.store.stat(context.at(objects.snapshot(number)))) !== undefined
+  }
+  const lease = keepRenewed(context.clock, context.leaseMs, async () => {
+    await look()
     if (!taken) await put({expiresAt: context.clock.now() + context.leaseMs})
   })
   const assertHeld = () => {
@@ -157,6 +166,7 @@ function hold(context: Context, record: SessionRecord): Session {
   return {
     ...record,
     assertHeld,
+    look,
     async commit(content) {
       assertHeld()
       const ours = await settle(content)

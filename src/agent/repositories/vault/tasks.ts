@@ -90,8 +90,8 @@ export interface ExpectedBlob {
 export interface Requests {
   open: {
     readonly kind: 'open'; readonly session: string; readonly keys: KeyText; readonly codec: Codec; readonly packBytes: number
-    /** Ids (latin1 of their bytes) that need not be stored again, and the number to answer with. */
-    readonly known: ReadonlyMap<string, number>
+    /** Ids that need not be stored again, one after the other: each is answered by its number among them. */
+    readonly known: Uint8Array
   }
   store: StoreExtent
   finish: {readonly kind: 'finish'; readonly session: string}

@@ -4,7 +4,7 @@ import {lengthOf, listAll} from '../repository.js'
 import {createBlobTable} from './blob-table.js'
 import {readSnapshot, readTree, type Context, type Snapshot} from './context.js'
 import {createFooters} from './footers.js'
-import {damaged, objects} from './format.js'
+import {damaged, idBytes, objects} from './format.js'
 import {createGate} from './gate.js'
 import {cutChanged, cutWhole, type ExtentInput} from './extents.js'
 import {orphansOf, reusableSessions, type Orphan} from './orphans.js'
@@ -71,11 +71,10 @@ async function startWriter(
   const {pool, store} = context
   const thread = `${context.keys.incarnation}/${session.number}`
   const table = createBlobTable(previous)
-  const known: (Orphan | number)[] = []
-  const knownIds = new Map<string, number>()
-  for (const [id, orphan] of orphans) knownIds.set(id, known.push(orphan) - 1)
-  for (let n = 0; previous && n < Math.min(previous.blobs, knownLimit); n++) knownIds.set(previous.blob(n).id.toString('latin1'), known.push(n) - 1)
-  await pool.all({kind: 'open', session: thread, keys: context.keyText, codec: context.codec, packBytes: context.packBytes, known: knownIds})
+  const known: readonly (Orphan | number)[] = [...orphans.values(), ...Array(Math.min(previous?.blobs ?? 0, knownLimit)).keys()]
+  const ids = Buffer.alloc(known.length * idBytes)
+  for (const [i, one] of known.entries()) ids.set(typeof one === 'number' ? (previous as Tree).blob(one).id : one.blob.id, i * idBytes)
+  await pool.all({kind: 'open', session: thread, keys: context.keyText, codec: context.codec, packBytes: context.packBytes, known: ids})
 
   const tasks = createGate(2 * pool.size + 1)
   const uploads = createGate(pool.size + 1)
@@ -183,13 +182,20 @@ async function startWriter(
     for (const {thread: from, answer} of await pool.all({kind: 'finish', session: thread})) for (const done of answer.packs) upload(from, done)
     await uploads.done()
     const packs = table.packs()
-    const tree = encodeTree(files, packs, table.blobs, extents)
+    const tree = await encodeTree(files, packs, table.blobs, extents)
     const name = objects.tree(session.number)
     const {answer: {sealed}} = await pool.run({kind: 'seal', keys: context.keyText, name, parts: tree, codec: context.codec})
     const {answer: {sha256}} = await pool.run({kind: 'hash', content: sealed})
     await store.put(context.at(name), sealed)
     await store.barrier()
-    await assertThere(context, packs)
+    try {
+      await assertThere(context, packs)
+    } catch (error) {
+      // Once another has taken over, what it had built upon may be collected: that is no damage.
+      await session.look()
+      session.assertHeld()
+      throw error
+    }
     session.assertHeld()
     const snapshot: Snapshot = {
       kind: 'snapshot', number: session.number, previous: session.previous, startedAt: session.startedAt, committedAt: context.clock.now(),

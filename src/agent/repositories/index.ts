@@ -1,0 +1,60 @@
+/** Repositories by the record that a person's configuration has of each. */
+import {DbaasError} from '../../core/errors.js'
+import {nearest} from '../../core/nearest.js'
+import {isRepositoryKind, repositoryKinds, type RepositoryKind} from './names.js'
+import type {ObjectStore} from './repository.js'
+import type {Settings} from './settings.js'
+import {openRepository, type Access} from './vault/index.js'
+
+interface KindEntry {
+  /** Names of settings that are secret: to be kept sealed, and never shown. */
+  readonly secrets: readonly string[]
+  /** Asks nothing of the place itself. Throws INVALID_REQUEST. */
+  open(settings: Settings): Promise<ObjectStore>
+}
+
+/** One line for each kind; a name without one does not compile. Loaded when first used. */
+const kinds = {
+  directory: {secrets: [], open: async (settings) => (await import('./directory/index.js')).openConfiguredDirectory(settings)},
+  s3: {secrets: ['secretAccessKey', 'sessionToken'], open: async (settings) => (await import('./s3/index.js')).openConfiguredS3(settings)},
+} satisfies Record<RepositoryKind, KindEntry>
+
+export interface RepositoryRecord {
+  /** How a person calls it. */
+  readonly name: string
+  readonly kind: string
+  /** Secrets in the clear. */
+  readonly settings: Settings
+  /** What `openNamed` has answered before; null: never opened yet. */
+  readonly id: string | null
+}
+
+export interface OpenedRepository {
+  readonly name: string
+  readonly id: string
+  readonly store: ObjectStore
+}
+
+/** Throws INVALID_REQUEST when there is no such kind. */
+export function kindNamed(text: string): RepositoryKind {
+  if (isRepositoryKind(text)) return text
+  const near = nearest(text, repositoryKinds)
+  throw new DbaasError('INVALID_REQUEST', `there is no repository of kind "${text}"`, {
+    details: {kind: text}, suggestions: [near ? `did you mean ${near}?` : `the kinds are ${repositoryKinds.join(', ')}`],
+  })
+}
+
+export const secretSettings = (kind: RepositoryKind): readonly string[] => kinds[kind].secrets
+
+/** The place alone, whatever is in it: to make a copy there. Throws INVALID_REQUEST. */
+export const storeOf = async ({kind, settings}: Pick<RepositoryRecord, 'kind' | 'settings'>): Promise<ObjectStore> => kinds[kindNamed(kind)].open(settings)
+
+/**
+ * Opens the repository of the record: a new one is made only where the record has none yet, so that a disk that is not
+ * mounted, or the bucket of another site, is never taken for it. `read`: nothing is written, not even to see whether that
+ * can be done; for a restore from a copy, or from a disk that is mounted to be read. Throws INVALID_REQUEST and what `openRepository` throws.
+ */
+export async function openNamed(record: RepositoryRecord, access: Access = 'write'): Promise<OpenedRepository> {
+  const store = await storeOf(record)
+  return {name: record.name, id: await openRepository(store, access, record.id), store}
+}

@@ -1,5 +1,6 @@
 import type {Engine} from '../engine.js'
 import {access} from './access.js'
+import {backup} from './backup.js'
 import {config} from './config.js'
 import {applicationDatabase, applicationRole} from './initialise.js'
 import {lifecycle} from './lifecycle.js'
@@ -22,4 +23,5 @@ export const postgresql = {
   config,
   lifecycle,
   access,
+  backup,
 } as const satisfies Engine

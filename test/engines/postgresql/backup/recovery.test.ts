@@ -6,6 +6,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import pg from 'pg'
 import type {BaseBackup, RecoveryDecision, RecoveryPlan, RecoveryTarget, Recovered} from '../../../../src/engines/backup.js'
 import {baseBackup} from '../../../../src/engines/postgresql/backup/base-backup.js'
+import {check} from '../../../../src/engines/postgresql/backup/check.js'
 import {follow} from '../../../../src/engines/postgresql/backup/follow.js'
 import {hold} from '../../../../src/engines/postgresql/backup/hold.js'
 import {formatLsn, parseLsn, parseSegment, segmentBytes} from '../../../../src/engines/postgresql/backup/lsn.js'
@@ -52,6 +53,7 @@ for (const {name, source} of backupSources()) {
     const commits: Commit[] = []
     let stopLog: () => Promise<unknown>
     let places = 0
+    let restarts = 0
     const point: {position: string; at: number}[] = []
 
     const folderOf = (index: number) => join(folder.path, String(index))
@@ -137,6 +139,7 @@ for (const {name, source} of backupSources()) {
         const outcome = await recovery.follow(target.host, target.admin, of, archive, {progress() {}, signal: AbortSignal.timeout(60_000), ...(aheadBytes === undefined ? {} : {aheadBytes})})
           .catch((error: Error) => { throw new Error(`${error.message}\n${target.log().slice(-3000)}`, {cause: error}) })
         if (outcome.kind === 'recovered') return outcome.recovered
+        restarts++
         await target.stop()
       }
     }
@@ -152,6 +155,11 @@ for (const {name, source} of backupSources()) {
       assert.equal((await recovery.finish(place.host, place.admin)).restart, false)
       assert.deepEqual(await place.sql("select name, setting from pg_settings where name like 'recovery_target%' and source <> 'default' and context <> 'postmaster'"), [])
       await place.sql('create table after_the_recovery (n int)')
+      if (target.kind === 'latest' || target.kind === 'backup') {
+        const {findings, rows: read} = await check(place.host, place.admin, {progress() {}, signal: never})
+        assert.deepEqual(findings, [])
+        assert.ok(read > 1000)
+      }
       await place.stop('SIGQUIT')
       await place.host.remove(place.host.paths.data)
       return {recovered, rows, plan: decided}
@@ -186,6 +194,7 @@ for (const {name, source} of backupSources()) {
     it('to the latest has everything, from the newest backup', async () => {
       const {recovered, rows, plan: decided} = await recoverTo({kind: 'latest'})
       assert.equal(decided.backup, 1)
+      assert.equal(backups[1]?.method.kind, server.major >= 17 ? 'changes' : 'whole')
       assert.equal(recovered.timeline, '00000002')
       assert.ok(commits.every(({xid}) => rows.has(xid)))
       assert.match(recovered.because, /no recovery target specified/)
@@ -268,8 +277,6 @@ for (const {name, source} of backupSources()) {
     it('waits for log that comes in small portions, and goes on after crashes of the server and of who drives it', async () => {
       const decided = await planned({kind: 'name', name: 'second'})
       assert.ok(decided.segments.length >= 2)
-      const early = {...decided, backup: 0}
-      void early
       const whole = await recovery.plan(backups.slice(0, 1), archive, {kind: 'name', name: 'second'})
       assert.ok(whole.possible && whole.plan.segments.length > 3)
       const target = await restored(whole.plan)
@@ -327,7 +334,9 @@ for (const {name, source} of backupSources()) {
       const decided = await planned({kind: 'latest'})
       assert.equal(decided.timeline, '00000002')
       const target = await restored(decided)
+      assert.equal(restarts, 0)
       const recovered = await run(decided, target)
+      assert.equal(restarts, 1)
       assert.deepEqual([recovered.timeline, recovered.from.timeline], ['00000003', '00000002'])
       assert.equal((await target.sql("select count(*)::int as n from journal where writer = 9"))[0]?.['n'], 1)
       assert.equal((await target.sql('show max_connections'))[0]?.['max_connections'], '123')

@@ -97,7 +97,7 @@ try {
   say(`base backup, ${changes.result.method.kind}, of ${(changes.result.bytes / MB).toFixed(0)} MB`, changes, changes.result.receivedBytes)
 
   // ---- the log
-  await hold(server.reader, 'bench')
+  await hold(server.host, server.admin, 'bench')
   for (const milliseconds of [0, 50, 1000]) {
     const archive = testArchive()
     const file = await open(join(folder.path, `log-${milliseconds}`), 'w')

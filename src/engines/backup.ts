@@ -146,10 +146,10 @@ export interface EngineLog {
   /** Whether a segment may be needed to recover from there on: false only when it never is. */
   isNeeded(segment: {readonly timeline: string; readonly segment: string}, from: LogPlace): boolean
 
-  /** Makes the server keep its log for us from now on. Idempotent: one that is there, and not lost, stays. */
-  hold(server: BackupServer, name: string): Promise<void>
+  /** Makes the server keep its log for us from now on. Idempotent: one that is there, and not lost, stays. The name: `[a-z0-9_]{1,63}`. */
+  hold(host: Host, admin: AdminCredentials, name: string): Promise<void>
   /** The server need keep nothing for us any more. No error when there is none. */
-  release(server: BackupServer, name: string): Promise<void>
+  release(host: Host, admin: AdminCredentials, name: string): Promise<void>
   observeHold(host: Host, admin: AdminCredentials, name: string): Promise<LogHold>
 
   /**

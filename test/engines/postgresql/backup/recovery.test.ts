@@ -170,7 +170,7 @@ for (const {name, source} of backupSources()) {
       server = await site.server('main', {max_wal_size: '64MB', max_prepared_transactions: '3'})
       await server.sql('create table journal (n bigint generated always as identity, writer int, xid text, filler text)')
       for (const writer of [0, 1, 2]) await server.sql(`create table scratch_${writer} (n int)`)
-      await hold(server.reader, 'test')
+      await hold(server.host, server.admin, 'test')
       startLog()
       await write(500)
       const writing = write(2500)

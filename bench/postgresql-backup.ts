@@ -72,8 +72,9 @@ async function connections(server: TestServer): Promise<pg.Client[]> {
 
 const site = await testSite(process.env.BENCH_PROGRAMS ?? bundledPrograms)
 const folder = temporaryFolder('bench')
+let running: TestServer | undefined
 try {
-  const server = await site.server('main', {max_wal_size: '4GB', shared_buffers: '256MB', max_slot_wal_keep_size: '8GB', autovacuum: 'off'})
+  const server = (running = await site.server('main', {max_wal_size: '4GB', shared_buffers: '256MB', max_slot_wal_keep_size: '8GB', autovacuum: 'off'}))
   await server.sql('create table t (n int, a text, b text, c numeric, d timestamptz)')
   for (let made = 0; made < megabytes; made += 64) {
     await server.sql(`insert into t select n, md5(n::text), md5((n * 7)::text) || md5((n * 13)::text), random() * 1e6, now() from generate_series(${made * 5000}, ${(made + 64) * 5000}) n`)
@@ -140,16 +141,20 @@ try {
 
   // ---- a recovery
   const archive = testArchive()
-  const controller = new AbortController()
-  const following = follow(server.reader, {hold: 'bench', system: null, from: null, flush: {milliseconds: 50, bytes: 4 * MB}}, archive, controller.signal)
+  await hold(server.host, server.admin, 'bench')
   const base = folderSink(join(folder.path, 'base'))
   const backup = await baseBackup.take(server.reader, {label: 'bench', pace: 'now', limit: unlimited, previous: null}, base, never)
   makeFolders(base.path, backup)
   for (let i = 0; i < 8; i++) await server.sql(`insert into t select n, md5(n::text), repeat(md5(n::text), 10), 1, now() from generate_series(1, 100000) n`)
   const end = parseLsn(String((await server.sql('select pg_current_wal_flush_lsn() as lsn'))[0]?.['lsn']))
-  for (let at = archive.end(); !at || parseSegment(at.segment).start + at.offset < end; at = archive.end()) await sleep(50)
-  controller.abort()
-  await following
+  const controller = new AbortController()
+  const catching = await measured(async () => {
+    const following = follow(server.reader, {hold: 'bench', system: null, from: null, flush: {milliseconds: 50, bytes: 4 * MB}}, archive, controller.signal)
+    for (let at = archive.end(); !at || parseSegment(at.segment).start + at.offset < end; at = archive.end()) await sleep(5)
+    controller.abort()
+    await following
+  })
+  say('the log, caught up into memory', catching, archive.slices.reduce((sum, {bytes}) => sum + bytes.length, 0))
   await server.stop()
   const planning = await measured(() => recovery.plan([backup], archive, {kind: 'latest'}))
   if (!planning.result.possible) throw new Error(planning.result.because)
@@ -167,6 +172,9 @@ try {
   })
   say('recovery, from the start to promoted', recovering, plan.logBytes)
   await target.stop('SIGQUIT')
+} catch (error) {
+  process.stderr.write(`${running?.log().slice(-2000)}\n`)
+  throw error
 } finally {
   await site.close()
   folder.dispose()

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import {execFileSync} from 'node:child_process'
-import {cpSync} from 'node:fs'
+import {chownSync, cpSync, mkdirSync, statSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg from 'pg'
-import type {BaseBackup, RecoveryDecision, RecoveryPlan, RecoveryTarget, Recovered} from '../../../../src/engines/backup.js'
+import type {BaseBackup, LogArchive, RecoveryDecision, RecoveryPlan, RecoveryTarget, Recovered} from '../../../../src/engines/backup.js'
 import {baseBackup} from '../../../../src/engines/postgresql/backup/base-backup.js'
 import {check} from '../../../../src/engines/postgresql/backup/check.js'
 import {follow} from '../../../../src/engines/postgresql/backup/follow.js'
@@ -178,6 +178,7 @@ for (const {name, source} of backupSources()) {
       await writing
       point.push({position: String((await server.sql("select pg_create_restore_point('first') as lsn"))[0]?.['lsn']), at: Date.now()})
       await write(1000)
+      await server.sql('select pg_switch_wal()')
       const again = write(2500)
       await take()
       await again
@@ -217,6 +218,55 @@ for (const {name, source} of backupSources()) {
         for (const xid of rows) assert.ok((inLog.get(xid) ?? 0) <= micros)
         assert.ok((recovered.lastCommitMicros ?? 0) <= micros)
       }
+    })
+
+    it('to the very moment of a commit has it, or not, as it is asked', async () => {
+      const inLog = await committedBefore(archive, '00000001', Number.POSITIVE_INFINITY)
+      const known = commits.filter(({xid}) => inLog.has(xid))
+      const {xid} = known[Math.floor(known.length * 0.7)] as Commit
+      const micros = inLog.get(xid) as number
+      assert.ok((await recoverTo({kind: 'time', micros})).rows.has(xid))
+      assert.ok(!(await recoverTo({kind: 'time', micros, inclusive: false})).rows.has(xid))
+    })
+
+    it('to a time after the last commit has everything, if the log is known to be complete by then', async () => {
+      const until = Date.now()
+      const target: RecoveryTarget = {kind: 'time', micros: (until - 1) * 1000}
+      const last = {...archive, segments: archive.segments, completeUntil: null}
+      const refused = await recovery.plan(backups, last, target)
+      assert.ok(!refused.possible && /complete up to/.test(refused.because))
+      const decision = await recovery.plan(backups, {...last, completeUntil: until}, target)
+      assert.ok(decision.possible && decision.plan.stop === 'end')
+      assert.equal((await recovery.window(backups, {...last, completeUntil: until})).to?.micros, until * 1000)
+    })
+
+    it('reaches what lies before a gap in the log, and nothing in it or over it', async () => {
+      const all: {timeline: string; segment: string}[] = []
+      for await (const one of archive.segments()) all.push(one)
+      const inFirst = all.findIndex(({segment}) => parseSegment(segment).start + segmentBytes >= parseLsn(backups[0]?.end ?? ''))
+      const inSecond = all.findIndex(({segment}) => parseSegment(segment).start + segmentBytes > parseLsn(backups[1]?.start ?? ''))
+      const without = (index: number): LogArchive => ({
+        read: archive.read, history: archive.history,
+        async *segments() {
+          for (const one of all) if (one !== all[index]) yield one
+        },
+      })
+      assert.ok(inSecond - inFirst >= 2, `${inFirst} ${inSecond}`)
+      const gap = inSecond - 1
+      const missing = parseSegment(all[gap]?.segment ?? '').start
+      const holed = without(gap)
+      const before = await recovery.plan(backups, holed, {kind: 'position', position: formatLsn(missing - 100_000)})
+      assert.ok(before.possible && before.plan.backup === 0)
+      const inside = await recovery.plan(backups, holed, {kind: 'position', position: formatLsn(missing + 100_000)})
+      assert.ok(!inside.possible && inside.window.from !== null)
+      const after = await recovery.plan(backups, holed, {kind: 'latest'})
+      assert.ok(after.possible && after.plan.backup === 1)
+      const first = await recovery.plan(backups.slice(0, 1), holed, {kind: 'latest'})
+      // the log of the only backup ends at the gap: that is the latest there is
+      assert.ok(first.possible && parseLsn(first.plan.expected.position) <= missing)
+      // and without its own log a backup is worth nothing
+      const torn = await recovery.plan(backups.slice(1), without(inSecond), {kind: 'latest'})
+      assert.ok(!torn.possible && /log of no backup/.test(torn.because))
     })
 
     it('to a position has what came before it, exactly', async () => {
@@ -316,6 +366,30 @@ for (const {name, source} of backupSources()) {
       assert.equal((await target.sql('show max_connections'))[0]?.['max_connections'], '15')
       assert.deepEqual(await recovery.finish(target.host, target.admin), {restart: false})
       await target.stop('SIGQUIT')
+    })
+
+    it('has tablespaces in the data folder, where the next backup finds them', async () => {
+      const place = join(site.subject.site.root, 'space')
+      mkdirSync(place)
+      const {uid, gid} = statSync(server.host.paths.data)
+      chownSync(place, uid, gid)
+      await server.sql(`create tablespace space location '${place}'`)
+      await server.sql('create table elsewhere tablespace space as select n from generate_series(1, 5000) n')
+      await take()
+      await server.sql('insert into elsewhere select n from generate_series(5001, 6000) n')
+      await untilArchived()
+      const decided = await planned({kind: 'latest'})
+      assert.equal(decided.backup, 2)
+      const target = await restored(decided)
+      await run(decided, target)
+      assert.equal((await target.sql('select count(*)::int as n from elsewhere'))[0]?.['n'], 6000)
+      const sink = folderSink(join(folder.path, 'of-restored'))
+      await baseBackup.take(target.reader, {label: 'test', pace: 'now', limit: {bytesPerSecond: () => null}, previous: null}, sink, never)
+      const path = String((await target.sql("select pg_relation_filepath('elsewhere') as path"))[0]?.['path'])
+      assert.ok(sink.came.some((one) => one.path === path), path)
+      await target.stop('SIGQUIT')
+      await server.sql('drop table elsewhere')
+      await server.sql('drop tablespace space')
     })
 
     it('starts the server anew when the log asks for more than there is; over a change of the timeline', async () => {

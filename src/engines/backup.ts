@@ -10,7 +10,7 @@
  *
  * Foreign errors leave as DbaasError: DATABASE_UNAVAILABLE (the connection failed or broke: try again),
  * INTEGRITY_MISMATCH (bytes are not what the server says they are), NOT_SUPPORTED, and what a sink throws as it is.
- * Whatever takes a signal ends with the signal's reason.
+ * Whatever takes a signal ends with the signal's reason; but EngineLog.follow ends in peace.
  */
 import type {AdminCredentials} from './engine.js'
 import type {Host} from './host.js'

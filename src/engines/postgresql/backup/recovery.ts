@@ -6,7 +6,7 @@ import type {BaseBackup, EngineRecovery, LogArchive, Recovered, RecoveryOptions,
 import type {AdminCredentials} from '../../engine.js'
 import type {Host} from '../../host.js'
 import {connectAdmin, type Connection} from '../client.js'
-import {isInitialised, markerName, markerOf} from '../initialise.js'
+import {isInitialised, markerName, seal} from '../initialise.js'
 import {formatLsn, parseLsn, parseSegment, segmentBytes, startOfSegment, timelineName} from './lsn.js'
 import {damagesIn} from './page-checksum.js'
 import {planRecovery, recoveryWindow} from './recovery-plan.js'
@@ -55,7 +55,7 @@ async function configure(host: Host, plan: RecoveryPlan, archive: LogArchive): P
   }
   await host.write({path: walPath(host, plan.segments[0]?.segment ?? ''), content: await contentOf(plan, archive, 0)})
   await writeSettings(host, plan)
-  await host.write(markerOf(host, plan.engine['version'] as string))
+  await seal(host, plan.engine['version'] as string)
 }
 
 /** Parameters that the segments fed so far ask for; records may go on from one segment to the next. */

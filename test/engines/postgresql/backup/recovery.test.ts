@@ -3,6 +3,7 @@ import {execFileSync} from 'node:child_process'
 import {chownSync, cpSync, mkdirSync, statSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
+import fc from 'fast-check'
 import pg from 'pg'
 import type {BaseBackup, LogArchive, RecoveryDecision, RecoveryPlan, RecoveryTarget, Recovered} from '../../../../src/engines/backup.js'
 import {baseBackup} from '../../../../src/engines/postgresql/backup/base-backup.js'
@@ -12,7 +13,7 @@ import {hold} from '../../../../src/engines/postgresql/backup/hold.js'
 import {formatLsn, parseLsn, parseSegment, segmentBytes} from '../../../../src/engines/postgresql/backup/lsn.js'
 import {recovery} from '../../../../src/engines/postgresql/backup/recovery.js'
 import {createWalReader} from '../../../../src/engines/postgresql/backup/wal.js'
-import {walEvents} from '../../../../src/engines/postgresql/backup/wal-events.js'
+import {walEvents, type WalEvent} from '../../../../src/engines/postgresql/backup/wal-events.js'
 import {temporaryFolder} from '../../../support/temporary.js'
 import {testArchive, type TestArchive} from './archive.js'
 import {folderSink, makeFolders, previousIn} from './folder.js'
@@ -238,6 +239,49 @@ for (const {name, source} of backupSources()) {
       const decision = await recovery.plan(backups, {...last, completeUntil: until}, target)
       assert.ok(decision.possible && decision.plan.stop === 'end')
       assert.equal((await recovery.window(backups, {...last, completeUntil: until})).to?.micros, until * 1000)
+    })
+
+    it('is planned to end where a reading of the whole log says', async () => {
+      const records: {start: number; end: number; event: WalEvent | undefined}[] = []
+      const reader = createWalReader(0, walEvents(({start, end}, event) => void records.push({start, end, event})))
+      for await (const {timeline, segment} of archive.segments()) reader.push(parseSegment(segment).start, archive.bytes(timeline, segment) as Uint8Array)
+      const end = records.at(-1)?.end as number
+      const transactions = records.flatMap(({event}) => (event?.kind === 'transaction' ? [event] : []))
+      const [first, last] = [transactions[0]?.micros as number, transactions.at(-1)?.micros as number]
+      const target = fc.oneof(
+        fc.record({kind: fc.constant('time' as const), micros: fc.integer({min: first - 1_000_000, max: last + 100_000}), inclusive: fc.boolean()}),
+        fc.nat(transactions.length - 1).map((i) => ({kind: 'time' as const, micros: transactions[i]?.micros as number})),
+        fc.record({kind: fc.constant('position' as const), position: fc.integer({min: records[0]?.start as number, max: end}).map(formatLsn), inclusive: fc.boolean()}),
+        fc.nat(records.length - 1).map((i) => ({kind: 'position' as const, position: formatLsn(records[i]?.start as number)})),
+        fc.record({kind: fc.constant('transaction' as const), id: fc.nat(transactions.length - 1).map((i) => String(transactions[i]?.xid)), inclusive: fc.boolean()}),
+      )
+      /** As xlogrecovery.c judges records one after the other. */
+      const judged = (of: RecoveryTarget): {index: number; isBefore: boolean} | undefined => {
+        for (const [index, {start, event}] of records.entries()) {
+          if (of.kind === 'time' && event?.kind === 'transaction' && (of.inclusive ?? true ? event.micros > of.micros : event.micros >= of.micros)) return {index, isBefore: true}
+          if (of.kind === 'position' && start >= parseLsn(of.position)) return {index, isBefore: of.inclusive !== true}
+          if (of.kind === 'transaction' && event?.kind === 'transaction' && String(event.xid) === of.id) return {index, isBefore: of.inclusive === false}
+        }
+        return undefined
+      }
+      let possible = 0
+      await fc.assert(fc.asyncProperty(target, async (of) => {
+        const decision = await recovery.plan(backups, archive, of)
+        const stop = judged(of)
+        const position = stop === undefined ? end : stop.isBefore ? (records[stop.index - 1]?.end ?? 0) : (records[stop.index]?.end as number)
+        const usable = backups.map((backup) => parseLsn(backup.end) <= position)
+        const isIn = stop !== undefined || (of.kind === 'time' ? of.micros / 1000 <= (archive.end()?.mark?.at ?? 0) : of.kind === 'position')
+        assert.equal(decision.possible, usable.includes(true) && isIn, JSON.stringify([of, decision, position]))
+        if (!decision.possible) return
+        possible++
+        assert.equal(parseLsn(decision.plan.expected.position), position)
+        assert.equal(decision.plan.backup, usable.lastIndexOf(true))
+        assert.equal(decision.plan.stop, stop === undefined ? 'end' : 'target')
+        const from = parseLsn(backups[decision.plan.backup]?.start ?? '')
+        const commit = transactions.findLast((one) => one.isCommitted && one.end <= position && one.start >= from)
+        assert.equal(decision.plan.expected.lastCommitMicros, commit?.micros ?? null)
+      }), {numRuns: 150})
+      assert.ok(possible > 50, `${possible} were possible`)
     })
 
     it('reaches what lies before a gap in the log, and nothing in it or over it', async () => {

@@ -10,7 +10,7 @@
  *
  * Foreign errors leave as DbaasError: DATABASE_UNAVAILABLE (the connection failed or broke: try again),
  * INTEGRITY_MISMATCH (bytes are not what the server says they are), NOT_SUPPORTED, and what a sink throws as it is.
- * Whatever takes a signal ends with the signal's reason.
+ * Whatever takes a signal ends with the signal's reason; but EngineLog.follow ends in peace.
  */
 import type {AdminCredentials} from './engine.js'
 import type {Host} from './host.js'
@@ -25,9 +25,9 @@ export interface EngineBackup {
   readonly recovery: EngineRecovery
   /**
    * Reads everything and runs the engine's own checks: for a restored server that nobody uses. A finding is an answer,
-   * not an error. Needs a server that can be written to. Absent where that cannot be done yet.
+   * not an error. Needs a server that can be written to.
    */
-  check?(host: Host, admin: AdminCredentials, options: CheckOptions): Promise<CheckReport>
+  check(host: Host, admin: AdminCredentials, options: CheckOptions): Promise<CheckReport>
 }
 
 /** A server as the reader sees it: plain data, that can be sent to a thread. */
@@ -146,10 +146,10 @@ export interface EngineLog {
   /** Whether a segment may be needed to recover from there on: false only when it never is. */
   isNeeded(segment: {readonly timeline: string; readonly segment: string}, from: LogPlace): boolean
 
-  /** Makes the server keep its log for us from now on. Idempotent: one that is there, and not lost, stays. */
-  hold(server: BackupServer, name: string): Promise<void>
+  /** Makes the server keep its log for us from now on. Idempotent: one that is there, and not lost, stays. The name: `[a-z0-9_]{1,63}`. */
+  hold(host: Host, admin: AdminCredentials, name: string): Promise<void>
   /** The server need keep nothing for us any more. No error when there is none. */
-  release(server: BackupServer, name: string): Promise<void>
+  release(host: Host, admin: AdminCredentials, name: string): Promise<void>
   observeHold(host: Host, admin: AdminCredentials, name: string): Promise<LogHold>
 
   /**

@@ -32,8 +32,6 @@ export interface Archiver {
   checkLog(archive: ArchivePlace, engine: string, from: LogPoint): Promise<LogChecked>
   /** Follows the log until it ends. Throws DATABASE_UNAVAILABLE and what the repository throws: then call it again. */
   follow(order: LogOrder, options: FollowOptions): Promise<LogEnd>
-  /** The server need keep nothing for us any more. */
-  release(engine: string, server: BackupServer, hold: string): Promise<void>
 
   /** From here on nothing of it can be read by anybody. */
   shred(archive: ArchivePlace): Promise<void>

@@ -82,7 +82,6 @@ export function createArchiver(data: ThreadData): Archiver {
     collect: (...args) => call('collect', args),
     logEnd: (...args) => call('logEnd', args),
     checkLog: (...args) => call('checkLog', args),
-    release: (...args) => call('release', args),
     shred: (...args) => call('shred', args),
     erase: (...args) => call('erase', args),
     rewrap: (...args) => call('rewrap', args),

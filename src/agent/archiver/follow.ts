@@ -16,7 +16,6 @@ export interface FollowProgress {
 
 export async function follow(vault: Vault, engine: EngineBackup, order: LogOrder, {status, signal, log}: FollowProgress): Promise<LogEnd> {
   const {server, hold, system} = order
-  await engine.log.hold(server, hold)
   const end = await vault.log.end()
   const compactor = createCompactor(vault, log)
   // segments that ended when nobody was there to put their slices together

@@ -64,7 +64,6 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   follow: async (call, order) => follow(await archives.vault(order.archive, true), backupOf(order.engine), order, {
     status: call.event, signal: call.controller.signal, log: () => undefined,
   }),
-  release: (_, engine, server, hold) => backupOf(engine).log.release(server, hold),
   async shred(_, archive) {
     archives.forget(archive)
     await destroyDataKey(archives.store(archive.repository), archive.incarnation)

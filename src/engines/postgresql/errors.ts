@@ -73,6 +73,10 @@ export function connectionError(error: unknown, where: string): DbaasError {
   )
 }
 
+/** A command of the replication protocol that failed: by the connection's fault (classes 08, 53, 57; a busy slot), or its own. */
+export const commandError = (error: ServerError, where: string): DbaasError =>
+  /^(?:08|53|57|55006)/.test(error.code) ? connectionError(error, where) : sqlError(error)
+
 /** What a log line says, whatever its prefix: severity and message. */
 const logMessage = /\b(LOG|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|CONTEXT):\s{1,2}(.*)$/
 

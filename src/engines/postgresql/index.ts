@@ -1,6 +1,6 @@
 import type {Engine} from '../engine.js'
 import {access} from './access.js'
-import {backup} from './backup/index.js'
+import {backup} from './backup.js'
 import {config} from './config.js'
 import {applicationDatabase, applicationRole} from './initialise.js'
 import {lifecycle} from './lifecycle.js'

@@ -1,6 +1,6 @@
 /** Making a data directory: initdb, the application's role and database in it, all on disk before it counts as made. */
 import {DbaasError} from '../../core/errors.js'
-import type {ExecResult, Host, HostFile} from '../host.js'
+import type {ExecResult, Host} from '../host.js'
 import {adminRole, preloadDriver} from './client.js'
 import {explainFailure} from './errors.js'
 import {programEnv} from './preflight.js'
@@ -18,9 +18,9 @@ export const poolKey = (version: string): string => `postgresql-${majorOf(versio
 /** In the data folder: it is whole. */
 export const markerName = 'dbaas-initialised'
 
-export const markerOf = (host: Host, version: string): HostFile => ({path: `${host.paths.data}/${markerName}`, content: `${poolKey(version)}\n`})
+const markerOf = (host: Host): string => `${host.paths.data}/${markerName}`
 
-export const isInitialised = (host: Host): Promise<boolean> => host.exists(`${host.paths.data}/${markerName}`)
+export const isInitialised = (host: Host): Promise<boolean> => host.exists(markerOf(host))
 
 /**
  * Collation by code point and Unicode character classes, the same on every machine: by the server itself where it can,
@@ -134,7 +134,7 @@ async function sync(host: Host, version: string): Promise<ExecResult> {
  */
 export async function seal(host: Host, version: string): Promise<void> {
   check(await sync(host, version), 'initdb --sync-only')
-  await host.write(markerOf(host, version))
+  await host.write({path: markerOf(host), content: `${poolKey(version)}\n`})
 }
 
 export async function initialise(host: Host, version: string): Promise<void> {

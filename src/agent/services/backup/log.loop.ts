@@ -7,7 +7,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
 import type {LogStatus} from '../../../engines/backup.js'
-import {createBackupKind, holdOf, pause, serverOf, type BackupParts} from './parts.js'
+import {backupOf, createBackupKind, holdOf, pause, serverOf, type BackupParts} from './parts.js'
 
 const everyMs = 1000
 /** What is live is written down so often, for the next agent. */
@@ -75,7 +75,8 @@ export function createFollowers(parts: BackupParts): Followers {
 
   /** Nobody reads it any more: a server that still kept it would fill its disk. */
   async function release(instance: InstanceRecord): Promise<void> {
-    await archiver.release(instance.engine, await serverOf(parts, await parts.load(instance.id)), holdOf(instance.incarnation))
+    const {engine, host} = await parts.load(instance.id)
+    await backupOf(engine).log.release(host, await parts.admin(), holdOf(instance.incarnation))
     await say(instance, 'released', 'backups are off')
   }
 
@@ -132,6 +133,7 @@ export function createFollowers(parts: BackupParts): Followers {
     if (!history) throw new DbaasError('INVALID_STATE', `${instance.name} has no history to archive`)
     if (!live.has(incarnation)) live.set(incarnation, log ?? newLog(instance))
     await parts.prepare(subject)
+    await backupOf(subject.engine).log.hold(subject.host, await parts.admin(), holdOf(incarnation))
     const archive = await repositories.place(history.repository, incarnation)
     const server = await serverOf(parts, subject)
     const end = await repositories.through(history.repository, () => archiver.follow({

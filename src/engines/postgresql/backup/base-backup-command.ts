@@ -69,19 +69,36 @@ export function readBaseBackup(version: string, answer: BaseBackupAnswer): Conve
         if (next) answer.archive(next['spcoid'] ?? null)
         else answer.manifest()
       },
-      copyData: (chunk) => answer.data(chunk),
+      copyPart: (part) => answer.data(part),
     }
+  }
+  let kind = 0
+  /** A message that is short, but may come in parts all the same. */
+  let short: Buffer[] = []
+  const named = (): void => {
+    const name = Buffer.concat(short)
+    const end = name.indexOf(0)
+    if (end === -1) return
+    short = []
+    answer.archive(/^(\d+)\.tar$/.exec(name.toString('utf8', 0, end))?.[1] ?? null)
+    kind = 0
   }
   return {
     ...common,
     copyOut: begin,
-    copyData(chunk) {
-      const kind = chunk[0]
-      if (kind === 0x64 /* d */) answer.data(chunk.subarray(1))
-      else if (kind === 0x6d /* m */) answer.manifest()
-      else if (kind === 0x6e /* n */) answer.archive(/^(\d+)\.tar$/.exec(chunk.toString('utf8', 1, chunk.indexOf(0, 1)))?.[1] ?? null)
-      // p: how many bytes are done, which we know
-      else if (kind !== 0x70 || chunk.length !== 9) throw wrong(`a message is of the kind ${kind}`)
+    copyPart(part, isStart) {
+      if (isStart) kind = part[0] as number
+      const rest = isStart ? part.subarray(1) : part
+      if (kind === messages.data) answer.data(rest)
+      else if (kind === messages.archive) {
+        short.push(Buffer.from(rest))
+        named()
+      } else if (kind === messages.manifest && isStart) answer.manifest()
+      // progress: how many bytes are done, which we know; and what follows the name of an archive: where it was
+      else if (isStart && kind !== messages.progress) throw wrong(`a message is of the kind ${kind}`)
     },
   }
 }
+
+/** First bytes of messages in the copy. */
+const messages = {data: 0x64, manifest: 0x6d, archive: 0x6e, progress: 0x70} as const

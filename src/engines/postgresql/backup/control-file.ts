@@ -4,7 +4,7 @@ import type {StandbyParameters} from './wal-events.js'
 
 export const controlPath = 'global/pg_control'
 
-const versions = new Set([1300, 1800])
+const versions = new Set([1300, 1700, 1800])
 
 /** Throws INTEGRITY_MISMATCH. */
 export function standbyParametersOf(control: Buffer): StandbyParameters {

@@ -4,7 +4,7 @@
  */
 import {DbaasError} from '../../../core/errors.js'
 import type {BackupServer, LogEnd, LogRequest, LogSink} from '../../backup.js'
-import {connectionError, sqlError, isServerError, sqlstateOf} from '../errors.js'
+import {commandError, isServerError, sqlstateOf} from '../errors.js'
 import {majorOf} from '../versions.js'
 import {becomesLost, whyLost} from './hold.js'
 import {formatLsn, parseLsn, parseSegment, parseTimeline, segmentBytes, segmentName, startOfSegment, timelineName} from './lsn.js'
@@ -32,7 +32,7 @@ const terminated = '57P01'
 /** As EngineLog.follow promises. */
 export async function follow(server: BackupServer, request: LogRequest, sink: LogSink, signal: AbortSignal): Promise<LogEnd> {
   for (let from = request.from; ; ) {
-    signal.throwIfAborted()
+    if (signal.aborted) return {kind: 'asked'}
     const end = await followOnce(server, {...request, from}, sink, signal)
     if (end.kind !== 'stalled') return end
     from = end.from
@@ -55,15 +55,11 @@ async function followOnce(server: BackupServer, request: LogRequest, sink: LogSi
     if (because !== undefined) return {kind: 'gap', because}
     // The server ends a reader when it drops what is held for it.
     if (sqlstateOf(error) === terminated && (await becomesLost(server, request.hold))) return {kind: 'gap', because: 'the server has dropped what it held, for it was too much'}
-    throw isServerError(error) ? serverRefusal(error, session.where) : error
+    throw isServerError(error) ? commandError(error, session.where) : error
   } finally {
     await session.close()
   }
 }
-
-/** About the connection: the server ends it, is not ready for it, or has another reader that it has not missed yet. */
-const serverRefusal = (error: Parameters<typeof sqlError>[0], where: string): DbaasError =>
-  /^(?:57|53|08|55006)/.test(error.code) ? connectionError(error, where) : sqlError(error)
 
 async function followIn(session: Session, server: BackupServer, request: LogRequest, sink: LogSink, signal: AbortSignal): Promise<LogEnd | Stalled> {
   const [system] = await session.rows('IDENTIFY_SYSTEM')

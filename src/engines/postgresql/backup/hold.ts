@@ -1,5 +1,6 @@
 /** A hold on the log is a physical replication slot: what its reader has not acknowledged is kept, up to `max_slot_wal_keep_size`. */
 import {setTimeout as sleep} from 'node:timers/promises'
+import type {Client} from 'pg'
 import {DbaasError} from '../../../core/errors.js'
 import type {BackupServer, LogHold} from '../../backup.js'
 import type {AdminCredentials} from '../../engine.js'
@@ -7,7 +8,7 @@ import type {Host} from '../../host.js'
 import {asAdmin} from '../client.js'
 import {isServerError, sqlError, sqlstateOf} from '../errors.js'
 import {majorOf} from '../versions.js'
-import {identifier, literal, openSession, type Session} from './session.js'
+import {identifier, openSession} from './session.js'
 
 /** SQLSTATEs of commands about slots. */
 const exists = '42710'
@@ -26,66 +27,64 @@ export function whyLost(error: unknown): string | undefined {
   return sqlstateOf(error) === removed ? `the server has removed log that was not read yet: ${error.message}` : undefined
 }
 
-async function inSession<T>(server: BackupServer, use: (session: Session) => Promise<T>): Promise<T> {
-  const session = await openSession(server, 'dbaas log')
-  try {
-    return await use(session)
-  } catch (error) {
-    throw isServerError(error) ? sqlError(error) : error
-  } finally {
-    await session.close()
-  }
-}
-
 const checkName = (name: string): void => {
   if (/^[a-z0-9_]{1,63}$/.test(name)) return
   throw new DbaasError('INVALID_REQUEST', `"${name}" cannot be the name of a hold`, {suggestions: ['use at most 63 lower-case letters, digits and _']})
 }
 
-/** As EngineLog.hold promises. */
-export async function hold(server: BackupServer, name: string): Promise<void> {
-  checkName(name)
-  await inSession(server, async (session) => {
-    if (await make(session, name)) return
-    if (!(await isLost(session, server, name))) return
-    await session.rows(`DROP_REPLICATION_SLOT ${identifier(name)} WAIT`)
-    await make(session, name)
+async function asSuperuser<T>(host: Host, admin: AdminCredentials, use: (client: Client) => Promise<T>): Promise<T> {
+  return asAdmin(host, admin, async (client) => {
+    try {
+      return await use(client)
+    } catch (error) {
+      throw isServerError(error) ? sqlError(error) : error
+    }
   })
 }
 
-/** False when it is there already. */
-async function make(session: Session, name: string): Promise<boolean> {
-  try {
-    await session.rows(`CREATE_REPLICATION_SLOT ${identifier(name)} PHYSICAL RESERVE_WAL`)
-    return true
-  } catch (error) {
-    if (sqlstateOf(error) === exists) return false
-    throw error
-  }
+/** As EngineLog.hold promises. */
+export async function hold(host: Host, admin: AdminCredentials, name: string): Promise<void> {
+  checkName(name)
+  await asSuperuser(host, admin, async (client) => {
+    const {rows: [slot]} = await client.query<{lost: boolean}>("select wal_status is not distinct from 'lost' or restart_lsn is null as lost from pg_replication_slots where slot_name = $1", [name])
+    if (slot && !slot.lost) return
+    if (slot) await drop(client, name)
+    try {
+      await client.query('select pg_create_physical_replication_slot($1, true)', [name])
+    } catch (error) {
+      if (sqlstateOf(error) !== exists) throw error
+    }
+  })
 }
 
-async function isLost(session: Session, server: BackupServer, name: string): Promise<boolean> {
-  if (majorOf(server.version) >= 15) {
-    const [slot] = await session.rows(`READ_REPLICATION_SLOT ${identifier(name)}`)
-    return slot?.['restart_lsn'] === null
-  }
-  // It cannot be asked, but it says so when it is used.
-  const [system] = await session.rows('IDENTIFY_SYSTEM')
-  try {
-    await session.converse(`START_REPLICATION SLOT ${identifier(name)} PHYSICAL ${system?.['xlogpos']}`, {copyBoth: () => session.endCopy()})
-    return false
-  } catch (error) {
-    if (sqlstateOf(error) === inUse) return false
-    if (whyLost(error) !== undefined) return true
-    throw error
+/** As EngineLog.release promises. */
+export async function release(host: Host, admin: AdminCredentials, name: string): Promise<void> {
+  checkName(name)
+  await asSuperuser(host, admin, (client) => drop(client, name))
+}
+
+/** A reader that the server has not missed yet is ended first. */
+async function drop(client: Client, name: string): Promise<void> {
+  for (let tries = 0; ; tries++) {
+    try {
+      await client.query('select pg_drop_replication_slot($1)', [name])
+      return
+    } catch (error) {
+      if (sqlstateOf(error) === absent) return
+      if (sqlstateOf(error) !== inUse || tries === 100) throw error
+      await client.query('select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = $1 and active_pid is not null', [name])
+      await sleep(50)
+    }
   }
 }
 
 /** The server ends the reader first, then drops the hold: whether that is what happened, waiting a moment. */
 export async function becomesLost(server: BackupServer, name: string): Promise<boolean> {
+  // Below 15 it cannot be asked; who comes back learns of it.
+  if (majorOf(server.version) < 15) return false
   for (let tries = 0; tries < 10; tries++) {
     try {
-      if (await inSession(server, (session) => isLost(session, server, name))) return true
+      if (await isLost(server, name)) return true
     } catch {
       // a server that shuts down lets nobody in
       return false
@@ -95,16 +94,13 @@ export async function becomesLost(server: BackupServer, name: string): Promise<b
   return false
 }
 
-/** As EngineLog.release promises. */
-export async function release(server: BackupServer, name: string): Promise<void> {
-  checkName(name)
-  await inSession(server, async (session) => {
-    try {
-      await session.rows(`DROP_REPLICATION_SLOT ${identifier(name)} WAIT`)
-    } catch (error) {
-      if (sqlstateOf(error) !== absent) throw error
-    }
-  })
+async function isLost(server: BackupServer, name: string): Promise<boolean> {
+  const session = await openSession(server, 'dbaas log')
+  try {
+    return (await session.rows(`READ_REPLICATION_SLOT ${identifier(name)}`))[0]?.['restart_lsn'] === null
+  } finally {
+    await session.close()
+  }
 }
 
 interface SlotRow {
@@ -119,7 +115,7 @@ export async function observeHold(host: Host, admin: AdminCredentials, name: str
     (await client.query<SlotRow>(
       `select wal_status, safe_wal_size as spare,
          pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end, restart_lsn)::bigint as held
-       from pg_replication_slots where slot_name = ${literal(name)}`)).rows)
+       from pg_replication_slots where slot_name = $1`, [name])).rows)
   const [slot] = rows
   const none = {heldBytes: 0, spareBytes: null}
   if (slot === undefined) return {state: 'absent', because: 'the server has no such hold', ...none}

@@ -1,6 +1,6 @@
 /** Finds in a run of the log where a recovery would stop. */
 import type {LogRun} from './log-runs.js'
-import {createWalReader, type WalReader} from './wal.js'
+import {createWalReader, pushInTurns, type WalReader} from './wal.js'
 import {walEvents, type WalEvent} from './wal-events.js'
 
 type Transaction = Extract<WalEvent, {kind: 'transaction'}>
@@ -44,7 +44,7 @@ export function createSearch(run: LogRun): LogSearch {
   async function readFrom(index: number, from: number, tell: Parameters<typeof walEvents>[0], more: (reader: WalReader, index: number) => boolean): Promise<WalReader> {
     const reader = createWalReader(from, walEvents(tell))
     for (let at = index; at <= last; at++) {
-      reader.push(startOf(at), (await run.read(at)).bytes)
+      await pushInTurns(reader, startOf(at), (await run.read(at)).bytes)
       if (reader.isEnded || !more(reader, at)) break
     }
     return reader

@@ -1,7 +1,7 @@
 /** Receives a base backup: one session, from the connection to the manifest. Runs in a thread of its own. */
 import {DbaasError} from '../../../core/errors.js'
 import type {BackupDamage, BaseBackup, BaseBackupMethod} from '../../backup.js'
-import {isServerError, sqlstateOf} from '../errors.js'
+import {commandError, isServerError, sqlstateOf} from '../errors.js'
 import {can} from '../versions.js'
 import {baseBackupCommand, readBaseBackup} from './base-backup-command.js'
 import type {ReceiveOrder, ReceiverEvent} from './events.js'
@@ -27,6 +27,9 @@ const damage = /^checksum verification failed in file "(?:\.\/)?([^"]+)", block 
 const furtherDamage = /^further checksum verification failures in file "(?:\.\/)?([^"]+)" will not be reported/
 /** data_corrupted: at the very end, when all was sent. */
 const corrupted = 'XX001'
+
+/** A server that was sending, and sends nothing for so long, hangs. */
+const silenceMs = 60_000
 
 export function receive(order: ReceiveOrder, emit: (event: ReceiverEvent, transfer?: ArrayBuffer) => void): Receiver {
   let session: Session | undefined
@@ -67,6 +70,8 @@ export function receive(order: ReceiveOrder, emit: (event: ReceiverEvent, transf
         return take(session as Session, {kind: 'whole', because: `the server cannot send changes alone: ${error.message}`}, system)
       })
       emit({kind: 'done', backup})
+    } catch (error) {
+      throw isServerError(error) ? commandError(error, session.where) : error
     } finally {
       throttle.stop()
       await session.close()
@@ -82,6 +87,7 @@ export function receive(order: ReceiveOrder, emit: (event: ReceiverEvent, transf
     let received = 0
     let total = 0
     let reported = 0
+    let heard = performance.now()
     let start: {lsn: string; timeline: string} | undefined
     let end: {lsn: string; timeline: string} | undefined
     const conversation = readBaseBackup(order.server.version, {
@@ -100,6 +106,7 @@ export function receive(order: ReceiveOrder, emit: (event: ReceiverEvent, transf
         reader = undefined
       },
       data(bytes) {
+        heard = performance.now()
         received += bytes.length
         throttle.spend(bytes.length)
         if (reader) reader.push(bytes)
@@ -112,10 +119,16 @@ export function receive(order: ReceiveOrder, emit: (event: ReceiverEvent, transf
         end = place
       },
     })
+    const listening = setInterval(() => {
+      if (throttle.isHolding || start === undefined) heard = performance.now()
+      else if (performance.now() - heard > silenceMs) from.destroy(new DbaasError('DATABASE_UNAVAILABLE', `the server at ${from.where} sends nothing any more`, {suggestions: ['dbaas list']}))
+    }, 1000)
     try {
       await from.converse(baseBackupCommand(order.server.version, {label: order.label, pace: order.pace, incremental: method.kind === 'changes'}), conversation)
     } catch (error) {
       if (sqlstateOf(error) !== corrupted || end === undefined) throw error
+    } finally {
+      clearInterval(listening)
     }
     if (start === undefined || end === undefined) throw new DbaasError('INTEGRITY_MISMATCH', 'the base backup ended without a position')
     const timeline = Number(start.timeline)

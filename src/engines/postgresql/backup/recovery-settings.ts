@@ -9,6 +9,7 @@ import type {AdminCredentials} from '../../engine.js'
 import type {Host} from '../../host.js'
 import {asAdmin} from '../client.js'
 import {renderParameters} from '../files.js'
+import {majorOf} from '../versions.js'
 import {parseTimeline} from './lsn.js'
 import {controlPath, standbyParametersOf} from './control-file.js'
 import type {StandbyParameters} from './wal-events.js'
@@ -36,6 +37,9 @@ function targetOf({target, stop, expected}: RecoveryPlan): Record<string, string
   }
 }
 
+/** Came in a minor, for a recovery that would not take them otherwise. */
+const hasInPlaceTablespaces = (version: string): boolean => majorOf(version) >= 15 || Number(version.split('.')[1]) >= 5
+
 const settingsOf = (plan: RecoveryPlan, floors: Floors): string =>
   '# Written by dbaas for a recovery, and gone when it has ended.\n' +
   renderParameters({
@@ -46,6 +50,8 @@ const settingsOf = (plan: RecoveryPlan, floors: Floors): string =>
     wal_retrieve_retry_interval: '50ms',
     // old segments would be renamed to names of those to come
     wal_recycle: 'off',
+    // tablespaces that were elsewhere are in the data folder
+    ...(hasInPlaceTablespaces(plan.engine['version'] as string) ? {allow_in_place_tablespaces: 'on'} : {}),
     ...Object.fromEntries(Object.entries(floors).map(([name, value]) => [name, String(value)])),
   })
 

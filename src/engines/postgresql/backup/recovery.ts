@@ -6,13 +6,13 @@ import type {BaseBackup, EngineRecovery, LogArchive, Recovered, RecoveryOptions,
 import type {AdminCredentials} from '../../engine.js'
 import type {Host} from '../../host.js'
 import {connectAdmin, type Connection} from '../client.js'
-import {isInitialised, markerName, markerOf} from '../initialise.js'
+import {isInitialised, markerName, seal} from '../initialise.js'
 import {formatLsn, parseLsn, parseSegment, segmentBytes, startOfSegment, timelineName} from './lsn.js'
 import {damagesIn} from './page-checksum.js'
 import {planRecovery, recoveryWindow} from './recovery-plan.js'
 import {raiseFloors, removeSettings, writeSettings} from './recovery-settings.js'
 import {parseHistory, stretchesOf} from './timeline.js'
-import {createWalReader} from './wal.js'
+import {createWalReader, pushInTurns} from './wal.js'
 import {walEvents, type StandbyParameters} from './wal-events.js'
 
 /** Log that lies ahead of the server by default. */
@@ -55,19 +55,19 @@ async function configure(host: Host, plan: RecoveryPlan, archive: LogArchive): P
   }
   await host.write({path: walPath(host, plan.segments[0]?.segment ?? ''), content: await contentOf(plan, archive, 0)})
   await writeSettings(host, plan)
-  await host.write(markerOf(host, plan.engine['version'] as string))
+  await seal(host, plan.engine['version'] as string)
 }
 
 /** Parameters that the segments fed so far ask for; records may go on from one segment to the next. */
-function watchParameters(): {push(start: number, bytes: Buffer): StandbyParameters | undefined} {
+function watchParameters(): {push(start: number, bytes: Buffer): Promise<StandbyParameters | undefined>} {
   let needed: StandbyParameters | undefined
   const reader = createWalReader(0, walEvents((_, event) => {
     if (event?.kind === 'parameters') needed = event.parameters
   }))
   return {
-    push(start, bytes) {
+    async push(start, bytes) {
       needed = undefined
-      reader.push(start, bytes)
+      await pushInTurns(reader, start, bytes)
       return needed
     },
   }
@@ -107,7 +107,7 @@ async function follow(host: Host, admin: AdminCredentials, plan: RecoveryPlan, a
     const isPast = position !== null && at + segmentBytes <= startOfSegment(position)
     if (!isPast) {
       const content = await contentOf(plan, archive, fed)
-      const needed = parameters.push(at, content)
+      const needed = await parameters.push(at, content)
       if (needed && (await raiseFloors(host, plan, needed))) return false
       await host.write({path: walPath(host, segment), content})
     }

@@ -1,6 +1,6 @@
 /** The server's clock, as a role sees it that may only replicate: the log stream begins with it. */
 import {formatLsn, readLsn} from './lsn.js'
-import type {Session} from './session.js'
+import type {Conversation, Session} from './session.js'
 
 /** Microseconds between 1970 and 2000: PostgreSQL's epoch. */
 export const epochMicros = 946_684_800_000_000
@@ -29,18 +29,56 @@ export interface ServerMessage {
   readonly end: number
   readonly micros: number
   readonly replyNow: boolean
-  /** Empty for a sign of life. */
-  readonly data: Buffer
 }
 
-/** Undefined for messages that physical replication does not have. */
-export function readServerMessage(chunk: Buffer): ServerMessage | undefined {
-  if (chunk[0] === 0x77 /* w */ && chunk.length >= 25) {
-    return {kind: 'log', start: readLsn(chunk, 1, true), end: readLsn(chunk, 9, true), micros: readMicros(chunk, 17, true), replyNow: false, data: chunk.subarray(25)}
-  }
-  if (chunk[0] !== 0x6b /* k */ || chunk.length !== 18) return undefined
+const kinds: Readonly<Record<number, {readonly kind: ServerMessage['kind']; readonly bytes: number}>> = {
+  // w
+  119: {kind: 'log', bytes: 25},
+  // k
+  107: {kind: 'alive', bytes: 18},
+}
+
+/** What a message is besides the log in it. Undefined for those that physical replication does not have. */
+function readServerMessage(chunk: Buffer): ServerMessage | undefined {
+  const found = kinds[chunk[0] as number]
+  if (found === undefined || chunk.length < found.bytes) return undefined
+  if (found.kind === 'log') return {kind: 'log', start: readLsn(chunk, 1, true), end: readLsn(chunk, 9, true), micros: readMicros(chunk, 17, true), replyNow: false}
   const end = readLsn(chunk, 1, true)
-  return {kind: 'alive', start: end, end, micros: readMicros(chunk, 9, true), replyNow: chunk[17] === 1, data: chunk.subarray(18)}
+  return {kind: 'alive', start: end, end, micros: readMicros(chunk, 9, true), replyNow: chunk[17] === 1}
+}
+
+export interface ServerMessageHandler {
+  begin(message: ServerMessage): void
+  /** Log, as it comes; valid during the call only. */
+  data(bytes: Buffer): void
+  end(message: ServerMessage): void
+}
+
+/** Puts messages together of their parts, but for the log in them. */
+export function createServerMessages({begin, data, end}: ServerMessageHandler): NonNullable<Conversation['copyPart']> {
+  let header: Buffer[] = []
+  let length = 0
+  let message: ServerMessage | undefined
+  return (part, isStart, isEnd) => {
+    if (isStart) {
+      header = []
+      length = 0
+      message = undefined
+    }
+    if (message === undefined) {
+      header.push(Buffer.from(part.subarray(0, 25)))
+      const joined = header.length === 1 ? (header[0] as Buffer) : Buffer.concat(header)
+      message = readServerMessage(joined)
+      if (message === undefined) {
+        length += part.length
+        return
+      }
+      begin(message)
+      const rest = message.kind === 'log' ? part.subarray((kinds[119] as {bytes: number}).bytes - length) : part.subarray(part.length)
+      if (rest.length > 0) data(rest)
+    } else data(part)
+    if (isEnd) end(message)
+  }
 }
 
 /** Milliseconds since 1970: asks for the log from `lsn` on, and takes the time of the first message. */
@@ -49,12 +87,15 @@ export async function serverTime(session: Session, timeline: number, lsn: number
   let ended = false
   await session.converse(`START_REPLICATION PHYSICAL ${formatLsn(lsn)} TIMELINE ${timeline}`, {
     copyBoth: () => session.send(standbyStatus({received: lsn, durable: lsn}, true)),
-    copyData(chunk) {
-      micros ??= readServerMessage(chunk)?.micros
-      if (micros === undefined || ended) return
-      ended = true
-      session.endCopy()
-    },
+    copyPart: createServerMessages({
+      begin() {},
+      data() {},
+      end(message) {
+        micros ??= message.micros
+        if (!ended) session.endCopy()
+        ended = true
+      },
+    }),
   })
   return Math.ceil((micros ?? Date.now() * 1000) / 1000)
 }

@@ -7,6 +7,7 @@ import type {Socket} from 'node:net'
 import type {BackupServer} from '../../backup.js'
 import {connectReplication} from '../client.js'
 import {connectionError, isServerError} from '../errors.js'
+import {createFrames} from './frames.js'
 
 export type Row = Readonly<Record<string, string | null>>
 
@@ -19,8 +20,10 @@ export interface Conversation {
   copyIn?(): void
   /** Both send. */
   copyBoth?(): void
-  /** The bytes are the driver's, and are valid during the call only. */
+  /** A message of the copy, whole. The bytes are the driver's, and are valid during the call only. */
   copyData?(chunk: Buffer): void
+  /** In its place: parts of messages, as they come; the first and the last of each are said to be. Valid during the call only. */
+  copyPart?(part: Buffer, isStart: boolean, isEnd: boolean): void
   /** The server has sent its copy. */
   copyDone?(): void
   complete?(tag: string): void
@@ -76,6 +79,12 @@ export async function openSession(server: BackupServer, applicationName: string)
       fail(error as Error)
     }
   }
+  // The driver has read all that came before: the next byte begins a message.
+  const [read] = socket.listeners('data') as ((bytes: Buffer) => void)[]
+  socket.removeAllListeners('data')
+  const part = guarded((bytes: Buffer, isStart: boolean, isEnd: boolean) => current?.copyPart?.(bytes, isStart, isEnd))
+  const frames = createFrames({wantsParts: () => current?.copyPart !== undefined, part, pass: (bytes) => read?.(bytes)})
+  socket.on('data', (bytes: Buffer) => frames.push(bytes))
   // Of these messages the driver tells a query nothing.
   wire.on('copyOutResponse', guarded(() => current?.copyOut?.()))
   wire.on('replicationStart', guarded(() => current?.copyBoth?.()))

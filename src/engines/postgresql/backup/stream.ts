@@ -3,7 +3,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {LogRequest, LogSink} from '../../backup.js'
 import {formatLsn, segmentName, timelineName} from './lsn.js'
 import {createProgress} from './progress.js'
-import {readServerMessage, standbyStatus} from './replication-messages.js'
+import {createServerMessages, standbyStatus} from './replication-messages.js'
 import type {Session} from './session.js'
 import {createSlices} from './slices.js'
 
@@ -94,26 +94,29 @@ export async function streamTimeline(session: Session, command: string, options:
       open = true
       reply(true)
     },
-    copyData(chunk) {
-      const message = readServerMessage(chunk)
-      if (message === undefined || end === 'asked') return
-      heard = performance.now()
-      if (message.kind === 'alive') isAsked = false
-      else {
-        if (message.start !== slices.end) throw new DbaasError('INTEGRITY_MISMATCH', `the log goes on at ${formatLsn(message.start)}, and should at ${formatLsn(slices.end)}`)
-        slices.push(message.data)
-      }
-      if (isCurrent) progress.message(message, slices.end)
-      if (isCurrent && slices.waiting === 0) at = Math.max(at, progress.completeAt(durable) ?? 0)
-      if (message.replyNow) {
-        reply(false)
-        // it may be about to shut down, and waits for us to have all
-        urgent = true
-      }
-      hold()
-      tell()
-      wake()
-    },
+    copyPart: createServerMessages({
+      begin(message) {
+        heard = performance.now()
+        if (message.kind === 'alive') isAsked = false
+        else if (message.start !== slices.end && end !== 'asked') throw new DbaasError('INTEGRITY_MISMATCH', `the log goes on at ${formatLsn(message.start)}, and should at ${formatLsn(slices.end)}`)
+      },
+      data(bytes) {
+        if (end !== 'asked') slices.push(bytes)
+      },
+      end(message) {
+        if (end === 'asked') return
+        if (isCurrent) progress.message(message, slices.end)
+        if (isCurrent && slices.waiting === 0) at = Math.max(at, progress.completeAt(durable) ?? 0)
+        if (message.replyNow) {
+          reply(false)
+          // it may be about to shut down, and waits for us to have all
+          urgent = true
+        }
+        hold()
+        tell()
+        wake()
+      },
+    }),
     copyDone() {
       if (open && end !== 'asked') session.endCopy()
       open = false

@@ -5,11 +5,12 @@ interface Held {
 }
 
 export interface Throttle {
-  /** So many bytes have come. */
+  /** So many bytes have come. A rate of 0 lets nothing more come until it changes. */
   spend(bytes: number): void
   limit(bytesPerSecond: number | null): void
   /** While it is true nothing more shall come. */
   full(is: boolean): void
+  readonly isHolding: boolean
   stop(): void
 }
 
@@ -49,9 +50,9 @@ export function createThrottle(held: Held, bytesPerSecond: number | null): Throt
     },
     limit(next) {
       if (next === rate) return
-      // A debt from a slow rate is not carried into a fast one.
+      // A debt from a slow rate is not carried into a fast one; a rate of nothing has none.
       const owed = Math.max(0, paidUntil - performance.now())
-      paidUntil = performance.now() + (rate === null || next === null ? 0 : (owed * rate) / next)
+      paidUntil = performance.now() + (rate === null || next === null || rate === 0 || next === 0 ? 0 : (owed * rate) / next)
       rate = next
       clearTimeout(timer)
       timer = undefined
@@ -61,6 +62,9 @@ export function createThrottle(held: Held, bytesPerSecond: number | null): Throt
     full(is) {
       isFull = is
       apply()
+    },
+    get isHolding() {
+      return paused
     },
     stop() {
       clearTimeout(timer)

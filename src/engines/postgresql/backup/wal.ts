@@ -4,6 +4,7 @@
  * record goes on over pages: src/backend/access/transam/xlogreader.c. Checksums of records are not looked at: the archive
  * vouches for its bytes.
  */
+import {setImmediate} from 'node:timers/promises'
 import {readLsn, segmentBytes, startOfSegment} from './lsn.js'
 
 const pageBytes = 8192
@@ -166,3 +167,13 @@ export function createWalReader(from: number, visitor: WalVisitor): WalReader {
 }
 
 const noBytes = Buffer.alloc(0)
+
+/** A segment takes tens of milliseconds: others have their turns in between. */
+export async function pushInTurns(reader: WalReader, segmentStart: number, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length && !reader.isEnded; at += turnBytes) {
+    reader.push(segmentStart + at, bytes.subarray(at, at + turnBytes))
+    await setImmediate()
+  }
+}
+
+const turnBytes = 1024 * 1024

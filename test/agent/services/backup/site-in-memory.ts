@@ -86,7 +86,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     }),
     logEnd: () => answer(() => ({timeline: '00000001', position: position(site.now + 2 * minute), at: site.now})),
     checkLog: () => answer(() => ({until: {timeline: '00000001', position: position(site.now + 2 * minute), at: site.now}, bytes: 1, damages: []})),
-    follow: () => new Promise(() => undefined), release: async () => undefined,
+    follow: () => new Promise(() => undefined),
     shred: ({incarnation}) => answer(() => void archive.shredded.add(incarnation)),
     erase: ({incarnation}) => answer(() => { archive.erased.add(incarnation); return 1 }),
     rewrap: async () => true, close: async () => undefined,

@@ -31,7 +31,7 @@ for (const {name, source} of backupSources()) {
     }
     const freshHold = async (of = server): Promise<string> => {
       const slot = `test_${++names}`
-      await hold(of.reader, slot)
+      await hold(of.host, of.admin, slot)
       return slot
     }
     const lsn = async (of = server): Promise<number> => parseLsn(String((await of.sql('select pg_current_wal_flush_lsn() as lsn'))[0]?.['lsn']))
@@ -81,8 +81,8 @@ for (const {name, source} of backupSources()) {
       assert.equal(archive.slices[0]?.fresh, 'the archive begins here')
       assert.ok(archive.slices.slice(1).every(({fresh}) => fresh === undefined))
       assert.ok(archive.slices.every(({bytes, final, start: from}) => final === (from + bytes.length === segmentBytes)))
-      await release(server.reader, slot)
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
+      await release(server.host, server.admin, slot)
       assert.equal((await observeHold(server.host, server.admin, slot)).state, 'absent')
     })
 
@@ -113,7 +113,7 @@ for (const {name, source} of backupSources()) {
       await until('acknowledged', async () => (await observeHold(server.host, server.admin, slot)).heldBytes < segmentBytes)
       await following.stop()
       await assertSame(archive, server, 3)
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
     })
 
     it('goes on where the archive ends, however often and wherever it was interrupted', async () => {
@@ -136,7 +136,7 @@ for (const {name, source} of backupSources()) {
       await untilArchived(archive)
       await following.stop()
       await assertSame(archive, server, 1)
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
     })
 
     it('says of every slice what was committed by when, and never too much', async () => {
@@ -178,7 +178,7 @@ for (const {name, source} of backupSources()) {
         const missing = commits.find(({start: from, by}) => by <= at && from >= end)
         assert.equal(missing, undefined, `the slice to ${end} says ${at}`)
       }
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
     })
 
     it('survives a crash of the server', async () => {
@@ -200,7 +200,7 @@ for (const {name, source} of backupSources()) {
       await untilArchived(archive)
       await following.stop()
       await assertSame(archive, server)
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
     })
 
     it('is complete when the server shuts down, its last checkpoint included', async () => {
@@ -219,7 +219,7 @@ for (const {name, source} of backupSources()) {
       const [control] = await server.sql("select redo_lsn::text as lsn, checkpoint_time from pg_control_checkpoint()")
       assert.ok(end > parseLsn(String(control?.['lsn'])))
       await assertSame(archive, server)
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
     })
 
     it('that was lost is a gap at once: dropped, too much, or removed', async () => {
@@ -228,14 +228,14 @@ for (const {name, source} of backupSources()) {
       const [reading, other] = [start(archive, slot), testArchive()]
       await untilArchived(archive)
       await reading.stop()
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
       const absent = await start(archive, slot).ended
       assert.ok(absent.kind === 'gap' && /kept nothing/.test(absent.because), JSON.stringify(absent))
 
       // more than max_slot_wal_keep_size, while it is being read slowly
       const small = await site.server('small', {max_slot_wal_keep_size: '48MB', max_wal_size: '64MB', min_wal_size: '32MB'})
       await small.sql('create table t (n bigint generated always as identity, filler text)')
-      await hold(small.reader, 'lost')
+      await hold(small.host, small.admin, 'lost')
       let letGo = (): void => {}
       const blocked = new Promise<void>((resolve) => { letGo = resolve })
       const following = start(other, 'lost', small)
@@ -256,7 +256,7 @@ for (const {name, source} of backupSources()) {
       assert.equal(again.kind, 'gap')
 
       // a new hold does not bring back what is gone
-      await hold(small.reader, 'lost')
+      await hold(small.host, small.admin, 'lost')
       assert.equal((await observeHold(small.host, small.admin, 'lost')).state, 'kept')
       const gone = await start(other, 'lost', small).ended
       assert.ok(gone.kind === 'gap' && /removed log/.test(gone.because), JSON.stringify(gone))
@@ -277,13 +277,13 @@ for (const {name, source} of backupSources()) {
       assert.ok(ahead.kind === 'gap' && /has lost what was archived/.test(ahead.because))
       const elsewhere = await follow(server.reader, {...request(archive, slot), from: {timeline: '00000007', segment: '000000070000000000000001', offset: 5, final: false, mark: null}}, archive, new AbortController().signal)
       assert.ok(elsewhere.kind === 'gap' && /went another way/.test(elsewhere.because))
-      await release(server.reader, slot)
+      await release(server.host, server.admin, slot)
     })
 
     it('goes over a change of the timeline, with its history', async () => {
       const of = await site.server('turning', {wal_keep_size: '512MB'})
       await of.sql('create table t (n bigint generated always as identity, filler text)')
-      await hold(of.reader, 'turning')
+      await hold(of.host, of.admin, 'turning')
       const archive = testArchive()
       let following = start(archive, 'turning', of)
       await write(2000, of)
@@ -313,6 +313,6 @@ for (const {name, source} of backupSources()) {
       await of.stop('SIGQUIT')
     })
 
-    it('refuses a name that a hold cannot have', () => assert.rejects(hold(server.reader, 'No"pe'), {code: 'INVALID_REQUEST'}))
+    it('refuses a name that a hold cannot have', () => assert.rejects(hold(server.host, server.admin, 'No"pe'), {code: 'INVALID_REQUEST'}))
   })
 }

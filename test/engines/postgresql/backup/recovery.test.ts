@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict'
 import {execFileSync} from 'node:child_process'
-import {cpSync} from 'node:fs'
+import {chownSync, cpSync, mkdirSync, statSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as sleep} from 'node:timers/promises'
+import fc from 'fast-check'
 import pg from 'pg'
-import type {BaseBackup, RecoveryDecision, RecoveryPlan, RecoveryTarget, Recovered} from '../../../../src/engines/backup.js'
+import type {BaseBackup, LogArchive, RecoveryDecision, RecoveryPlan, RecoveryTarget, Recovered} from '../../../../src/engines/backup.js'
 import {baseBackup} from '../../../../src/engines/postgresql/backup/base-backup.js'
+import {check} from '../../../../src/engines/postgresql/backup/check.js'
 import {follow} from '../../../../src/engines/postgresql/backup/follow.js'
 import {hold} from '../../../../src/engines/postgresql/backup/hold.js'
 import {formatLsn, parseLsn, parseSegment, segmentBytes} from '../../../../src/engines/postgresql/backup/lsn.js'
 import {recovery} from '../../../../src/engines/postgresql/backup/recovery.js'
 import {createWalReader} from '../../../../src/engines/postgresql/backup/wal.js'
-import {walEvents} from '../../../../src/engines/postgresql/backup/wal-events.js'
+import {walEvents, type WalEvent} from '../../../../src/engines/postgresql/backup/wal-events.js'
 import {temporaryFolder} from '../../../support/temporary.js'
 import {testArchive, type TestArchive} from './archive.js'
 import {folderSink, makeFolders, previousIn} from './folder.js'
@@ -52,6 +54,7 @@ for (const {name, source} of backupSources()) {
     const commits: Commit[] = []
     let stopLog: () => Promise<unknown>
     let places = 0
+    let restarts = 0
     const point: {position: string; at: number}[] = []
 
     const folderOf = (index: number) => join(folder.path, String(index))
@@ -137,6 +140,7 @@ for (const {name, source} of backupSources()) {
         const outcome = await recovery.follow(target.host, target.admin, of, archive, {progress() {}, signal: AbortSignal.timeout(60_000), ...(aheadBytes === undefined ? {} : {aheadBytes})})
           .catch((error: Error) => { throw new Error(`${error.message}\n${target.log().slice(-3000)}`, {cause: error}) })
         if (outcome.kind === 'recovered') return outcome.recovered
+        restarts++
         await target.stop()
       }
     }
@@ -152,6 +156,11 @@ for (const {name, source} of backupSources()) {
       assert.equal((await recovery.finish(place.host, place.admin)).restart, false)
       assert.deepEqual(await place.sql("select name, setting from pg_settings where name like 'recovery_target%' and source <> 'default' and context <> 'postmaster'"), [])
       await place.sql('create table after_the_recovery (n int)')
+      if (target.kind === 'latest' || target.kind === 'backup') {
+        const {findings, rows: read} = await check(place.host, place.admin, {progress() {}, signal: never})
+        assert.deepEqual(findings, [])
+        assert.ok(read > 1000)
+      }
       await place.stop('SIGQUIT')
       await place.host.remove(place.host.paths.data)
       return {recovered, rows, plan: decided}
@@ -162,7 +171,7 @@ for (const {name, source} of backupSources()) {
       server = await site.server('main', {max_wal_size: '64MB', max_prepared_transactions: '3'})
       await server.sql('create table journal (n bigint generated always as identity, writer int, xid text, filler text)')
       for (const writer of [0, 1, 2]) await server.sql(`create table scratch_${writer} (n int)`)
-      await hold(server.reader, 'test')
+      await hold(server.host, server.admin, 'test')
       startLog()
       await write(500)
       const writing = write(2500)
@@ -170,6 +179,7 @@ for (const {name, source} of backupSources()) {
       await writing
       point.push({position: String((await server.sql("select pg_create_restore_point('first') as lsn"))[0]?.['lsn']), at: Date.now()})
       await write(1000)
+      await server.sql('select pg_switch_wal()')
       const again = write(2500)
       await take()
       await again
@@ -186,6 +196,7 @@ for (const {name, source} of backupSources()) {
     it('to the latest has everything, from the newest backup', async () => {
       const {recovered, rows, plan: decided} = await recoverTo({kind: 'latest'})
       assert.equal(decided.backup, 1)
+      assert.equal(backups[1]?.method.kind, server.major >= 17 ? 'changes' : 'whole')
       assert.equal(recovered.timeline, '00000002')
       assert.ok(commits.every(({xid}) => rows.has(xid)))
       assert.match(recovered.because, /no recovery target specified/)
@@ -208,6 +219,98 @@ for (const {name, source} of backupSources()) {
         for (const xid of rows) assert.ok((inLog.get(xid) ?? 0) <= micros)
         assert.ok((recovered.lastCommitMicros ?? 0) <= micros)
       }
+    })
+
+    it('to the very moment of a commit has it, or not, as it is asked', async () => {
+      const inLog = await committedBefore(archive, '00000001', Number.POSITIVE_INFINITY)
+      const known = commits.filter(({xid}) => inLog.has(xid))
+      const {xid} = known[Math.floor(known.length * 0.7)] as Commit
+      const micros = inLog.get(xid) as number
+      assert.ok((await recoverTo({kind: 'time', micros})).rows.has(xid))
+      assert.ok(!(await recoverTo({kind: 'time', micros, inclusive: false})).rows.has(xid))
+    })
+
+    it('to a time after the last commit has everything, if the log is known to be complete by then', async () => {
+      const until = Date.now()
+      const target: RecoveryTarget = {kind: 'time', micros: (until - 1) * 1000}
+      const last = {...archive, segments: archive.segments, completeUntil: null}
+      const refused = await recovery.plan(backups, last, target)
+      assert.ok(!refused.possible && /complete up to/.test(refused.because))
+      const decision = await recovery.plan(backups, {...last, completeUntil: until}, target)
+      assert.ok(decision.possible && decision.plan.stop === 'end')
+      assert.equal((await recovery.window(backups, {...last, completeUntil: until})).to?.micros, until * 1000)
+    })
+
+    it('is planned to end where a reading of the whole log says', async () => {
+      const records: {start: number; end: number; event: WalEvent | undefined}[] = []
+      const reader = createWalReader(0, walEvents(({start, end}, event) => void records.push({start, end, event})))
+      for await (const {timeline, segment} of archive.segments()) reader.push(parseSegment(segment).start, archive.bytes(timeline, segment) as Uint8Array)
+      const end = records.at(-1)?.end as number
+      const transactions = records.flatMap(({event}) => (event?.kind === 'transaction' ? [event] : []))
+      const [first, last] = [transactions[0]?.micros as number, transactions.at(-1)?.micros as number]
+      const target = fc.oneof(
+        fc.record({kind: fc.constant('time' as const), micros: fc.integer({min: first - 1_000_000, max: last + 100_000}), inclusive: fc.boolean()}),
+        fc.nat(transactions.length - 1).map((i) => ({kind: 'time' as const, micros: transactions[i]?.micros as number})),
+        fc.record({kind: fc.constant('position' as const), position: fc.integer({min: records[0]?.start as number, max: end}).map(formatLsn), inclusive: fc.boolean()}),
+        fc.nat(records.length - 1).map((i) => ({kind: 'position' as const, position: formatLsn(records[i]?.start as number)})),
+        fc.record({kind: fc.constant('transaction' as const), id: fc.nat(transactions.length - 1).map((i) => String(transactions[i]?.xid)), inclusive: fc.boolean()}),
+      )
+      /** As xlogrecovery.c judges records one after the other. */
+      const judged = (of: RecoveryTarget): {index: number; isBefore: boolean} | undefined => {
+        for (const [index, {start, event}] of records.entries()) {
+          if (of.kind === 'time' && event?.kind === 'transaction' && (of.inclusive ?? true ? event.micros > of.micros : event.micros >= of.micros)) return {index, isBefore: true}
+          if (of.kind === 'position' && start >= parseLsn(of.position)) return {index, isBefore: of.inclusive !== true}
+          if (of.kind === 'transaction' && event?.kind === 'transaction' && String(event.xid) === of.id) return {index, isBefore: of.inclusive === false}
+        }
+        return undefined
+      }
+      let possible = 0
+      await fc.assert(fc.asyncProperty(target, async (of) => {
+        const decision = await recovery.plan(backups, archive, of)
+        const stop = judged(of)
+        const position = stop === undefined ? end : stop.isBefore ? (records[stop.index - 1]?.end ?? 0) : (records[stop.index]?.end as number)
+        const usable = backups.map((backup) => parseLsn(backup.end) <= position)
+        const isIn = stop !== undefined || (of.kind === 'time' ? of.micros / 1000 <= (archive.end()?.mark?.at ?? 0) : of.kind === 'position')
+        assert.equal(decision.possible, usable.includes(true) && isIn, JSON.stringify([of, decision, position]))
+        if (!decision.possible) return
+        possible++
+        assert.equal(parseLsn(decision.plan.expected.position), position)
+        assert.equal(decision.plan.backup, usable.lastIndexOf(true))
+        assert.equal(decision.plan.stop, stop === undefined ? 'end' : 'target')
+        const from = parseLsn(backups[decision.plan.backup]?.start ?? '')
+        const commit = transactions.findLast((one) => one.isCommitted && one.end <= position && one.start >= from)
+        assert.equal(decision.plan.expected.lastCommitMicros, commit?.micros ?? null)
+      }), {numRuns: 150})
+      assert.ok(possible > 50, `${possible} were possible`)
+    })
+
+    it('reaches what lies before a gap in the log, and nothing in it or over it', async () => {
+      const all: {timeline: string; segment: string}[] = []
+      for await (const one of archive.segments()) all.push(one)
+      const inFirst = all.findIndex(({segment}) => parseSegment(segment).start + segmentBytes >= parseLsn(backups[0]?.end ?? ''))
+      const inSecond = all.findIndex(({segment}) => parseSegment(segment).start + segmentBytes > parseLsn(backups[1]?.start ?? ''))
+      const without = (index: number): LogArchive => ({
+        read: archive.read, history: archive.history,
+        async *segments() {
+          for (const one of all) if (one !== all[index]) yield one
+        },
+      })
+      assert.ok(inSecond - inFirst >= 2, `${inFirst} ${inSecond}`)
+      const gap = inSecond - 1
+      const missing = parseSegment(all[gap]?.segment ?? '').start
+      const holed = without(gap)
+      const before = await recovery.plan(backups, holed, {kind: 'position', position: formatLsn(missing - 100_000)})
+      assert.ok(before.possible && before.plan.backup === 0)
+      const inside = await recovery.plan(backups, holed, {kind: 'position', position: formatLsn(missing + 100_000)})
+      assert.ok(!inside.possible && inside.window.from !== null)
+      const after = await recovery.plan(backups, holed, {kind: 'latest'})
+      assert.ok(after.possible && after.plan.backup === 1)
+      const first = await recovery.plan(backups.slice(0, 1), holed, {kind: 'latest'})
+      // the log of the only backup ends at the gap: that is the latest there is
+      assert.ok(first.possible && parseLsn(first.plan.expected.position) <= missing)
+      // and without its own log a backup is worth nothing
+      const torn = await recovery.plan(backups.slice(1), without(inSecond), {kind: 'latest'})
+      assert.ok(!torn.possible && /log of no backup/.test(torn.because))
     })
 
     it('to a position has what came before it, exactly', async () => {
@@ -268,8 +371,6 @@ for (const {name, source} of backupSources()) {
     it('waits for log that comes in small portions, and goes on after crashes of the server and of who drives it', async () => {
       const decided = await planned({kind: 'name', name: 'second'})
       assert.ok(decided.segments.length >= 2)
-      const early = {...decided, backup: 0}
-      void early
       const whole = await recovery.plan(backups.slice(0, 1), archive, {kind: 'name', name: 'second'})
       assert.ok(whole.possible && whole.plan.segments.length > 3)
       const target = await restored(whole.plan)
@@ -311,6 +412,30 @@ for (const {name, source} of backupSources()) {
       await target.stop('SIGQUIT')
     })
 
+    it('has tablespaces in the data folder, where the next backup finds them', async () => {
+      const place = join(site.subject.site.root, 'space')
+      mkdirSync(place)
+      const {uid, gid} = statSync(server.host.paths.data)
+      chownSync(place, uid, gid)
+      await server.sql(`create tablespace space location '${place}'`)
+      await server.sql('create table elsewhere tablespace space as select n from generate_series(1, 5000) n')
+      await take()
+      await server.sql('insert into elsewhere select n from generate_series(5001, 6000) n')
+      await untilArchived()
+      const decided = await planned({kind: 'latest'})
+      assert.equal(decided.backup, 2)
+      const target = await restored(decided)
+      await run(decided, target)
+      assert.equal((await target.sql('select count(*)::int as n from elsewhere'))[0]?.['n'], 6000)
+      const sink = folderSink(join(folder.path, 'of-restored'))
+      await baseBackup.take(target.reader, {label: 'test', pace: 'now', limit: {bytesPerSecond: () => null}, previous: null}, sink, never)
+      const path = String((await target.sql("select pg_relation_filepath('elsewhere') as path"))[0]?.['path'])
+      assert.ok(sink.came.some((one) => one.path === path), path)
+      await target.stop('SIGQUIT')
+      await server.sql('drop table elsewhere')
+      await server.sql('drop tablespace space')
+    })
+
     it('starts the server anew when the log asks for more than there is; over a change of the timeline', async () => {
       await stopLog()
       await server.stop('SIGINT')
@@ -327,7 +452,9 @@ for (const {name, source} of backupSources()) {
       const decided = await planned({kind: 'latest'})
       assert.equal(decided.timeline, '00000002')
       const target = await restored(decided)
+      assert.equal(restarts, 0)
       const recovered = await run(decided, target)
+      assert.equal(restarts, 1)
       assert.deepEqual([recovered.timeline, recovered.from.timeline], ['00000003', '00000002'])
       assert.equal((await target.sql("select count(*)::int as n from journal where writer = 9"))[0]?.['n'], 1)
       assert.equal((await target.sql('show max_connections'))[0]?.['max_connections'], '123')

@@ -125,7 +125,7 @@ for (const {name, source} of backupSources()) {
     it('are the same from wherever one begins, and however the bytes come', () => {
       const portions = [8192, 65_536, 1024 * 1024]
       for (const portion of portions) assert.equal(read(from, to, portion).records.length, records.length)
-      fc.assert(fc.property(fc.nat(records.length - 1), fc.nat(to - from), (index, cut) => {
+      fc.assert(fc.property(fc.nat(records.length - 1), fc.nat(4_000_000), (index, cut) => {
         const {start} = records[index] as WalRecord
         const end = Math.min(to, start + cut)
         const {records: found, reader} = read(start, end)
@@ -134,7 +134,7 @@ for (const {name, source} of backupSources()) {
         assert.ok(found.length >= expected.length && found.length <= expected.length + 1, `${found.length} of ${expected.length}`)
         assert.ok(expected.every((record, i) => found[i]?.start === record.start && found[i]?.end === record.end))
         assert.equal(reader.isEnded, false)
-      }), {numRuns: 20})
+      }), {numRuns: 100})
     })
 
     it('go on after a record that a crash cut off', async () => {

@@ -122,9 +122,10 @@ async function stopManyTimes(root: string, stops: number): Promise<{lost: number
     for (let stop = 0; stop < stops; stop++) {
       await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 400))
       first.child.kill('SIGSTOP')
-      for (let writer; !writer; ) {
+      for (let writer: Awaited<ReturnType<typeof other.begin>> | undefined; !writer; ) {
         writer = await other.begin((await other.snapshots()).at(-1)?.number ?? null).catch((error: {code: string}) => {
           assert.equal(error.code, 'REPOSITORY_BUSY')
+          return undefined
         })
         if (!writer) {
           await new Promise((resolve) => setTimeout(resolve, 50))

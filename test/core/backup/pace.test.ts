@@ -21,7 +21,8 @@ describe('the pace of a backup', () => {
       const settled = seen.slice(200)
       const median = settled.map(({ms}) => ms).sort((a, b) => a - b)[100] as number
       const atFloor = settled.every(({rate: r}) => r === 8 * MiB)
-      assert.ok(median <= usual * 1.5 + 3 || atFloor, `${usual} ms became ${median}`)
+      // what is usual is itself known only by probes
+      assert.ok(median <= Math.max(usual, pace.usualMs) * 1.5 + 3 || atFloor, `${usual} ms became ${median}`)
       assert.ok(settled.some(({rate: r}) => r > 8 * MiB) || disk < 60, 'it does not crawl where there is room')
     }), {numRuns: 200})
   })

@@ -310,6 +310,17 @@ export function createFakeServices(count = 3): FakeServices {
     adoption: {
       adopt: async (_, {plan}) => (plan ? {plan: aPlan} : {operations: [...known.operations.values()], instances: []}),
     },
+    restoring: {
+      async restore(_, ref, body, idempotency) {
+        return onInstance('instances.restore', ref, body.plan, idempotency)
+      },
+      async undo(_, ref, body, idempotency) {
+        return onInstance('instances.undo', ref, body.plan, idempotency)
+      },
+      async clone(_, ref, body, idempotency) {
+        return onInstance('instances.clone', ref, body.plan, idempotency)
+      },
+    },
     scaling: {
       scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),
     },

@@ -62,6 +62,13 @@ export interface ScalingApi {
   scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
 }
 
+export interface RestoringApi {
+  restore(principal: Principal, ref: string, body: BodyOf<'instances.restore'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** Back to the state before the last restore in place. */
+  undo(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  clone(principal: Principal, ref: string, body: BodyOf<'instances.clone'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+}
+
 export interface AdoptionApi {
   /** Takes over everything that a site left here whose own agent and store are gone. */
   adopt(principal: Principal, body: BodyOf<'agent.adopt'>): Promise<{operations: ApiOperation[]; instances: ApiInstance[]} | Planned>
@@ -109,6 +116,7 @@ export interface Services {
   readonly instances: InstancesApi
   readonly backups: BackupsApi
   readonly scaling: ScalingApi
+  readonly restoring: RestoringApi
   readonly adoption: AdoptionApi
   readonly configuration: ConfigurationApi
   readonly engines: EnginesApi

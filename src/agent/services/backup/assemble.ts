@@ -13,6 +13,7 @@ import {createFollowers} from './log.loop.js'
 import {createBackupKind, createPreparing, type BackupParts} from './parts.js'
 import {enrol} from './policies.js'
 import {createProtection} from './protection.js'
+import {createRecoveries} from './recoveries.js'
 import {createRepositories} from './repositories.js'
 import {createRetention} from './retention.loop.js'
 import {createScheduler} from './schedule.loop.js'
@@ -46,6 +47,7 @@ export function assembleBackups(options: BackupsOptions) {
   const retention = createRetention(parts)
 
   const guard: InstanceProtection = {
+    recoveries: createRecoveries(parts, followers),
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
     of: protection.of,
     started: () => followers.poke(),

@@ -194,7 +194,8 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     if (keySource.kind === 'file' && histories.length === 0) loadMasterKey(keySource.path, false)
     const backups = assembleBackups({
       context, archiver, load: servers.load, admin: servers.admin, localPath: join(dataRoot, 'repository'), keys: createKeyRing(keySource, () => masterKey.load()),
-      find: (principal, ref) => instances.find(principal, ref), workflow: (kind) => workflow(kind),
+      find: (principal, ref) => instances.find(principal, ref),
+      view: async (instance) => instances.view(instance, await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))), workflow: (kind) => workflow(kind),
       async cancel(id) {
         const operation = await store.read('platform', (tx) => tx.operations.get(id))
         if (operation) await workflowEngine.cancel(operation).catch((error: unknown) => log('a backup could not be cancelled', {operation: id, error: String(error)}))

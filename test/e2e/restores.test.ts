@@ -17,7 +17,6 @@ interface Receipt {recovered_to: string | null; backup_id: string; kept_as: stri
 describe('restores of real servers', function () {
   this.timeout(300_000)
   let agent: InProcess
-  before(async () => (agent = await startInProcess('restores', {poolSize: 0})))
   after(() => agent.dispose())
 
   const get = async (name: string): Promise<ApiInstance> => (await agent.client.call('instances.get', {params: {instance: name}})).instance
@@ -51,6 +50,7 @@ describe('restores of real servers', function () {
   let inPlace: string
 
   before(async () => {
+    agent = await startInProcess('restores', {poolSize: 0})
     const made = await agent.create({name: 'demo', size: 'micro'})
     assert.equal(made.status, 'succeeded', JSON.stringify(made.error))
     await protectedNow('demo')
@@ -98,6 +98,18 @@ describe('restores of real servers', function () {
     await good(await agent.client.call('instances.clone', {params: {instance: 'demo'}, body: {name: 'copy'}, idempotencyKey: freshKey()}))
     assert.deepEqual(await numbers('copy'), [1, 2, 3, 4, 5])
     await assert.rejects(agent.client.call('instances.clone', {params: {instance: 'demo'}, body: {name: 'copy'}, idempotencyKey: freshKey()}), {code: 'NAME_IN_USE'})
+  })
+
+  // Feature: enterprise-dbaas-platform, Property 10: Backup Integrity Verification
+  it('are tried on a throw-away server, with a receipt', async () => {
+    const receipt = await good(await agent.client.call('drills.restore', {params: {instance: 'demo'}, body: {}, idempotencyKey: freshKey()})) as unknown as {
+      ok: boolean; rto_seconds: number; rpo_seconds: number; tables: number; indexes: number; rows: number; findings_count: number
+    }
+    assert.deepEqual([receipt.ok, receipt.findings_count], [true, 0])
+    assert.ok(receipt.rto_seconds > 0 && receipt.rpo_seconds < 60 && receipt.tables > 60 && receipt.indexes > 100 && receipt.rows > 1000, JSON.stringify(receipt))
+    const {backup} = await get('demo')
+    assert.deepEqual([backup.last_restore_test?.ok, backup.last_restore_test?.rto_seconds], [true, receipt.rto_seconds])
+    assert.deepEqual((await agent.client.call('instances.list', {})).instances.map((i) => i.name).sort(), ['copy', 'demo', 'then'])
   })
 
   it('in place keep id, name, password and endpoint, and the old state beside', async () => {

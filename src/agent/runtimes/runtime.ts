@@ -240,6 +240,8 @@ export interface ScratchPlaces {
 
 export interface Scratch {
   readonly host: Host
-  /** Starts a server in the scratch place; it is killed when `use` ends. */
+  /** As Runtime.dataFolder. */
+  dataFolder(): Promise<string | null>
+  /** Starts a server in the scratch place, in the stead of one that was started before; it is killed when `use` ends. */
   start(command: ServerCommand): Promise<void>
 }

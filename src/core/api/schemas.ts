@@ -476,6 +476,7 @@ export const endpointSchemas = {
   'backups.get': {params: BackupRef, responses: {200: Type.Object({backup: BackupSchema}, closed)}},
   'backups.verify': {params: BackupRef, body: PlanFlag, responses: {200: Plan, 202: AcceptedBackup}},
   'backups.delete': {params: BackupRef, query: PlanQuery, responses: {200: Plan, 202: AcceptedBackup}},
+  'drills.restore': mutation({params: InstanceRef, body: PlanFlag}),
   'schedules.get': {params: InstanceRef, responses: {200: Type.Object({schedule: ScheduleSchema}, closed)}},
   'schedules.set': {
     params: InstanceRef,

@@ -2,8 +2,6 @@
  * The runtime that runs servers as containers of a Docker engine, here or on another machine. See `../runtime.ts` for
  * what it promises. A node is a named volume with everything in it, and a container that can be made again at any time.
  */
-import {access, constants} from 'node:fs/promises'
-import {join, relative} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {RuntimeOptions} from '../options.js'
@@ -22,7 +20,6 @@ import {createNetworks} from './networks.js'
 import {createPool} from './pool.js'
 import {createPlaces} from './places.js'
 import {dialled, isPortFree, whyNotPublish} from './ports.js'
-import {paths, root} from './recipe.js'
 import {parseRef} from './ref.js'
 import {createScratch} from './scratch.js'
 import {createSeats} from './seats.js'
@@ -115,10 +112,8 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     place: (placement) => inTurn(placement.nodeId, () => place(placement)),
     host: hostOf,
     async dataFolder(placement) {
-      const mountpoint = (await places.volumeOf(placement))?.Mountpoint
-      const folder = mountpoint && join(mountpoint, relative(root, paths.data))
-      // the engine may be elsewhere, or we may not be allowed to look into its folders
-      return folder && (await access(folder, constants.W_OK).then(() => true, () => false)) ? folder : null
+      const volume = await places.volumeOf(placement)
+      return volume ? volumes.dataFolder(volume.Name) : null
     },
     // its container says whose it was: another one is made when it is started
     reassign: (placement) => inTurn(placement.nodeId, async () => {

@@ -302,9 +302,9 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
         },
       },
       'publish-endpoint': {
-        async run({input, operationId}) {
+        async run({input, operationId, commit}) {
           const subject = await load(input.instanceId)
-          await servers.route(subject, 'open')
+          if (!(await servers.publishedOrMoved(subject, false, commit))) return next('publish-endpoint')
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           started(subject.instance.id)
           const receipt = await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))

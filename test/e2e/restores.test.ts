@@ -102,7 +102,8 @@ describe('restores of real servers', function () {
 
   // Feature: enterprise-dbaas-platform, Property 10: Backup Integrity Verification
   it('are tried on a throw-away server, with a receipt', async () => {
-    const receipt = await good(await agent.client.call('drills.restore', {params: {instance: 'demo'}, body: {}, idempotencyKey: freshKey()})) as unknown as {
+    const drill = await agent.client.call('drills.restore', {params: {instance: 'demo'}, body: {}, idempotencyKey: freshKey()})
+    const receipt = await good(drill) as unknown as {
       ok: boolean; rto_seconds: number; rpo_seconds: number; tables: number; indexes: number; rows: number; findings_count: number
     }
     assert.deepEqual([receipt.ok, receipt.findings_count], [true, 0])

@@ -126,7 +126,7 @@ export function createDrillWorkflow(parts: BackupParts, recoveries: Recoveries) 
           try {
             const tried = await tryIt(input, {progress, signal})
             const {choice, report, recovered} = tried
-            const to = recovered.lastCommitMicros === null ? null : recovered.lastCommitMicros / 1000
+            const to = recovered.lastCommitMicros === null ? null : Math.floor(recovered.lastCommitMicros / 1000)
             const ok = report.findings.length === 0
             const archivedAt = await store.read('platform', async (tx) => (await tx.logs.get(choice.incarnation))?.durableAt ?? null)
             const receipt = {

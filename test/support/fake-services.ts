@@ -114,6 +114,7 @@ const aSchedule: ApiSchedule = {
 }
 const aRepository: ApiRepository = {
   name: 'local', kind: 'directory', location: '/home/repository', status: 'ok', because: null, backups: 1, stored_bytes: 3_000_000, created_at: at,
+  settings: {path: '/home/repository'}, copy: null,
 }
 
 export interface FakeServices extends Services {

@@ -76,6 +76,8 @@ export function createArchiver(data: ThreadData): Archiver {
 
   return {
     prepare: (...args) => call('prepare', args),
+    beginCopy: (...args) => call('beginCopy', args),
+    copy: (...args) => call('copy', args),
     incarnations: (...args) => call('incarnations', args),
     find: (...args) => call('find', args),
     remove: (...args) => call('remove', args),

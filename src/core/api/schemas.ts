@@ -167,6 +167,13 @@ export const RepositorySchema = Type.Object({
   backups: Type.Integer(),
   stored_bytes: Type.Integer(),
   created_at: Time,
+  settings: Type.Record(Type.String(), Type.Union([Type.String(), Type.Boolean()]), {description: 'As its kind names them; secret ones are never shown'}),
+  copy: Nullable(Type.Object({
+    of: Type.String(),
+    copied_at: Nullable(Time),
+    lag_seconds: Nullable(Type.Number({description: 'All that is older is in it'})),
+    because: Nullable(Type.String({description: 'Why it is not kept up to date'})),
+  }, closed)),
 }, {$id: 'Repository', ...closed})
 
 export const StepSchema = Type.Object({
@@ -471,7 +478,9 @@ export const endpointSchemas = {
     body: Type.Object({
       name: Type.String({minLength: 1, maxLength: 40}),
       kind: Type.Optional(Type.String()),
-      location: Type.String({minLength: 1, maxLength: 4096, description: 'A path on the machine of the agent'}),
+      location: Type.String({minLength: 1, maxLength: 4096, description: 'A path on the machine of the agent, or s3://bucket/prefix'}),
+      settings: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String({maxLength: 100_000}), Type.Boolean()]))),
+      copy_of: Type.Optional(Type.String({description: 'It is kept a copy of that repository'})),
       plan: Type.Optional(Type.Boolean()),
     }, closed),
     responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},

@@ -6,6 +6,7 @@ import type {Tx} from '../../store/store.js'
 import type {BackupsApi} from '../contract.js'
 import type {InstanceProtection} from '../protection.js'
 import {createRounds} from '../rounds.js'
+import {createCopies} from './copies.loop.js'
 import {createBackupWorkflow} from './create.workflow.js'
 import {createErasure} from './erasure.js'
 import type {KeyRing} from './keys.js'
@@ -14,6 +15,7 @@ import {createBackupKind, createPreparing, type BackupParts} from './parts.js'
 import {enrol} from './policies.js'
 import {createProtection} from './protection.js'
 import {createRepositories} from './repositories.js'
+import type {Describe} from './repository-service.js'
 import {createRetention} from './retention.loop.js'
 import {createScheduler} from './schedule.loop.js'
 import {createBackupService} from './service.js'
@@ -24,6 +26,7 @@ export interface BackupsOptions extends Omit<BackupParts, 'repositories' | 'prep
   /** Folder of the default repository. */
   readonly localPath: string
   readonly keys: KeyRing
+  readonly describe: Describe
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
   readonly cancel: (operationId: string) => Promise<void>
@@ -33,10 +36,11 @@ const scheduleEveryMs = 1000
 /** An expired backup is gone within a minute. */
 const retentionEveryMs = 10_000
 const watchEveryMs = 5000
+const copiesEveryMs = 5000
 
 export function assembleBackups(options: BackupsOptions) {
   const {context, archiver, keys, find, workflow} = options
-  const repositories = createRepositories(context, options.localPath)
+  const repositories = createRepositories(context, archiver, options.localPath)
   const parts: BackupParts = {context, archiver, repositories, load: options.load, admin: options.admin, prepare: createPreparing(options.admin)}
   const followers = createFollowers(parts)
   const erasure = createErasure(parts, followers, options.cancel)
@@ -44,6 +48,7 @@ export function assembleBackups(options: BackupsOptions) {
   const rounds = createRounds(context.log)
   const deadline = (): number => workflow(createBackupKind).deadlineSeconds
   const retention = createRetention(parts)
+  const copies = createCopies(parts, repositories)
 
   const guard: InstanceProtection = {
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
@@ -56,7 +61,7 @@ export function assembleBackups(options: BackupsOptions) {
     erase: erasure.erase,
     forget: erasure.forget,
   }
-  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, workflow})
+  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, workflow, describe: options.describe})
   return {
     workflows: [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, keys)],
     protection: guard,
@@ -69,6 +74,7 @@ export function assembleBackups(options: BackupsOptions) {
         await erasure.sweep()
         await retention.run()
       })
+      rounds.every('copying repositories', copiesEveryMs, () => copies.run())
       rounds.every('watching over backups', watchEveryMs, () => protection.watch())
     },
     /** The servers keep the log for the next agent. */

@@ -1,11 +1,10 @@
 /** The door of backups: one method for each endpoint; all work is in the workflows and loops. */
 import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {BodyOf, QueryOf} from '../../../core/api/schemas.js'
-import type {BackupRecord, PolicyRecord, RepositoryRecord} from '../../../core/backup/backup.js'
+import type {BackupRecord, PolicyRecord} from '../../../core/backup/backup.js'
 import {parseCron} from '../../../core/backup/cron.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
-import {checkName} from '../../../core/instance/names.js'
 import {nearest} from '../../../core/nearest.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
@@ -16,13 +15,12 @@ import {repeated, submit} from '../submit.js'
 import type {CreateBackupInput} from './create.workflow.js'
 import type {KeyRing} from './keys.js'
 import type {Followers} from './log.loop.js'
-import {backupOf, createBackupKind, deleteBackupKind, rotateKeysKind, verifyBackupKind, type BackupParts} from './parts.js'
-import type {RepositoryBook} from './repositories.js'
+import {backupOf, createBackupKind, deleteBackupKind, rotateKeysKind, verifyBackupKind} from './parts.js'
+import {createRepositoryService, type RepositoryServiceOptions} from './repository-service.js'
 import {submitBackup} from './take.js'
-import {backupView, repositoryView, scheduleView} from './views.js'
+import {backupView, scheduleView} from './views.js'
 
-export interface BackupServiceOptions extends Pick<BackupParts, 'context' | 'archiver'> {
-  readonly repositories: RepositoryBook
+export interface BackupServiceOptions extends RepositoryServiceOptions {
   readonly followers: Pick<Followers, 'poke'>
   readonly keys: KeyRing
   /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
@@ -32,7 +30,7 @@ export interface BackupServiceOptions extends Pick<BackupParts, 'context' | 'arc
 }
 
 export function createBackupService(options: BackupServiceOptions): BackupsApi {
-  const {context, archiver, repositories, keys} = options
+  const {context, keys} = options
   const {store, clock} = context
   const scopeOf = (principal: Principal) => ({tenant: principal.tenantId})
 
@@ -104,8 +102,6 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       result: 'succeeded', requestId: principal.requestId, details,
     })
   }
-
-  const repositoryWithUse = async (record: RepositoryRecord) => repositoryView(record, await store.read('platform', (tx) => tx.backups.list()))
 
   return {
     async list(principal, query: QueryOf<'backups.list'>) {
@@ -185,33 +181,7 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       options.followers.poke()
       return {schedule: scheduleView(changed, now)}
     },
-    async repositories(principal) {
-      authorize(principal, 'list', 'repository')
-      return Promise.all((await repositories.list()).map(repositoryWithUse))
-    },
-    async addRepository(principal, body: BodyOf<'repositories.add'>) {
-      authorize(principal, 'create', 'repository')
-      context.mayChange()
-      checkName(body.name)
-      const kind = body.kind ?? 'directory'
-      if (kind !== 'directory') throw new DbaasError('NOT_SUPPORTED', `there is no kind of repository "${kind}" yet`, {details: {kind}, suggestions: ['--kind directory']})
-      if (!body.location.startsWith('/')) throw new DbaasError('INVALID_REQUEST', `"${body.location}" is not an absolute path`, {details: {location: body.location}})
-      if (body.plan) return {plan: planView({steps: ['check', 'add'], impact: 'none', expected_downtime_ms: 0})}
-      const now = clock.now()
-      await archiver.prepare({kind, location: body.location})
-      const record: RepositoryRecord = {name: body.name, tenantId: principal.tenantId, kind, location: body.location, status: 'ok', because: null, checkedAt: now, createdAt: now}
-      await store.transact(scopeOf(principal), async (tx) => {
-        await tx.repositories.insert(record)
-        await audit(tx, principal, 'repositories.add', `repository/${body.name}`, {kind, location: body.location})
-      })
-      return {repository: await repositoryWithUse(record)}
-    },
-    async checkRepository(principal, name) {
-      authorize(principal, 'check', `repository/${name}`)
-      const {kind, location} = await repositories.get(name)
-      await repositories.through(name, () => archiver.prepare({kind, location}))
-      return repositoryWithUse(await repositories.get(name))
-    },
+    ...createRepositoryService(options),
     async exportKeys(principal) {
       authorize(principal, 'export', 'keys')
       context.mayChange()

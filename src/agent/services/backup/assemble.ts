@@ -51,6 +51,7 @@ export function assembleBackups(options: BackupsOptions) {
   const copies = createCopies(parts, repositories)
 
   const guard: InstanceProtection = {
+    checkRepository: async (name) => void (await repositories.own(name)),
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
     of: protection.of,
     started: () => followers.poke(),

@@ -17,6 +17,8 @@ export interface RepositoryBook extends Repositories {
   /** Throws REPOSITORY_NOT_FOUND with the nearest name. */
   get(name: string): Promise<RepositoryRecord>
   list(): Promise<RepositoryRecord[]>
+  /** One that backups can be kept in. Throws REPOSITORY_NOT_FOUND, INVALID_REQUEST for a copy. */
+  own(name: string): Promise<RepositoryRecord>
   /** Where it is, with its secrets. Throws REPOSITORY_NOT_FOUND. */
   at(name: string): Promise<RepositoryPlace>
   /** How its secrets are sealed. */
@@ -86,6 +88,13 @@ export function createRepositories(context: ServiceContext, archiver: Pick<Archi
 
   return {
     get, at, secretsOf,
+    async own(name) {
+      const found = await get(name)
+      if (found.copyOf === null) return found
+      throw new DbaasError('INVALID_REQUEST', `${name} is a copy, of ${found.copyOf}: backups are not kept in it by themselves`, {
+        details: {repository: name}, suggestions: [`keep them in ${found.copyOf}`],
+      })
+    },
     async list() {
       await ensureLocal()
       return store.read('platform', (tx) => tx.repositories.list())

@@ -8,7 +8,7 @@ import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {nearest} from '../../../core/nearest.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
-import type {Tx} from '../../store/store.js'
+import type {ReadTx, Tx} from '../../store/store.js'
 import type {BackupsApi, Idempotency, Planned, StartedBackup} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
 import {repeated, submit} from '../submit.js'
@@ -21,7 +21,7 @@ import {submitBackup} from './take.js'
 import {backupView, scheduleView} from './views.js'
 
 export interface BackupServiceOptions extends RepositoryServiceOptions {
-  readonly followers: Pick<Followers, 'poke'>
+  readonly followers: Pick<Followers, 'poke' | 'end'>
   readonly keys: KeyRing
   /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
@@ -66,6 +66,27 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
     const policy = await store.read('platform', (tx) => tx.policies.get(instance.id))
     if (policy) return policy
     throw new DbaasError('INVALID_STATE', `backups of ${instance.name} have not begun`, {suggestions: [`dbaas status ${instance.name}`]})
+  }
+
+  /** What was taken stays where it is, so an instance whose backups lie in one repository does not go to another: its window would be cut in silence. */
+  async function refuseMove(tx: ReadTx, instance: InstanceRecord, from: string): Promise<void> {
+    const {length} = (await tx.backups.list({incarnation: instance.incarnation})).filter((b) => b.repository === from)
+    if (length === 0) return
+    throw new DbaasError('INVALID_STATE', `there ${length === 1 ? 'is 1 backup' : `are ${length} backups`} in ${from} of ${instance.name}, which would not come along`, {
+      details: {instance: instance.name, repository: from},
+      suggestions: [`dbaas repositories add NAME LOCATION --copy-of ${from} keeps all of them in a second place, too`, `dbaas backups schedule ${instance.name} --off, delete its backups, then choose another`],
+    })
+  }
+
+  /** Log without a backup is of no use: nothing stays behind. A stream that still goes there ends, and begins anew where it belongs. */
+  async function leave(instance: InstanceRecord, from: string): Promise<void> {
+    await options.followers.end(instance.id)
+    const archive = await options.repositories.place(from, instance.incarnation)
+    await options.repositories.through(from, async () => {
+      if (!(await options.archiver.incarnations(archive.repository)).includes(instance.incarnation)) return
+      await options.archiver.shred(archive)
+      await options.archiver.erase(archive)
+    }).catch((error: unknown) => context.log('log without a backup could not be removed', {instance: instance.id, repository: from, error: String(error)}))
   }
 
   const again = async (principal: Principal, operation: OperationRecord): Promise<StartedBackup> => ({
@@ -166,18 +187,26 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
         cron: body.cron_expression?.trim() ?? policy.cron, backupType: body.backup_type ?? policy.backupType,
         windowMs: body.retention_seconds === undefined ? policy.windowMs : body.retention_seconds === null ? null : body.retention_seconds * 1000,
         keepLast: body.keep_last === undefined ? policy.keepLast : body.keep_last,
+        repository: body.repository ?? policy.repository,
         jitterMs: body.jitter_seconds === undefined ? policy.jitterMs : body.jitter_seconds * 1000,
         enabledAt: enabled && !policy.enabled ? now : policy.enabledAt,
         // what was due before the schedule was what it is now is not missed
         servedAt: body.cron_expression !== undefined || (enabled && !policy.enabled) ? now : policy.servedAt, updatedAt: now,
       }
+      const move = changed.repository === policy.repository ? null : {from: policy.repository, to: (await options.repositories.own(changed.repository)).name}
+      if (move) await store.read('platform', (tx) => refuseMove(tx, instance, move.from))
       if (body.plan) return {plan: planView({steps: ['update'], impact: 'none', expected_downtime_ms: 0})}
       await store.transact(scopeOf(principal), async (tx) => {
+        if (move) {
+          await refuseMove(tx, instance, move.from)
+          await tx.histories.update(instance.incarnation, {repository: move.to})
+        }
         await tx.policies.put(changed)
         await audit(tx, principal, 'schedules.set', `instance/${instance.name}`, {
-          enabled: String(changed.enabled), cron: changed.cron, window_ms: String(changed.windowMs), keep_last: String(changed.keepLast),
+          enabled: String(changed.enabled), cron: changed.cron, window_ms: String(changed.windowMs), keep_last: String(changed.keepLast), repository: changed.repository,
         })
       })
+      if (move) await leave(instance, move.from)
       options.followers.poke()
       return {schedule: scheduleView(changed, now)}
     },

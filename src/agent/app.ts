@@ -20,7 +20,6 @@ import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
 import type {ResponseCheck} from './http/register.js'
 import {createHttpServer} from './http/server.js'
-import {describeRepository} from './repositories/index.js'
 import {masterKeyFromCommand, masterKeyFromEnvironment, masterKeyFromFile} from './repositories/vault/master-key.js'
 import {guarded, type Breaker} from './runtimes/guarded.js'
 import {runtimes} from './runtimes/index.js'
@@ -192,7 +191,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     // a new key could only hide that the old one is lost; without it databases run on, and are not protected
     if (keySource.kind === 'file' && histories.length === 0) loadMasterKey(keySource.path, false)
     const backups = assembleBackups({
-      context, archiver, load: servers.load, admin: servers.admin, localPath: join(dataRoot, 'repository'), keys: createKeyRing(keySource, () => masterKey.load()), describe: describeRepository,
+      context, archiver, load: servers.load, admin: servers.admin, localPath: join(dataRoot, 'repository'), keys: createKeyRing(keySource, () => masterKey.load()),
       find: (principal, ref) => instances.find(principal, ref), workflow: (kind) => workflow(kind),
       async cancel(id) {
         const operation = await store.read('platform', (tx) => tx.operations.get(id))

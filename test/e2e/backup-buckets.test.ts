@@ -92,7 +92,7 @@ describe('backups in a bucket', function () {
       [{settings: settings(), copy_of: 'lokal'}, 'REPOSITORY_NOT_FOUND', /"lokal"/],
     ] as const) {
       await assert.rejects(add({name: 'cloud', location, ...body}), (error: {code: string; message: string}) => {
-        assert.equal(error.code, code, error.message)
+        assert.equal(error.code, code, `${JSON.stringify(body)} ${error.message} ${said.at(-1)}`)
         assert.match(error.message, message)
         return true
       })

@@ -10,6 +10,8 @@ import type {LogPoint, LogRange} from '../../core/backup/retention.js'
 import type {BackupServer, BaseBackup, LogEnd, LogStatus} from '../../engines/backup.js'
 
 export interface Archiver {
+  /** A repository as a person asks for it, checked; nothing is asked of the place. Throws INVALID_REQUEST, REPOSITORY_REFUSED. */
+  describe(asked: AskedRepository): Promise<DescribedRepository>
   /** Opens a repository, made if absent; its id. */
   prepare(repository: RepositoryPlace): Promise<{readonly id: string}>
   /** Makes `to` the beginning of a copy of `from`; nothing is copied yet. Throws REPOSITORY_REFUSED when something else is there. */
@@ -63,7 +65,14 @@ export interface RepositoryPlace {
   readonly access: 'read' | 'write'
 }
 
-/** What is known of a repository without asking it. */
+export interface AskedRepository {
+  /** Undefined: the location says it. */
+  readonly kind?: string | undefined
+  readonly location: string
+  readonly settings: Readonly<Record<string, string | boolean>>
+}
+
+/** Its secrets apart, which are to be sealed. */
 export interface DescribedRepository {
   readonly kind: string
   readonly location: string

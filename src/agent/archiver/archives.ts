@@ -18,6 +18,8 @@ export interface Archives {
   store(place: RepositoryPlace): Promise<ObjectStore>
   /** What it is is looked at again, where that is known: a disk that is away is not one from which all has gone. */
   opened(place: RepositoryPlace): Promise<ObjectStore>
+  /** Somebody waits for what it says. */
+  hurried(place: RepositoryPlace): Promise<ObjectStore>
   /** The id of the repository; makes it if absent. */
   prepare(place: RepositoryPlace): Promise<string>
   /** `make`: a new incarnation gets its key; else KEY_UNAVAILABLE. */
@@ -78,6 +80,7 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
 
   return {
     store,
+    hurried: (place) => storeOf(place, 'hurried'),
     async opened(place) {
       if (place.id !== null) await prepare(place)
       return store(place)

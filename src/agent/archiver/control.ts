@@ -75,6 +75,7 @@ export function createArchiver(data: ThreadData): Archiver {
   }
 
   return {
+    describe: (...args) => call('describe', args),
     prepare: (...args) => call('prepare', args),
     beginCopy: (...args) => call('beginCopy', args),
     copy: (...args) => call('copy', args),

@@ -4,8 +4,9 @@ import {isLogNeeded} from '../../core/backup/retention.js'
 import {DbaasError} from '../../core/errors.js'
 import type {EngineBackup} from '../../engines/backup.js'
 import {findEngine} from '../../engines/index.js'
+import {describeRepository} from '../repositories/index.js'
 import {beginCopy, copyRepository} from '../repositories/vault/copy.js'
-import {incarnations, removeIncarnation} from '../repositories/vault/index.js'
+import {incarnations, openRepository, removeIncarnation} from '../repositories/vault/index.js'
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
 import {createPool} from '../repositories/vault/pool.js'
@@ -39,8 +40,9 @@ function positionOf(engine: EngineBackup, end: Pick<LogEnd, 'timeline' | 'segmen
 }
 
 const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promise<Answer<Name>>} = {
-  prepare: async (_, place) => ({id: await archives.prepare(place)}),
-  beginCopy: async (_, from, to) => ({id: await beginCopy(await archives.store(from), await archives.store(to))}),
+  describe: (_, asked) => describeRepository(asked),
+  prepare: async (_, place) => ({id: await openRepository(await archives.hurried(place), place.access, place.id)}),
+  beginCopy: async (_, from, to) => ({id: await beginCopy(await archives.hurried(from), await archives.hurried(to))}),
   async copy(_, from, to) {
     const {objects, bytes, removed, damages} = await copyRepository(await archives.store(from), await archives.store(to), {
       pool, mayBegin: false, removeGone: true, checkThere: false,

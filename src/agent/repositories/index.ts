@@ -6,19 +6,22 @@ import type {ObjectStore} from './repository.js'
 import type {Settings} from './settings.js'
 import {openRepository, type Access} from './vault/index.js'
 
+/** `hurried`: somebody waits for the answer, and hears what is wrong after a few seconds. Else bad minutes of a server are waited out. */
+export type Patience = 'patient' | 'hurried'
+
 interface KindEntry {
   /** Names of settings that are secret: to be kept sealed, and never shown. */
   readonly secrets: readonly string[]
   /** What a person's word for the place says of its settings. Throws INVALID_REQUEST. */
   locate(location: string): Settings
   /** Asks nothing of the place itself. Throws INVALID_REQUEST. */
-  open(settings: Settings): Promise<ObjectStore>
+  open(settings: Settings, patience: Patience): Promise<ObjectStore>
 }
 
 /** One line for each kind; a name without one does not compile. Loaded when first used. */
 const kinds = {
   directory: {secrets: [], locate: (path) => ({path}), open: async (settings) => (await import('./directory/index.js')).openConfiguredDirectory(settings)},
-  s3: {secrets: ['secretAccessKey', 'sessionToken'], locate: locateBucket, open: async (settings) => (await import('./s3/index.js')).openConfiguredS3(settings)},
+  s3: {secrets: ['secretAccessKey', 'sessionToken'], locate: locateBucket, open: async (settings, patience) => (await import('./s3/index.js')).openConfiguredS3(settings, patience === 'hurried' ? {pace: {patienceMs: 5000}} : {})},
 } satisfies Record<RepositoryKind, KindEntry>
 
 export interface RepositoryRecord {
@@ -78,7 +81,8 @@ export async function describeRepository(asked: {kind?: string | undefined; loca
 export const secretSettings = (kind: RepositoryKind): readonly string[] => kinds[kind].secrets
 
 /** The place alone, whatever is in it: to make a copy there. Throws INVALID_REQUEST. */
-export const storeOf = async ({kind, settings}: Pick<RepositoryRecord, 'kind' | 'settings'>): Promise<ObjectStore> => kinds[kindNamed(kind)].open(settings)
+export const storeOf = async ({kind, settings}: Pick<RepositoryRecord, 'kind' | 'settings'>, patience: Patience = 'patient'): Promise<ObjectStore> =>
+  kinds[kindNamed(kind)].open(settings, patience)
 
 /**
  * Opens the repository of the record: a new one is made only where the record has none yet, so that a disk that is not

@@ -15,7 +15,6 @@ import {createBackupKind, createPreparing, type BackupParts} from './parts.js'
 import {enrol} from './policies.js'
 import {createProtection} from './protection.js'
 import {createRepositories} from './repositories.js'
-import type {Describe} from './repository-service.js'
 import {createRetention} from './retention.loop.js'
 import {createScheduler} from './schedule.loop.js'
 import {createBackupService} from './service.js'
@@ -26,7 +25,6 @@ export interface BackupsOptions extends Omit<BackupParts, 'repositories' | 'prep
   /** Folder of the default repository. */
   readonly localPath: string
   readonly keys: KeyRing
-  readonly describe: Describe
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
   readonly cancel: (operationId: string) => Promise<void>
@@ -62,7 +60,7 @@ export function assembleBackups(options: BackupsOptions) {
     erase: erasure.erase,
     forget: erasure.forget,
   }
-  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, workflow, describe: options.describe})
+  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, workflow})
   return {
     workflows: [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, keys)],
     protection: guard,

@@ -4,22 +4,18 @@ import type {ApiRepository, BodyOf} from '../../../core/api/schemas.js'
 import type {RepositoryRecord} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {checkName} from '../../../core/instance/names.js'
-import type {DescribedRepository, RepositoryPlace} from '../../archiver/archiver.js'
+import type {RepositoryPlace} from '../../archiver/archiver.js'
 import type {BackupsApi} from '../contract.js'
 import {planView} from '../operation-view.js'
 import type {BackupParts} from './parts.js'
 import type {RepositoryBook} from './repositories.js'
 import {repositoryView} from './views.js'
 
-/** A repository as it is asked for, checked, its secrets apart; nothing is asked of the place. Throws INVALID_REQUEST, REPOSITORY_REFUSED. */
-export type Describe = (asked: {kind?: string | undefined; location: string; settings: Readonly<Record<string, string | boolean>>}) => Promise<DescribedRepository>
-
 export interface RepositoryServiceOptions extends Pick<BackupParts, 'context' | 'archiver'> {
   readonly repositories: RepositoryBook
-  readonly describe: Describe
 }
 
-export function createRepositoryService({context, archiver, repositories, describe}: RepositoryServiceOptions): Pick<BackupsApi, 'repositories' | 'addRepository' | 'checkRepository'> {
+export function createRepositoryService({context, archiver, repositories}: RepositoryServiceOptions): Pick<BackupsApi, 'repositories' | 'addRepository' | 'checkRepository'> {
   const {store, clock} = context
 
   const view = async (record: RepositoryRecord): Promise<ApiRepository> => repositoryView(record, await store.read('platform', (tx) => tx.backups.list()), clock.now())
@@ -48,7 +44,7 @@ export function createRepositoryService({context, archiver, repositories, descri
       authorize(principal, 'create', 'repository')
       context.mayChange()
       checkName(body.name)
-      const {kind, location, settings, secrets} = await describe({kind: body.kind, location: body.location, settings: body.settings ?? {}})
+      const {kind, location, settings, secrets} = await archiver.describe({kind: body.kind, location: body.location, settings: body.settings ?? {}})
       const of = body.copy_of === undefined ? null : await original(body.copy_of)
       refuseTaken(await repositories.list(), body.name, null)
       if (body.plan) return {plan: planView({steps: ['check', ...(of ? ['begin-copy'] : []), 'add'], impact: 'none', expected_downtime_ms: 0})}

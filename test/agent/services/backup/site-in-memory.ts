@@ -73,7 +73,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     return taken
   }
   const archiver: Archiver = {
-    prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), incarnations: () => answer(() => []),
+    describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), incarnations: () => answer(() => []),
     find: (_, backupId) => answer(() => [...snapshots.values()].find((s) => s.backupId === backupId)),
     take: (order) => answer(() => take(order)),
     verify: (_, n) => answer(() => ({at: site.now, packs: 1, pages: 1, bytes: 100, damages: site.damaged.has(n) ? [{object: `snapshots/${n}`, because: 'a bit is flipped'}] : []})),

@@ -306,6 +306,7 @@ export function createFakeServices(count = 3): FakeServices {
       },
       checkRepository: async () => aRepository,
       exportKeys: async () => [{id: '0123456789abcdef', key: '00'.repeat(32), source: 'the file /home/keys/backup.key'}],
+      importKey: async (_, {plan}, idempotency) => start('importKey', plan, {}, idempotency),
       rotateKeys: async (_, {plan}, idempotency) => start('rotateKeys', plan, {}, idempotency),
     },
     adoption: {

@@ -496,6 +496,10 @@ export const endpointSchemas = {
     key: Type.String({description: '32 bytes in hexadecimal: whoever has it can read every backup'}),
     source: Type.String(),
   }, closed))}, closed)}},
+  'keys.import': {
+    body: Type.Object({key: Type.String({pattern: '^[0-9a-fA-F]{64}$', description: '32 bytes in hexadecimal'}), plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Plan, 202: Accepted},
+  },
   'keys.rotate': {body: PlanFlag, responses: {200: Plan, 202: Accepted}},
 
   'configuration.get': {

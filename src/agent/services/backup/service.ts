@@ -9,7 +9,7 @@ import {nearest} from '../../../core/nearest.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
 import type {ReadTx, Tx} from '../../store/store.js'
-import type {BackupsApi, Idempotency, Planned, StartedBackup} from '../contract.js'
+import type {BackupsApi, Idempotency, Planned, StartedBackup, StartedBare} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
 import {repeated, submit} from '../submit.js'
 import type {CreateBackupInput} from './create.workflow.js'
@@ -18,6 +18,7 @@ import type {Followers} from './log.loop.js'
 import {backupOf, createBackupKind, deleteBackupKind, rotateKeysKind, verifyBackupKind} from './parts.js'
 import {createRepositoryService, type RepositoryServiceOptions} from './repository-service.js'
 import {submitBackup} from './take.js'
+import type {RotateInput} from './upkeep.workflows.js'
 import {backupView, scheduleView} from './views.js'
 
 export interface BackupServiceOptions extends RepositoryServiceOptions {
@@ -87,6 +88,23 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       await options.archiver.shred(archive)
       await options.archiver.erase(archive)
     }).catch((error: unknown) => context.log('log without a backup could not be removed', {instance: instance.id, repository: from, error: String(error)}))
+  }
+
+  async function refuseRotation(tx: ReadTx): Promise<void> {
+    const open = (await tx.operations.open()).find((o) => o.kind === rotateKeysKind)
+    if (open) throw new DbaasError('INVALID_STATE', 'the master key is being changed', {details: {operation_id: open.id}, suggestions: [`dbaas operations wait ${open.id}`]})
+  }
+
+  async function changeKey(principal: Principal, input: RotateInput, idempotency: Idempotency | undefined): Promise<StartedBare> {
+    const flow = options.workflow(rotateKeysKind)
+    const operation = await store.transact(scopeOf(principal), async (tx) => {
+      await refuseRotation(tx)
+      return submit(context, tx, principal, {
+        kind: rotateKeysKind, instanceId: null, resource: 'keys', input: {...input}, start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds,
+      }, idempotency)
+    })
+    context.poke()
+    return {operation: operationView(operation)}
   }
 
   const again = async (principal: Principal, operation: OperationRecord): Promise<StartedBackup> => ({
@@ -218,6 +236,21 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       await store.transact(scopeOf(principal), (tx) => audit(tx, principal, 'keys.export', 'keys', {key_id: key.id}))
       return [key]
     },
+    async importKey(principal, body: BodyOf<'keys.import'>, idempotency) {
+      authorize(principal, 'import', 'keys')
+      const before = await repeated(context, principal, idempotency)
+      if (before) return {operation: operationView(before)}
+      keys.assertRotatable()
+      const key = Buffer.from(body.key, 'hex')
+      // nor would the reader of key files take them: they are what a crash leaves, and a password
+      if (key.every((byte) => byte === 0) || key.every((byte) => byte > 31 && byte < 127)) throw new DbaasError('INVALID_REQUEST', 'a key is 32 random bytes, and these are not', {suggestions: ['dbaas keys export prints one as it must be']})
+      const flow = options.workflow(rotateKeysKind)
+      if (body.plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: false})}
+      await store.read('platform', refuseRotation)
+      // never in the input of the operation, which everybody may read
+      await keys.makeNext(key)
+      return changeKey(principal, {imported: true}, idempotency)
+    },
     async rotateKeys(principal, {plan}, idempotency) {
       authorize(principal, 'rotate', 'keys')
       const before = await repeated(context, principal, idempotency)
@@ -225,13 +258,7 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       keys.assertRotatable()
       const flow = options.workflow(rotateKeysKind)
       if (plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: false})}
-      const operation = await store.transact(scopeOf(principal), async (tx) => {
-        const open = (await tx.operations.open()).find((o) => o.kind === rotateKeysKind)
-        if (open) throw new DbaasError('INVALID_STATE', 'the master key is being changed', {details: {operation_id: open.id}, suggestions: [`dbaas operations wait ${open.id}`]})
-        return submit(context, tx, principal, {kind: rotateKeysKind, instanceId: null, resource: 'keys', input: {}, start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds}, idempotency)
-      })
-      context.poke()
-      return {operation: operationView(operation)}
+      return changeKey(principal, {}, idempotency)
     },
   }
 }

@@ -32,7 +32,7 @@ function processes() {
     // A zombie has no command line and holds nothing.
     const command = text(`/proc/${pid}/cmdline`).replaceAll('\0', ' ').trim()
     const program = command.split(' ')[0].split('/').at(-1)
-    const ours = /^(postgres|mysqld|mariadbd)/.test(program) || /dbaas (endpoint|agent)|bin\/agent\.js|\/endpoint\.js/.test(command)
+    const ours = /^(postgres|mysqld|mariadbd|ceph-|radosgw)/.test(program) || /dbaas (endpoint|agent)|bin\/agent\.js|\/endpoint\.js/.test(command)
     return ours && Number(pid) !== process.pid ? [`process ${pid}: ${command.slice(0, 120)}`] : []
   })
 }

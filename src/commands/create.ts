@@ -29,6 +29,7 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
     'publish-address': Flags.string({helpValue: '<address>', description: 'address its ports are bound to, where containers run elsewhere'}),
     ttl: Flags.string({helpValue: '<duration>', description: 'delete it by itself after this long'}),
     backup: Flags.boolean({allowNo: true, default: true, description: 'take backups (--no-backup: it is not protected)'}),
+    repository: Flags.string({description: 'where its backups are kept (dbaas repositories list)'}),
     protect: Flags.boolean({description: 'refuse to delete it until unprotected'}),
     port: Flags.string({helpValue: '<port>', description: 'port of its endpoint; chosen when not given'}),
     file: Flags.string({char: 'f', helpValue: '<file>', description: 'YAML with the same keys as the flags; - is stdin'}),
@@ -43,7 +44,8 @@ micro (0.5 CPU, 512 MiB), small (1, 1 GiB; the default), medium (2, 4 GiB), larg
     const {engine, version, size, cpu, memory, storage, template, set, runtime, image, ttl, protect, port} = flags
     const backup = flags.backup ? undefined : false
     const asked = {
-      name: args.name, engine, version, size, cpu, memory, storage, template, set, runtime, image, 'publish-address': flags['publish-address'], ttl, backup, protect, port,
+      name: args.name, engine, version, size, cpu, memory, storage, template, set, runtime, image, 'publish-address': flags['publish-address'], ttl, backup, repository: flags.repository,
+      protect, port,
     }
     const body = createBody(file, asked, flags.plan)
     const client = await this.client()

@@ -1,5 +1,6 @@
 /** Backups of real servers: taken, followed, kept, and gone. */
 import assert from 'node:assert/strict'
+import {randomBytes} from 'node:crypto'
 import {existsSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
@@ -193,6 +194,33 @@ describe('backups of real servers', function () {
     const verify = await agent.client.call('backups.verify', {params: {backup: newest?.id as string}, body: {}, idempotencyKey: freshKey()})
     assert.equal((await agent.finish((verify as {operation: ApiOperation}).operation)).status, 'succeeded')
     await backup('demo')
+  })
+
+  it('puts back a master key that was lost', async () => {
+    const file = join(agent.site.home, 'keys', 'backup.key')
+    const {keys: [exported]} = await agent.client.call('keys.export', {idempotencyKey: freshKey()})
+    const key = exported?.key as string
+    const bring = async (wanted: string): Promise<ApiOperation> => {
+      const answer = await agent.client.call('keys.import', {body: {key: wanted}, idempotencyKey: freshKey()})
+      return agent.finish((answer as {operation: ApiOperation}).operation)
+    }
+    // the home has another key, or none: what the agent has open is not asked
+    rmSync(file)
+    assert.equal((await bring(key)).status, 'succeeded')
+    assert.equal(readFileSync(file).toString('hex'), key)
+    // what the present one opens is wrapped by the imported one, too
+    const other = randomBytes(32).toString('hex')
+    assert.equal((await bring(other)).status, 'succeeded')
+    assert.equal(readFileSync(file).toString('hex'), other)
+    assert.equal((await bring(key)).status, 'succeeded')
+    // one that opens nothing changes nothing in the repository, and the right one is still the right one
+    rmSync(file)
+    assert.equal((await bring(randomBytes(32).toString('hex'))).status, 'succeeded')
+    assert.equal(rows("SELECT * FROM events WHERE type = 'keys.unreadable'").length, 1)
+    assert.equal((await bring(key)).status, 'succeeded')
+    for (const bad of ['00', '5a']) await assert.rejects(bring(bad.repeat(32)), {code: 'INVALID_REQUEST'})
+    await backup('demo')
+    assert.ok(!JSON.stringify(rows('SELECT * FROM operations')).includes(key))
   })
 
   it('takes none where none is wanted, and lets go of the log when they are turned off', async () => {

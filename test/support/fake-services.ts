@@ -114,6 +114,7 @@ const aSchedule: ApiSchedule = {
 }
 const aRepository: ApiRepository = {
   name: 'local', kind: 'directory', location: '/home/repository', status: 'ok', because: null, backups: 1, stored_bytes: 3_000_000, created_at: at,
+  settings: {path: '/home/repository'}, copy: null,
 }
 
 export interface FakeServices extends Services {
@@ -306,6 +307,7 @@ export function createFakeServices(count = 3): FakeServices {
       checkRepository: async () => aRepository,
       exportKeys: async () => [{id: '0123456789abcdef', key: '00'.repeat(32), source: 'the file /home/keys/backup.key'}],
       drill: async (_, ref, {plan}, idempotency) => onInstance('drill', ref, plan, idempotency),
+      importKey: async (_, {plan}, idempotency) => start('importKey', plan, {}, idempotency),
       rotateKeys: async (_, {plan}, idempotency) => start('rotateKeys', plan, {}, idempotency),
     },
     adoption: {

@@ -27,6 +27,7 @@ export interface InProcessOptions {
   readonly now?: () => number
   readonly poolSize?: number
   readonly env?: Readonly<Record<string, string>>
+  readonly log?: (message: string, facts?: Record<string, unknown>) => void
 }
 
 let key = 0
@@ -37,7 +38,7 @@ export async function startInProcess(name: string, options: InProcessOptions = {
   const {version} = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {version: string}
   const app = await startApp({
     home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2, env: {...process.env, ...options.env}, checkResponse: checkAgainstSchema,
-    log: (message, facts) => void (process.env.DBAAS_TEST_LOG && console.error(message, facts)),
+    log: options.log ?? ((message, facts) => void (process.env.DBAAS_TEST_LOG && console.error(message, facts))),
     ...(options.engines ? {engines: options.engines} : {}), ...(options.probe ? {probe: options.probe} : {}),
     ...(options.now ? {clock: {now: options.now}} : {}),
   })

@@ -10,8 +10,14 @@ import type {LogPoint, LogRange} from '../../core/backup/retention.js'
 import type {ArchivedSegment, BackupServer, BaseBackup, LogEnd, LogStatus, RecoveryDecision, RecoveryTarget} from '../../engines/backup.js'
 
 export interface Archiver {
+  /** A repository as a person asks for it, checked; nothing is asked of the place. Throws INVALID_REQUEST, REPOSITORY_REFUSED. */
+  describe(asked: AskedRepository): Promise<DescribedRepository>
   /** Opens a repository, made if absent; its id. */
   prepare(repository: RepositoryPlace): Promise<{readonly id: string}>
+  /** Makes `to` the beginning of a copy of `from`; nothing is copied yet. Throws REPOSITORY_REFUSED when something else is there. */
+  beginCopy(from: RepositoryPlace, to: RepositoryPlace): Promise<{readonly id: string}>
+  /** Brings a copy that was begun up to date; what the original has no more goes from it, too. */
+  copy(from: RepositoryPlace, to: RepositoryPlace): Promise<CopiedObjects>
   /** The incarnations that have something in it. */
   incarnations(repository: RepositoryPlace): Promise<readonly string[]>
 
@@ -61,6 +67,35 @@ export interface KnownBackups {
 export interface RepositoryPlace {
   readonly kind: string
   readonly location: string
+  /** As its kind names them, secrets in the clear. */
+  readonly settings: Readonly<Record<string, string | boolean>>
+  /** What `prepare` has answered before: another one is never taken for it. Null: it is made where there is none. */
+  readonly id: string | null
+  /** A copy is written by `copy` alone. */
+  readonly access: 'read' | 'write'
+}
+
+export interface AskedRepository {
+  /** Undefined: the location says it. */
+  readonly kind?: string | undefined
+  readonly location: string
+  readonly settings: Readonly<Record<string, string | boolean>>
+}
+
+/** Its secrets apart, which are to be sealed. */
+export interface DescribedRepository {
+  readonly kind: string
+  readonly location: string
+  readonly settings: Readonly<Record<string, string | boolean>>
+  readonly secrets: Readonly<Record<string, string>>
+}
+
+export interface CopiedObjects {
+  readonly objects: number
+  readonly bytes: number
+  readonly removed: number
+  /** Objects of the original that are not what was written: they are not copied. */
+  readonly damages: readonly {readonly object: string; readonly because: string}[]
 }
 
 export interface ArchivePlace {

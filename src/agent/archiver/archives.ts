@@ -4,6 +4,7 @@ import {existsSync} from 'node:fs'
 import {join} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 import {openDirectory} from '../repositories/directory/index.js'
+import {storeOf} from '../repositories/index.js'
 import type {ObjectStore} from '../repositories/repository.js'
 import {openRepository, openVault, type Vault} from '../repositories/vault/index.js'
 import {createDataKeys, openDataKeys, type DataKeys} from '../repositories/vault/keys.js'
@@ -13,7 +14,12 @@ import type {ArchivePlace, KeySource, RepositoryPlace} from './archiver.js'
 import type {ThreadData} from './protocol.js'
 
 export interface Archives {
-  store(place: RepositoryPlace): ObjectStore
+  /** The place alone, whatever is in it. */
+  store(place: RepositoryPlace): Promise<ObjectStore>
+  /** What it is is looked at again, where that is known: a disk that is away is not one from which all has gone. */
+  opened(place: RepositoryPlace): Promise<ObjectStore>
+  /** Somebody waits for what it says. */
+  hurried(place: RepositoryPlace): Promise<ObjectStore>
   /** The id of the repository; makes it if absent. */
   prepare(place: RepositoryPlace): Promise<string>
   /** `make`: a new incarnation gets its key; else KEY_UNAVAILABLE. */
@@ -24,19 +30,11 @@ export interface Archives {
 }
 
 export function createArchives(data: ThreadData, pool: Pool): Archives {
-  const stores = new Map<string, ObjectStore>()
+  const stores = new Map<string, Promise<ObjectStore>>()
   const ids = new Map<string, Promise<string>>()
   const vaults = new Map<string, Promise<Vault>>()
-  const nameOf = ({kind, location}: RepositoryPlace): string => JSON.stringify([kind, location])
-
-  function store(place: RepositoryPlace): ObjectStore {
-    const kept = stores.get(nameOf(place))
-    if (kept) return kept
-    if (place.kind !== 'directory') throw new DbaasError('NOT_SUPPORTED', `there is no kind of repository "${place.kind}"`, {details: {kind: place.kind}})
-    const opened = openDirectory(place.location)
-    stores.set(nameOf(place), opened)
-    return opened
-  }
+  /** Without what is secret: it is the name of a folder, too. */
+  const nameOf = ({kind, location, settings}: RepositoryPlace): string => JSON.stringify([kind, location, settings['endpoint'] ?? null])
 
   /** A failure is not remembered: the next call tries again. */
   function once<T>(map: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
@@ -48,10 +46,12 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
     return made
   }
 
+  const store = (place: RepositoryPlace): Promise<ObjectStore> => once(stores, JSON.stringify([place.kind, place.settings]), () => storeOf(place))
+
   const keyOf = (source: KeySource): MasterKey => source.kind === 'file' ? masterKeyFromFile(source.path)
     : source.kind === 'environment' ? masterKeyFromEnvironment(source.variable, data.environment) : masterKeyFromCommand(source.argv)
 
-  const idOf = (place: RepositoryPlace): Promise<string> => once(ids, nameOf(place), () => openRepository(store(place)))
+  const idOf = (place: RepositoryPlace): Promise<string> => once(ids, nameOf(place), async () => openRepository(await store(place), place.access, place.id))
 
   /** While the master key is being changed there are two: new keys are wrapped by the new one, and old ones may be already. */
   async function openKeys(objects: ObjectStore, id: string, incarnation: string, make: boolean): Promise<DataKeys> {
@@ -73,20 +73,28 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
     return openDirectory(join(data.cache, createHash('sha256').update(nameOf(place)).digest('hex').slice(0, 16)))
   }
 
+  async function prepare(place: RepositoryPlace): Promise<string> {
+    ids.delete(nameOf(place))
+    return idOf(place)
+  }
+
   return {
     store,
-    keyOf,
-    async prepare(place) {
-      ids.delete(nameOf(place))
-      return idOf(place)
+    hurried: (place) => storeOf(place, 'hurried'),
+    async opened(place) {
+      if (place.id !== null) await prepare(place)
+      return store(place)
     },
+    keyOf,
+    prepare,
     vault: (archive, make = false) => once(vaults, `${nameOf(archive.repository)}/${archive.incarnation}`, async () => {
       const {repository, incarnation} = archive
       const id = await idOf(repository)
-      const keys = await openKeys(store(repository), id, incarnation, make)
+      const objects = await store(repository)
+      const keys = await openKeys(objects, id, incarnation, make)
       const cache = cacheOf(repository)
       await cache.prepare()
-      return openVault({store: store(repository), keys, pool, clock: {now: () => Date.now()}, owner: data.owner, cache})
+      return openVault({store: objects, keys, pool, clock: {now: () => Date.now()}, owner: data.owner, cache})
     }),
     forget({repository, incarnation}) {
       vaults.delete(`${nameOf(repository)}/${incarnation}`)

@@ -75,7 +75,10 @@ export function createArchiver(data: ThreadData): Archiver {
   }
 
   return {
+    describe: (...args) => call('describe', args),
     prepare: (...args) => call('prepare', args),
+    beginCopy: (...args) => call('beginCopy', args),
+    copy: (...args) => call('copy', args),
     incarnations: (...args) => call('incarnations', args),
     find: (...args) => call('find', args),
     remove: (...args) => call('remove', args),

@@ -4,7 +4,9 @@ import {isLogNeeded} from '../../core/backup/retention.js'
 import {DbaasError} from '../../core/errors.js'
 import type {EngineBackup} from '../../engines/backup.js'
 import {findEngine} from '../../engines/index.js'
-import {incarnations, removeIncarnation} from '../repositories/vault/index.js'
+import {describeRepository} from '../repositories/index.js'
+import {beginCopy, copyRepository} from '../repositories/vault/copy.js'
+import {incarnations, openRepository, removeIncarnation} from '../repositories/vault/index.js'
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
 import {createPool} from '../repositories/vault/pool.js'
@@ -40,8 +42,16 @@ function positionOf(engine: EngineBackup, end: Pick<LogEnd, 'timeline' | 'segmen
 }
 
 const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promise<Answer<Name>>} = {
-  prepare: async (_, place) => ({id: await archives.prepare(place)}),
-  incarnations: (_, place) => incarnations(archives.store(place)),
+  describe: (_, asked) => describeRepository(asked),
+  prepare: async (_, place) => ({id: await openRepository(await archives.hurried(place), place.access, place.id)}),
+  beginCopy: async (_, from, to) => ({id: await beginCopy(await archives.hurried(from), await archives.hurried(to))}),
+  async copy(_, from, to) {
+    const {objects, bytes, removed, damages} = await copyRepository(await archives.store(from), await archives.store(to), {
+      pool, mayBegin: false, removeGone: true, checkThere: false,
+    })
+    return {objects, bytes, removed, damages}
+  },
+  incarnations: async (_, place) => incarnations(await archives.opened(place)),
   find: async (_, archive, backupId) => find(await archives.vault(archive, true), backupOf, backupId),
   take: (call, order) => turns(call.controller.signal, async () => take(await archives.vault(order.archive, true), backupOf(order.engine), order, {
     progress: (received, total) => call.event({received, total}), limit: () => call.bytesPerSecond, signal: call.controller.signal,
@@ -84,15 +94,15 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   logHistory: async (_, archive, timeline) => (await (await archives.vault(archive)).log.history(timeline)) ?? null,
   async shred(_, archive) {
     archives.forget(archive)
-    await destroyDataKey(archives.store(archive.repository), archive.incarnation)
+    await destroyDataKey(await archives.opened(archive.repository), archive.incarnation)
   },
   async erase(_, archive) {
     archives.forget(archive)
-    return removeIncarnation(archives.store(archive.repository), archive.incarnation)
+    return removeIncarnation(await archives.opened(archive.repository), archive.incarnation)
   },
   async rewrap(_, archive, from, to) {
     const id = await archives.prepare(archive.repository)
-    return rewrapDataKey(archives.store(archive.repository), id, archive.incarnation, archives.keyOf(from), archives.keyOf(to))
+    return rewrapDataKey(await archives.store(archive.repository), id, archive.incarnation, archives.keyOf(from), archives.keyOf(to))
   },
 }
 

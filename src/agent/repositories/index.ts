@@ -6,17 +6,22 @@ import type {ObjectStore} from './repository.js'
 import type {Settings} from './settings.js'
 import {openRepository, type Access} from './vault/index.js'
 
+/** `hurried`: somebody waits for the answer, and hears what is wrong after a few seconds. Else bad minutes of a server are waited out. */
+export type Patience = 'patient' | 'hurried'
+
 interface KindEntry {
   /** Names of settings that are secret: to be kept sealed, and never shown. */
   readonly secrets: readonly string[]
+  /** What a person's word for the place says of its settings. Throws INVALID_REQUEST. */
+  locate(location: string): Settings
   /** Asks nothing of the place itself. Throws INVALID_REQUEST. */
-  open(settings: Settings): Promise<ObjectStore>
+  open(settings: Settings, patience: Patience): Promise<ObjectStore>
 }
 
 /** One line for each kind; a name without one does not compile. Loaded when first used. */
 const kinds = {
-  directory: {secrets: [], open: async (settings) => (await import('./directory/index.js')).openConfiguredDirectory(settings)},
-  s3: {secrets: ['secretAccessKey', 'sessionToken'], open: async (settings) => (await import('./s3/index.js')).openConfiguredS3(settings)},
+  directory: {secrets: [], locate: (path) => ({path}), open: async (settings) => (await import('./directory/index.js')).openConfiguredDirectory(settings)},
+  s3: {secrets: ['secretAccessKey', 'sessionToken'], locate: locateBucket, open: async (settings, patience) => (await import('./s3/index.js')).openConfiguredS3(settings, patience === 'hurried' ? {pace: {patienceMs: 5000}} : {})},
 } satisfies Record<RepositoryKind, KindEntry>
 
 export interface RepositoryRecord {
@@ -44,10 +49,40 @@ export function kindNamed(text: string): RepositoryKind {
   })
 }
 
+function locateBucket(location: string): Settings {
+  const [, bucket, prefix] = /^s3:\/\/([^/?#@\s]+)(?:\/([^?#\s]*))?$/.exec(location) ?? []
+  if (bucket === undefined) throw new DbaasError('INVALID_REQUEST', `"${location}" is not the address of a bucket`, {details: {location}, suggestions: ['write it like s3://bucket/prefix']})
+  return {bucket, ...(prefix ? {prefix} : {})}
+}
+
+export interface Described {
+  readonly kind: RepositoryKind
+  readonly location: string
+  readonly settings: Readonly<Record<string, string | boolean>>
+  readonly secrets: Readonly<Record<string, string>>
+}
+
+/** A repository as a person asks for it, checked, its secrets apart. Asks nothing of the place. Throws INVALID_REQUEST, and what a kind refuses. */
+export async function describeRepository(asked: {kind?: string | undefined; location: string; settings: Readonly<Record<string, string | boolean>>}): Promise<Described> {
+  const kind = kindNamed(asked.kind ?? (/^[a-z0-9]+:\/\//i.exec(asked.location)?.[0].slice(0, -3).toLowerCase() ?? 'directory'))
+  const located = kinds[kind].locate(asked.location) as Record<string, string>
+  const twice = Object.keys(located).find((name) => name in asked.settings)
+  if (twice !== undefined) throw new DbaasError('INVALID_REQUEST', `the setting "${twice}" of a repository of kind ${kind} is in its location`, {details: {setting: twice, kind}})
+  const all = {...asked.settings, ...located}
+  await storeOf({kind, settings: all})
+  const isSecret = (name: string): boolean => secretSettings(kind).includes(name)
+  return {
+    kind, location: asked.location,
+    settings: Object.fromEntries(Object.entries(all).filter(([name]) => !isSecret(name))),
+    secrets: Object.fromEntries(Object.entries(all).flatMap(([name, value]) => (isSecret(name) ? [[name, String(value)]] : []))),
+  }
+}
+
 export const secretSettings = (kind: RepositoryKind): readonly string[] => kinds[kind].secrets
 
 /** The place alone, whatever is in it: to make a copy there. Throws INVALID_REQUEST. */
-export const storeOf = async ({kind, settings}: Pick<RepositoryRecord, 'kind' | 'settings'>): Promise<ObjectStore> => kinds[kindNamed(kind)].open(settings)
+export const storeOf = async ({kind, settings}: Pick<RepositoryRecord, 'kind' | 'settings'>, patience: Patience = 'patient'): Promise<ObjectStore> =>
+  kinds[kindNamed(kind)].open(settings, patience)
 
 /**
  * Opens the repository of the record: a new one is made only where the record has none yet, so that a disk that is not

@@ -56,6 +56,7 @@ export interface BackupsApi {
   addRepository(principal: Principal, body: BodyOf<'repositories.add'>): Promise<{repository: ApiRepository} | Planned>
   checkRepository(principal: Principal, name: string): Promise<ApiRepository>
   exportKeys(principal: Principal): Promise<ResponseOf<'keys.export'>['keys']>
+  importKey(principal: Principal, body: BodyOf<'keys.import'>, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
   rotateKeys(principal: Principal, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>
 }
 

@@ -36,8 +36,10 @@ export interface Recoveries {
 
 export interface InstanceProtection {
   readonly recoveries: Recoveries
-  /** In the transaction that makes the instance. */
-  enrol(tx: Tx, instance: InstanceRecord, options: {enabled: boolean}): Promise<void>
+  /** Throws REPOSITORY_NOT_FOUND, INVALID_REQUEST when backups cannot be kept in the repository of that name. */
+  checkRepository(name: string): Promise<void>
+  /** In the transaction that makes the instance. `repository`: a name that was checked; undefined: the default. */
+  enrol(tx: Tx, instance: InstanceRecord, options: {enabled: boolean; repository?: string | undefined}): Promise<void>
   /** `broken`: why the instance is degraded, or null. */
   of(instance: InstanceRecord): Promise<{readonly backup: ApiInstance['backup']; readonly broken: string | null}>
   /** Its server is there, or is there again. */

@@ -23,12 +23,13 @@ export interface CreateFlags {
   readonly ttl?: string | undefined
   /** Only said when it is not wanted. */
   readonly backup?: boolean | undefined
+  readonly repository?: string | undefined
   readonly protect?: boolean | undefined
   readonly port?: string | undefined
 }
 
 const fileKeys = [
-  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'backup', 'protect', 'port',
+  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'backup', 'repository', 'protect', 'port',
 ] as const
 
 /** A YAML text (JSON is YAML) as flags. Throws USAGE with the nearest key. */
@@ -102,6 +103,7 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(Object.keys(parameters).length === 0 ? {} : {parameters}),
     ...(all.ttl === undefined ? {} : {ttl_seconds: parseTtl(all.ttl)}),
     ...(all.backup === undefined ? {} : {backup: all.backup}),
+    ...(all.repository === undefined ? {} : {repository: all.repository}),
     ...(all.protect === undefined ? {} : {protected: all.protect}),
     ...(all.port === undefined ? {} : {port: parsePort(all.port)}),
     ...(plan ? {plan} : {}),

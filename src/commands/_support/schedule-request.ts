@@ -8,6 +8,7 @@ export interface ScheduleFlags {
   readonly 'keep-last'?: string | undefined
   readonly type?: string | undefined
   readonly jitter?: string | undefined
+  readonly repository?: string | undefined
   readonly on?: boolean
   readonly off?: boolean
   readonly plan?: boolean
@@ -21,6 +22,7 @@ export function scheduleBody(flags: ScheduleFlags): BodyOf<'schedules.set'> | un
     ...(flags['keep-last'] === undefined ? {} : {keep_last: flags['keep-last'] === 'none' ? null : parseNumber('keep-last', flags['keep-last'], {integer: true, min: 1})}),
     ...(flags.type === undefined ? {} : {backup_type: flags.type as 'full' | 'incremental'}),
     ...(flags.jitter === undefined ? {} : {jitter_seconds: parseSeconds('jitter', flags.jitter, {zero: true})}),
+    ...(flags.repository === undefined ? {} : {repository: flags.repository}),
     ...(flags.on ? {enabled: true} : flags.off ? {enabled: false} : {}),
   }
   if (Object.keys(body).length === 0) return undefined

@@ -18,6 +18,7 @@ UTC (five fields, or @hourly, @daily, @weekly, @monthly). What was missed while 
     'keep-last': Flags.string({helpValue: '<number|none>', description: 'keep at least so many, whatever their age'}),
     type: Flags.string({options: ['full', 'incremental'], description: 'whether everything is read, or what changed'}),
     jitter: Flags.string({helpValue: '<duration>', description: 'begin up to so much later, so that not all begin at once'}),
+    repository: Flags.string({description: 'keep them there (dbaas repositories list); refused while there are some elsewhere'}),
     on: Flags.boolean({description: 'take backups', exclusive: ['off']}),
     off: Flags.boolean({description: 'take no more: the database is not protected then'}),
     ...planFlag,

@@ -5,16 +5,38 @@ import {argument, planFlag} from '../_support/flags.js'
 
 export default class RepositoriesAdd extends BaseCommand {
   static override summary = 'Add a place to keep backups in'
-  static override description = 'A folder, made if absent: on a disk of its own, or one that is mounted from elsewhere. It needs a file system with hard links.'
-  static override examples = ['<%= config.bin %> repositories add nas /mnt/nas/dbaas', '<%= config.bin %> repositories add second /data2/backups --plan']
-  static override args = {repository: argument('a name for it'), location: argument('path of the folder')}
-  static override flags = {kind: Flags.string({default: 'directory', options: ['directory'], description: 'what it is'}), ...planFlag}
+  static override description = `A folder, made if absent, on a file system with hard links; or a bucket of any server that speaks S3 and has
+conditional writes (https, TLS 1.3). Credentials of a bucket are read from --credentials, or from AWS_ACCESS_KEY_ID,
+AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of your environment, and are kept sealed; without, the agent's environment counts.
+--copy-of keeps it a copy of another repository, for another disk or region: after each backup, and every minute for the log.`
+  static override examples = [
+    '<%= config.bin %> repositories add nas /mnt/nas/dbaas',
+    '<%= config.bin %> repositories add cloud s3://backups/site-1 --region eu-central-1 --credentials ~/.aws/credentials',
+    '<%= config.bin %> repositories add ceph s3://backups --endpoint https://ceph.example.org:7480 --credentials -',
+    '<%= config.bin %> repositories add offsite s3://offsite/site-1 --region eu-west-1 --copy-of local',
+  ]
+  static override args = {repository: argument('a name for it'), location: argument('path of the folder, or s3://bucket/prefix')}
+  static override flags = {
+    kind: Flags.string({options: ['directory', 's3'], description: 'what it is; the location says it'}),
+    endpoint: Flags.string({helpValue: '<url>', description: 'server of the bucket, when it is not Amazon'}),
+    region: Flags.string({description: 'region of the bucket'}),
+    'path-style': Flags.boolean({allowNo: true, description: 'whether the bucket is named in the path, or in the host name; by default where it is not Amazon'}),
+    ca: Flags.string({helpValue: '<file>', description: "PEM of the authority that the server's certificate is of"}),
+    'min-tls': Flags.string({options: ['1.2', '1.3'], description: 'oldest TLS that is accepted (1.3)'}),
+    'plain-text': Flags.boolean({description: 'allow http to another machine: contents are encrypted all the same, names and sizes are not'}),
+    credentials: Flags.string({helpValue: '<file>', description: 'file with aws_access_key_id and aws_secret_access_key, like ~/.aws/credentials; - is stdin'}),
+    profile: Flags.string({default: 'default', description: 'which section of the file'}),
+    'copy-of': Flags.string({helpValue: '<repository>', description: 'keep it a copy of that one'}),
+    ...planFlag,
+  }
 
   async run(): Promise<unknown> {
     const {args, flags} = await this.parse(RepositoriesAdd)
     const client = await this.client()
     const {local} = await this.location()
-    const body = {name: args.repository, kind: flags.kind, location: local ? resolve(args.location) : args.location, ...(flags.plan ? {plan: true} : {})}
+    const {repositoryBody} = await import('../_support/repository-request.js')
+    const location = local && !args.location.includes('://') ? resolve(args.location) : args.location
+    const body = await repositoryBody(args.repository, location, flags, process.env)
     const answer = await client.call('repositories.add', {body, idempotencyKey: crypto.randomUUID()})
     return this.answer(answer, async (paint) => {
       if ('plan' in answer) return (await import('../_support/render/operation.js')).renderPlan(answer.plan, paint)

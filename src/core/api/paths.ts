@@ -56,6 +56,7 @@ export const endpointPaths = {
   'repositories.add': change('POST', '/v1/repositories', 'repositories add', 'Add a place to keep backups in'),
   'repositories.check': change('POST', '/v1/repositories/{repository}/check', 'repositories check', 'Whether a repository answers, and can do what it must'),
   'keys.export': change('POST', '/v1/keys/export', 'keys export', 'The master key of the backups, for the safe (audited)'),
+  'keys.import': change('POST', '/v1/keys/import', 'keys import', 'Put back a master key that was exported, and wrap all keys by it'),
   'keys.rotate': change('POST', '/v1/keys/rotate', 'keys rotate', 'Wrap the keys of all backups by a new master key'),
 
   'configuration.get': get('/v1/instances/{instance}/configuration', 'config show', 'Parameters as they are on the server'),

@@ -167,6 +167,13 @@ export const RepositorySchema = Type.Object({
   backups: Type.Integer(),
   stored_bytes: Type.Integer(),
   created_at: Time,
+  settings: Type.Record(Type.String(), Type.Union([Type.String(), Type.Boolean()]), {description: 'As its kind names them; secret ones are never shown'}),
+  copy: Nullable(Type.Object({
+    of: Type.String(),
+    copied_at: Nullable(Time),
+    lag_seconds: Nullable(Type.Number({description: 'All that is older is in it'})),
+    because: Nullable(Type.String({description: 'Why it is not kept up to date'})),
+  }, closed)),
 }, {$id: 'Repository', ...closed})
 
 export const StepSchema = Type.Object({
@@ -329,6 +336,7 @@ export const CreateBodySchema = Type.Object({
   ttl_seconds: Type.Optional(Type.Number({exclusiveMinimum: 0})),
   protected: Type.Optional(Type.Boolean()),
   backup: Type.Optional(Type.Boolean({description: 'False: no backups are taken of it'})),
+  repository: Type.Optional(Type.String({description: 'Where its backups are kept; "local" by default'})),
   lease: Type.Optional(Type.Boolean({description: 'Delete it when nobody has held its lease for a few seconds'})),
   port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
   plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
@@ -487,6 +495,7 @@ export const endpointSchemas = {
       retention_seconds: Type.Optional(Nullable(Type.Number({exclusiveMinimum: 0}))),
       keep_last: Type.Optional(Nullable(Type.Integer({minimum: 1}))),
       jitter_seconds: Type.Optional(Type.Number({minimum: 0, maximum: 86_400})),
+      repository: Type.Optional(Type.String({description: 'Where they are kept; refused while there are backups in another one'})),
       plan: Type.Optional(Type.Boolean()),
     }, closed),
     responses: {200: Type.Union([Plan, Type.Object({schedule: ScheduleSchema}, closed)])},
@@ -496,7 +505,9 @@ export const endpointSchemas = {
     body: Type.Object({
       name: Type.String({minLength: 1, maxLength: 40}),
       kind: Type.Optional(Type.String()),
-      location: Type.String({minLength: 1, maxLength: 4096, description: 'A path on the machine of the agent'}),
+      location: Type.String({minLength: 1, maxLength: 4096, description: 'A path on the machine of the agent, or s3://bucket/prefix'}),
+      settings: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String({maxLength: 100_000}), Type.Boolean()]))),
+      copy_of: Type.Optional(Type.String({description: 'It is kept a copy of that repository'})),
       plan: Type.Optional(Type.Boolean()),
     }, closed),
     responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},
@@ -510,6 +521,10 @@ export const endpointSchemas = {
     key: Type.String({description: '32 bytes in hexadecimal: whoever has it can read every backup'}),
     source: Type.String(),
   }, closed))}, closed)}},
+  'keys.import': {
+    body: Type.Object({key: Type.String({pattern: '^[0-9a-fA-F]{64}$', description: '32 bytes in hexadecimal'}), plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Plan, 202: Accepted},
+  },
   'keys.rotate': {body: PlanFlag, responses: {200: Plan, 202: Accepted}},
 
   'configuration.get': {

@@ -131,6 +131,17 @@ export interface RepositoryRecord {
   readonly kind: string
   /** Where it is: a path, a URL without credentials. */
   readonly location: string
+  /** As its kind names them, but those that are secret: they are sealed. */
+  readonly settings: Readonly<Record<string, string | boolean>>
+  /** What it says of itself; null: it has never been opened. From then on nothing else is taken for it. */
+  readonly repositoryId: string | null
+  /** Name of the repository that it is kept a copy of: then it is written by copying alone. */
+  readonly copyOf: string | null
+  /** All that the original had then is in it. */
+  readonly copiedAt: number | null
+  /** Why the last copying failed, and since when they fail. */
+  readonly copyBecause: string | null
+  readonly copyFailedAt: number | null
   readonly status: (typeof repositoryStatuses)[number]
   readonly because: string | null
   readonly checkedAt: number | null

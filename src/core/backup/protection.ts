@@ -15,6 +15,8 @@ export interface ProtectionView {
   readonly backups: readonly BackupRecord[]
   readonly log: LogRecord | undefined
   readonly repository: RepositoryRecord | undefined
+  /** Of that repository. */
+  readonly copies: readonly RepositoryRecord[]
   readonly lastRestoreTest: RestoreTestRecord | undefined
 }
 
@@ -36,7 +38,7 @@ export interface Protection {
 }
 
 /** How long a promise may be broken before the instance is degraded. */
-export const graces = {firstBackupMs: 10 * 60_000, logMs: 60_000, scheduleMs: 3_600_000, repositoryMs: 60_000} as const
+export const graces = {firstBackupMs: 10 * 60_000, logMs: 60_000, scheduleMs: 3_600_000, repositoryMs: 60_000, copyMs: 600_000} as const
 
 const isGood = ({status}: BackupRecord): boolean => status === 'completed'
 
@@ -118,5 +120,7 @@ function whatIsBroken(view: ProtectionView, policy: PolicyRecord, now: number): 
   if ((log.lagSeconds ?? 0) * 1000 > graces.logMs) return {broken: true, because: `its log is ${formatDuration((log.lagSeconds ?? 0) * 1000)} behind`}
   const due = nextBackupAt(policy, view.instanceId, now)
   if (due < now) return since(due, graces.scheduleMs, `the backup that was due at ${isoTime(due)} has not been taken`)
+  const copy = view.copies.find(({copyBecause}) => copyBecause !== null)
+  if (copy) return since(copy.copyFailedAt ?? now, graces.copyMs, `the copy ${copy.name} of its repository is not kept up to date: ${copy.copyBecause}`)
   return undefined
 }

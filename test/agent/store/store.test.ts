@@ -114,7 +114,7 @@ describe('store on SQLite', () => {
       lagSeconds: 0.25, line: 1, updatedAt: 4,
     }
     const policy: PolicyRecord = {...defaultPolicy, instanceId: 'ins_here', tenantId: 'default', enabled: true, because: null, repository: 'local', enabledAt: 1, servedAt: 1, updatedAt: 1}
-    const repository: RepositoryRecord = {name: 'local', tenantId: 'default', kind: 'directory', location: '/r', status: 'unknown', because: null, checkedAt: null, createdAt: 1}
+    const repository: RepositoryRecord = {name: 'local', tenantId: 'default', kind: 'directory', location: '/r', settings: {path: '/r', flag: true}, repositoryId: null, copyOf: null, copiedAt: null, copyBecause: null, copyFailedAt: null, status: 'unknown', because: null, checkedAt: null, createdAt: 1}
     await store.transact('platform', async (tx) => {
       for (const [id, tenant] of [['here', 'default'], ['there', 'other']] as const) {
         await tx.histories.insert(history(id, tenant))

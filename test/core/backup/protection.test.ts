@@ -18,7 +18,7 @@ const backup: BackupRecord = {
 }
 const view = (patch: Partial<ProtectionView> = {}): ProtectionView => ({
   instanceId: 'ins_a', running: true, supported: true, engine: 'PostgreSQL', policy, backups: [backup], log,
-  repository: {name: 'local', tenantId: 'default', kind: 'directory', location: '/x', status: 'ok', because: null, checkedAt: begin, createdAt: begin}, lastRestoreTest: undefined, ...patch,
+  repository: {name: 'local', tenantId: 'default', kind: 'directory', location: '/x', settings: {path: '/x'}, repositoryId: 'r', copyOf: null, copiedAt: null, copyBecause: null, copyFailedAt: null, status: 'ok', because: null, checkedAt: begin, createdAt: begin}, copies: [], lastRestoreTest: undefined, ...patch,
 })
 const at = begin + 5 * minute
 

@@ -21,6 +21,8 @@ export const backupRoutes = {
   'repositories.check': async ({principal, params}, {backups}) =>
     ok({repository: await backups.checkRepository(principal, params.repository)}),
   'keys.export': async ({principal}, {backups}) => ok({keys: await backups.exportKeys(principal)}),
+  'keys.import': async ({principal, body, idempotency}, {backups}) =>
+    planned(await backups.importKey(principal, body, idempotency)),
   'keys.rotate': async ({principal, body, idempotency}, {backups}) =>
     planned(await backups.rotateKeys(principal, body, idempotency)),
 } satisfies HandlersOf<'backups' | 'drills' | 'schedules' | 'repositories' | 'keys'>

@@ -97,7 +97,7 @@ export function openS3(options: S3Options, machinery?: Machinery): ObjectStore {
 }
 
 /** By the settings of its record, which are named as in S3Options, those of the credentials among them. Throws what `openS3` throws. */
-export const openConfiguredS3 = (settings: Settings): ObjectStore => openS3(optionsOf(settings))
+export const openConfiguredS3 = (settings: Settings, machinery?: Machinery): ObjectStore => openS3(optionsOf(settings), machinery)
 
 /** Makes it if it is not there and may be made. */
 async function ensureBucket(client: Client): Promise<void> {

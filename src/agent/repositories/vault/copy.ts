@@ -73,6 +73,13 @@ export async function copyRepository(from: ObjectStore, to: ObjectStore, options
   }
 }
 
+/** The copy is there, and nothing in it yet; the id of the two. Idempotent. Throws REPOSITORY_REFUSED when `to` holds something else. */
+export async function beginCopy(from: ObjectStore, to: ObjectStore): Promise<string> {
+  const id = await openRepository(from, 'read')
+  await prepareCopy(to, id, await from.get(objects.repository), true)
+  return id
+}
+
 /** From now on it is a repository of its own, to be written; nothing is copied into it any more. Idempotent. */
 export async function promoteCopy(store: ObjectStore): Promise<void> {
   await openRepository(store, 'read')

@@ -7,6 +7,7 @@ import type {Tx} from '../../store/store.js'
 import type {BackupsApi} from '../contract.js'
 import type {InstanceProtection} from '../protection.js'
 import {createRounds} from '../rounds.js'
+import {createCopies} from './copies.loop.js'
 import {createBackupWorkflow} from './create.workflow.js'
 import {createDrills} from './drill.loop.js'
 import {createDrillWorkflow} from './drill.workflow.js'
@@ -39,10 +40,11 @@ const scheduleEveryMs = 1000
 const retentionEveryMs = 10_000
 const drillEveryMs = 60_000
 const watchEveryMs = 5000
+const copiesEveryMs = 5000
 
 export function assembleBackups(options: BackupsOptions) {
   const {context, archiver, keys, find, workflow} = options
-  const repositories = createRepositories(context, options.localPath)
+  const repositories = createRepositories(context, archiver, options.localPath)
   const parts: BackupParts = {context, archiver, repositories, load: options.load, admin: options.admin, prepare: createPreparing(options.admin)}
   const followers = createFollowers(parts)
   const erasure = createErasure(parts, followers, options.cancel)
@@ -50,10 +52,12 @@ export function assembleBackups(options: BackupsOptions) {
   const rounds = createRounds(context.log)
   const deadline = (): number => workflow(createBackupKind).deadlineSeconds
   const retention = createRetention(parts)
+  const copies = createCopies(parts, repositories)
 
   const recoveries = createRecoveries(parts, followers)
   const guard: InstanceProtection = {
     recoveries,
+    checkRepository: async (name) => void (await repositories.own(name)),
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
     of: protection.of,
     started: () => followers.poke(),
@@ -79,6 +83,7 @@ export function assembleBackups(options: BackupsOptions) {
         await retention.run()
       })
       rounds.every('trying restores', drillEveryMs, () => drills.run())
+      rounds.every('copying repositories', copiesEveryMs, () => copies.run())
       rounds.every('watching over backups', watchEveryMs, () => protection.watch())
     },
     /** The servers keep the log for the next agent. */

@@ -17,7 +17,8 @@ export interface KeyRing {
   id(): Promise<string>
   /** Throws INVALID_STATE when the key is not ours to change. */
   assertRotatable(): void
-  makeNext(): Promise<void>
+  /** `key`: that one, 32 bytes, instead of a new one. Throws INVALID_STATE when a change to another one was interrupted. */
+  makeNext(key?: Buffer): Promise<void>
   dropNext(): Promise<void>
   switch(): Promise<void>
 }
@@ -46,14 +47,18 @@ export function createKeyRing(source: KeySource, read: () => Promise<Buffer>): K
     export: async () => (await read()).toString('hex'),
     id: async () => createHash('sha256').update('dbaas master key of repositories').update(await read()).digest('hex').slice(0, 16),
     assertRotatable: () => void assertRotatable(),
-    async makeNext() {
+    async makeNext(wanted) {
       assertRotatable()
       // one that is there is of a rotation that was interrupted: some data keys may be wrapped by it
-      if (await readFile(nextPath).then((key) => key.length === 32, () => false)) return
+      const there = await readFile(nextPath).catch(() => undefined)
+      if (there?.length === 32) {
+        if (wanted === undefined || wanted.equals(there)) return
+        throw new DbaasError('INVALID_STATE', 'a change of the master key was interrupted', {suggestions: ['dbaas keys rotate ends it, then import yours']})
+      }
       const temporary = `${nextPath}.new`
       const file = await open(temporary, 'w', 0o600)
       try {
-        await file.writeFile(randomBytes(32))
+        await file.writeFile(wanted ?? randomBytes(32))
         await file.sync()
       } finally {
         await file.close()

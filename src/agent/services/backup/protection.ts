@@ -22,7 +22,8 @@ export function createProtection(context: ServiceContext, followers: Pick<Follow
       const policy = await tx.policies.get(instance.id)
       return {
         policy, backups: await tx.backups.list({incarnation: instance.incarnation}), log: await tx.logs.get(instance.incarnation),
-        repository: policy && (await tx.repositories.get(policy.repository)), lastRestoreTest: await tx.restoreTests.last(instance.id),
+        repository: policy && (await tx.repositories.get(policy.repository)),
+        copies: policy ? (await tx.repositories.list()).filter((r) => r.copyOf === policy.repository) : [], lastRestoreTest: await tx.restoreTests.last(instance.id),
       }
     })
     return diagnoseProtection({

@@ -2,10 +2,13 @@
 import type {RepositoryRecord} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {nearest} from '../../../core/nearest.js'
+import type {Archiver, RepositoryPlace} from '../../archiver/archiver.js'
 import type {ServiceContext} from '../context.js'
 import type {Repositories} from './parts.js'
 
 export const localRepository = 'local'
+
+const secretsOf = (name: string): string => `repository:${name}`
 
 /** What says that the repository is not as it should be, and not that the work was wrong. */
 const failures: ReadonlySet<string> = new Set(['REPOSITORY_UNAVAILABLE', 'REPOSITORY_REFUSED', 'REPOSITORY_NEWER', 'DISK_FULL', 'KEY_UNAVAILABLE'])
@@ -14,9 +17,15 @@ export interface RepositoryBook extends Repositories {
   /** Throws REPOSITORY_NOT_FOUND with the nearest name. */
   get(name: string): Promise<RepositoryRecord>
   list(): Promise<RepositoryRecord[]>
+  /** One that backups can be kept in. Throws REPOSITORY_NOT_FOUND, INVALID_REQUEST for a copy. */
+  own(name: string): Promise<RepositoryRecord>
+  /** Where it is, with its secrets. Throws REPOSITORY_NOT_FOUND. */
+  at(name: string): Promise<RepositoryPlace>
+  /** How its secrets are sealed. */
+  readonly secretsOf: (name: string) => string
 }
 
-export function createRepositories(context: ServiceContext, localPath: string): RepositoryBook {
+export function createRepositories(context: ServiceContext, archiver: Pick<Archiver, 'prepare'>, localPath: string): RepositoryBook {
   const {store, clock} = context
 
   /** The default one is a folder of the site; it is there from its first use on. */
@@ -24,8 +33,8 @@ export function createRepositories(context: ServiceContext, localPath: string): 
     const known = await store.read('platform', (tx) => tx.repositories.get(localRepository))
     if (known) return known
     const record: RepositoryRecord = {
-      name: localRepository, tenantId: 'default', kind: 'directory', location: localPath, status: 'unknown', because: null, checkedAt: null,
-      createdAt: clock.now(),
+      name: localRepository, tenantId: 'default', kind: 'directory', location: localPath, settings: {path: localPath}, repositoryId: null, copyOf: null,
+      copiedAt: null, copyBecause: null, copyFailedAt: null, status: 'unknown', because: null, checkedAt: null, createdAt: clock.now(),
     }
     return store.transact('platform', async (tx) => {
       const made = await tx.repositories.get(localRepository)
@@ -61,20 +70,43 @@ export function createRepositories(context: ServiceContext, localPath: string): 
     })
   }
 
+  async function at(name: string): Promise<RepositoryPlace> {
+    const {kind, location, settings, repositoryId, copyOf} = await get(name)
+    const secrets = await store.read('platform', async (tx) => {
+      const names = JSON.parse((await tx.secrets.get(secretsOf(name), 'names')) ?? '[]') as string[]
+      return Object.fromEntries(await Promise.all(names.map(async (each) => [each, (await tx.secrets.get(secretsOf(name), each)) ?? ''] as const)))
+    })
+    return {kind, location, settings: {...settings, ...secrets}, id: repositoryId, access: copyOf === null ? 'write' : 'read'}
+  }
+
+  /** The default one is made by its first backup; from then on no other is taken for it. */
+  async function learn(name: string): Promise<void> {
+    if ((await get(name)).repositoryId !== null) return
+    const {id} = await archiver.prepare(await at(name))
+    await store.transact('platform', (tx) => tx.repositories.update(name, {repositoryId: id}))
+  }
+
   return {
-    get,
+    get, at, secretsOf,
+    async own(name) {
+      const found = await get(name)
+      if (found.copyOf === null) return found
+      throw new DbaasError('INVALID_REQUEST', `${name} is a copy, of ${found.copyOf}: backups are not kept in it by themselves`, {
+        details: {repository: name}, suggestions: [`keep them in ${found.copyOf}`],
+      })
+    },
     async list() {
       await ensureLocal()
       return store.read('platform', (tx) => tx.repositories.list())
     },
     async place(name, incarnation) {
-      const {kind, location} = await get(name)
-      return {repository: {kind, location}, incarnation}
+      return {repository: await at(name), incarnation}
     },
     async through(name, work) {
       try {
         const result = await work()
         await note(name, null)
+        await learn(name).catch(() => undefined)
         return result
       } catch (error) {
         if (error instanceof DbaasError && failures.has(error.code)) await note(name, error.message)

@@ -1,30 +1,29 @@
 /** The door of backups: one method for each endpoint; all work is in the workflows and loops. */
 import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {ApiInstance, BodyOf, QueryOf} from '../../../core/api/schemas.js'
-import type {BackupRecord, PolicyRecord, RepositoryRecord} from '../../../core/backup/backup.js'
+import type {BackupRecord, PolicyRecord} from '../../../core/backup/backup.js'
 import {parseCron} from '../../../core/backup/cron.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
-import {checkName} from '../../../core/instance/names.js'
 import {nearest} from '../../../core/nearest.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
-import type {Tx} from '../../store/store.js'
-import type {BackupsApi, Idempotency, Planned, StartedBackup} from '../contract.js'
+import type {ReadTx, Tx} from '../../store/store.js'
+import type {BackupsApi, Idempotency, Planned, StartedBackup, StartedBare} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
 import {repeated, submit} from '../submit.js'
 import type {CreateBackupInput} from './create.workflow.js'
 import {submitDrill} from './drill.loop.js'
 import type {KeyRing} from './keys.js'
 import type {Followers} from './log.loop.js'
-import {backupOf, createBackupKind, deleteBackupKind, drillKind, rotateKeysKind, verifyBackupKind, type BackupParts} from './parts.js'
-import type {RepositoryBook} from './repositories.js'
+import {backupOf, createBackupKind, deleteBackupKind, drillKind, rotateKeysKind, verifyBackupKind} from './parts.js'
+import {createRepositoryService, type RepositoryServiceOptions} from './repository-service.js'
 import {submitBackup} from './take.js'
-import {backupView, repositoryView, scheduleView} from './views.js'
+import type {RotateInput} from './upkeep.workflows.js'
+import {backupView, scheduleView} from './views.js'
 
-export interface BackupServiceOptions extends Pick<BackupParts, 'context' | 'archiver'> {
-  readonly repositories: RepositoryBook
-  readonly followers: Pick<Followers, 'poke'>
+export interface BackupServiceOptions extends RepositoryServiceOptions {
+  readonly followers: Pick<Followers, 'poke' | 'end'>
   readonly keys: KeyRing
   /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
@@ -34,7 +33,7 @@ export interface BackupServiceOptions extends Pick<BackupParts, 'context' | 'arc
 }
 
 export function createBackupService(options: BackupServiceOptions): BackupsApi {
-  const {context, archiver, repositories, keys} = options
+  const {context, keys} = options
   const {store, clock} = context
   const scopeOf = (principal: Principal) => ({tenant: principal.tenantId})
 
@@ -72,6 +71,44 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
     throw new DbaasError('INVALID_STATE', `backups of ${instance.name} have not begun`, {suggestions: [`dbaas status ${instance.name}`]})
   }
 
+  /** What was taken stays where it is, so an instance whose backups lie in one repository does not go to another: its window would be cut in silence. */
+  async function refuseMove(tx: ReadTx, instance: InstanceRecord, from: string): Promise<void> {
+    const {length} = (await tx.backups.list({incarnation: instance.incarnation})).filter((b) => b.repository === from)
+    if (length === 0) return
+    throw new DbaasError('INVALID_STATE', `there ${length === 1 ? 'is 1 backup' : `are ${length} backups`} in ${from} of ${instance.name}, which would not come along`, {
+      details: {instance: instance.name, repository: from},
+      suggestions: [`dbaas repositories add NAME LOCATION --copy-of ${from} keeps all of them in a second place, too`, `dbaas backups schedule ${instance.name} --off, delete its backups, then choose another`],
+    })
+  }
+
+  /** Log without a backup is of no use: nothing stays behind. A stream that still goes there ends, and begins anew where it belongs. */
+  async function leave(instance: InstanceRecord, from: string): Promise<void> {
+    await options.followers.end(instance.id)
+    const archive = await options.repositories.place(from, instance.incarnation)
+    await options.repositories.through(from, async () => {
+      if (!(await options.archiver.incarnations(archive.repository)).includes(instance.incarnation)) return
+      await options.archiver.shred(archive)
+      await options.archiver.erase(archive)
+    }).catch((error: unknown) => context.log('log without a backup could not be removed', {instance: instance.id, repository: from, error: String(error)}))
+  }
+
+  async function refuseRotation(tx: ReadTx): Promise<void> {
+    const open = (await tx.operations.open()).find((o) => o.kind === rotateKeysKind)
+    if (open) throw new DbaasError('INVALID_STATE', 'the master key is being changed', {details: {operation_id: open.id}, suggestions: [`dbaas operations wait ${open.id}`]})
+  }
+
+  async function changeKey(principal: Principal, input: RotateInput, idempotency: Idempotency | undefined): Promise<StartedBare> {
+    const flow = options.workflow(rotateKeysKind)
+    const operation = await store.transact(scopeOf(principal), async (tx) => {
+      await refuseRotation(tx)
+      return submit(context, tx, principal, {
+        kind: rotateKeysKind, instanceId: null, resource: 'keys', input: {...input}, start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds,
+      }, idempotency)
+    })
+    context.poke()
+    return {operation: operationView(operation)}
+  }
+
   const again = async (principal: Principal, operation: OperationRecord): Promise<StartedBackup> => ({
     operation: operationView(operation), backup: await view(await findBackup(principal, (operation.input as unknown as CreateBackupInput).backupId)),
   })
@@ -106,8 +143,6 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       result: 'succeeded', requestId: principal.requestId, details,
     })
   }
-
-  const repositoryWithUse = async (record: RepositoryRecord) => repositoryView(record, await store.read('platform', (tx) => tx.backups.list()))
 
   return {
     async list(principal, query: QueryOf<'backups.list'>) {
@@ -184,54 +219,51 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
         cron: body.cron_expression?.trim() ?? policy.cron, backupType: body.backup_type ?? policy.backupType,
         windowMs: body.retention_seconds === undefined ? policy.windowMs : body.retention_seconds === null ? null : body.retention_seconds * 1000,
         keepLast: body.keep_last === undefined ? policy.keepLast : body.keep_last,
+        repository: body.repository ?? policy.repository,
         jitterMs: body.jitter_seconds === undefined ? policy.jitterMs : body.jitter_seconds * 1000,
         enabledAt: enabled && !policy.enabled ? now : policy.enabledAt,
         // what was due before the schedule was what it is now is not missed
         servedAt: body.cron_expression !== undefined || (enabled && !policy.enabled) ? now : policy.servedAt, updatedAt: now,
       }
+      const move = changed.repository === policy.repository ? null : {from: policy.repository, to: (await options.repositories.own(changed.repository)).name}
+      if (move) await store.read('platform', (tx) => refuseMove(tx, instance, move.from))
       if (body.plan) return {plan: planView({steps: ['update'], impact: 'none', expected_downtime_ms: 0})}
       await store.transact(scopeOf(principal), async (tx) => {
+        if (move) {
+          await refuseMove(tx, instance, move.from)
+          await tx.histories.update(instance.incarnation, {repository: move.to})
+        }
         await tx.policies.put(changed)
         await audit(tx, principal, 'schedules.set', `instance/${instance.name}`, {
-          enabled: String(changed.enabled), cron: changed.cron, window_ms: String(changed.windowMs), keep_last: String(changed.keepLast),
+          enabled: String(changed.enabled), cron: changed.cron, window_ms: String(changed.windowMs), keep_last: String(changed.keepLast), repository: changed.repository,
         })
       })
+      if (move) await leave(instance, move.from)
       options.followers.poke()
       return {schedule: scheduleView(changed, now)}
     },
-    async repositories(principal) {
-      authorize(principal, 'list', 'repository')
-      return Promise.all((await repositories.list()).map(repositoryWithUse))
-    },
-    async addRepository(principal, body: BodyOf<'repositories.add'>) {
-      authorize(principal, 'create', 'repository')
-      context.mayChange()
-      checkName(body.name)
-      const kind = body.kind ?? 'directory'
-      if (kind !== 'directory') throw new DbaasError('NOT_SUPPORTED', `there is no kind of repository "${kind}" yet`, {details: {kind}, suggestions: ['--kind directory']})
-      if (!body.location.startsWith('/')) throw new DbaasError('INVALID_REQUEST', `"${body.location}" is not an absolute path`, {details: {location: body.location}})
-      if (body.plan) return {plan: planView({steps: ['check', 'add'], impact: 'none', expected_downtime_ms: 0})}
-      const now = clock.now()
-      await archiver.prepare({kind, location: body.location})
-      const record: RepositoryRecord = {name: body.name, tenantId: principal.tenantId, kind, location: body.location, status: 'ok', because: null, checkedAt: now, createdAt: now}
-      await store.transact(scopeOf(principal), async (tx) => {
-        await tx.repositories.insert(record)
-        await audit(tx, principal, 'repositories.add', `repository/${body.name}`, {kind, location: body.location})
-      })
-      return {repository: await repositoryWithUse(record)}
-    },
-    async checkRepository(principal, name) {
-      authorize(principal, 'check', `repository/${name}`)
-      const {kind, location} = await repositories.get(name)
-      await repositories.through(name, () => archiver.prepare({kind, location}))
-      return repositoryWithUse(await repositories.get(name))
-    },
+    ...createRepositoryService(options),
     async exportKeys(principal) {
       authorize(principal, 'export', 'keys')
       context.mayChange()
       const key = {id: await keys.id(), key: await keys.export(), source: keys.where}
       await store.transact(scopeOf(principal), (tx) => audit(tx, principal, 'keys.export', 'keys', {key_id: key.id}))
       return [key]
+    },
+    async importKey(principal, body: BodyOf<'keys.import'>, idempotency) {
+      authorize(principal, 'import', 'keys')
+      const before = await repeated(context, principal, idempotency)
+      if (before) return {operation: operationView(before)}
+      keys.assertRotatable()
+      const key = Buffer.from(body.key, 'hex')
+      // nor would the reader of key files take them: they are what a crash leaves, and a password
+      if (key.every((byte) => byte === 0) || key.every((byte) => byte > 31 && byte < 127)) throw new DbaasError('INVALID_REQUEST', 'a key is 32 random bytes, and these are not', {suggestions: ['dbaas keys export prints one as it must be']})
+      const flow = options.workflow(rotateKeysKind)
+      if (body.plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: false})}
+      await store.read('platform', refuseRotation)
+      // never in the input of the operation, which everybody may read
+      await keys.makeNext(key)
+      return changeKey(principal, {imported: true}, idempotency)
     },
     async rotateKeys(principal, {plan}, idempotency) {
       authorize(principal, 'rotate', 'keys')
@@ -240,13 +272,7 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       keys.assertRotatable()
       const flow = options.workflow(rotateKeysKind)
       if (plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: false})}
-      const operation = await store.transact(scopeOf(principal), async (tx) => {
-        const open = (await tx.operations.open()).find((o) => o.kind === rotateKeysKind)
-        if (open) throw new DbaasError('INVALID_STATE', 'the master key is being changed', {details: {operation_id: open.id}, suggestions: [`dbaas operations wait ${open.id}`]})
-        return submit(context, tx, principal, {kind: rotateKeysKind, instanceId: null, resource: 'keys', input: {}, start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds}, idempotency)
-      })
-      context.poke()
-      return {operation: operationView(operation)}
+      return changeKey(principal, {}, idempotency)
     },
   }
 }

@@ -9,6 +9,11 @@ export interface BackupInput {
   readonly backupId: string
 }
 
+export interface RotateInput {
+  /** To a key that was there before: some data keys may be wrapped by it, and some by one that is lost. */
+  readonly imported?: boolean
+}
+
 export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing) {
   const {context, archiver, repositories} = parts
   const {store, clock} = context
@@ -121,7 +126,7 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
     },
   })
 
-  const rotate = workflow<object, Tx>()({
+  const rotate = workflow<RotateInput, Tx>()({
     kind: rotateKeysKind,
     start: 'make-key',
     order: ['make-key', 'rewrap', 'switch'],
@@ -140,7 +145,8 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
       },
       rewrap: {
         retrySeconds: 600,
-        async run({progress}) {
+        async run({input, progress, commit}) {
+          const unreadable: string[] = []
           const histories = await store.read('platform', (tx) => tx.histories.list())
           for (const [i, history] of histories.entries()) {
             if (history.shredded) continue
@@ -149,9 +155,18 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
             await repositories.through(history.repository, async () => {
               // one that was never written to has no key yet
               if (!(await archiver.incarnations(repository)).includes(history.id)) return
-              await archiver.rewrap({repository, incarnation: history.id}, keys.source, keys.next)
+              await archiver.rewrap({repository, incarnation: history.id}, keys.source, keys.next).catch((error: unknown) => {
+                if (!input.imported || !(error instanceof DbaasError) || error.code !== 'KEY_UNAVAILABLE') throw error
+                unreadable.push(history.instanceName)
+              })
             })
           }
+          if (unreadable.length > 0) {
+            commit((tx) => tx.event({
+              id: context.newId('event'), tenantId: 'default', type: 'keys.unreadable', subject: 'keys', payload: {instances: unreadable}, at: clock.now(),
+            }))
+          }
+          if (input.imported) progress(`${histories.length - unreadable.length} of ${histories.length} histories can be read with it${unreadable.length > 0 ? `; not those of ${unreadable.join(', ')}` : ''}`)
           return next('switch')
         },
       },

@@ -23,11 +23,16 @@ export const scheduleView = (policy: PolicyRecord, now: number): ApiSchedule => 
   next_backup_at: policy.enabled ? isoTime(nextBackupAt(policy, policy.instanceId, now)) : null,
 })
 
-export const repositoryView = (repository: RepositoryRecord, backups: readonly BackupRecord[]): ApiRepository => {
+export const repositoryView = (repository: RepositoryRecord, backups: readonly BackupRecord[], now: number): ApiRepository => {
   const own = backups.filter((b) => b.repository === repository.name)
   return {
     name: repository.name, kind: repository.kind, location: repository.location, status: repository.status, because: repository.because,
     backups: own.length, stored_bytes: own.reduce((sum, b) => sum + (b.storedBytes ?? 0), 0), created_at: isoTime(repository.createdAt),
+    settings: {...repository.settings},
+    copy: repository.copyOf === null ? null : {
+      of: repository.copyOf, copied_at: isoOrNull(repository.copiedAt), because: repository.copyBecause,
+      lag_seconds: repository.copiedAt === null ? null : Math.max(0, now - repository.copiedAt) / 1000,
+    },
   }
 }
 

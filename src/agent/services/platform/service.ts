@@ -59,6 +59,16 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
     return problem === null ? check('audit', true, 'the audit log is written') : check('audit', false, `the audit log cannot be written: ${problem}`, 'free some space in the home folder')
   }
 
+  /** Where backups are kept; databases go on without. */
+  async function repositoriesCheck(): Promise<ApiCheck> {
+    const all = await store.read('platform', (tx) => tx.repositories.list())
+    const problems = all.flatMap((r) => [
+      ...(r.status === 'unavailable' ? [`${r.name} does not answer: ${r.because ?? 'unknown'}`] : []),
+      ...(r.copyBecause === null ? [] : [`the copy ${r.name} of ${r.copyOf} is not kept up to date: ${r.copyBecause}`]),
+    ])
+    return problems.length === 0 ? check('repositories', true, 'backups can be written') : check('repositories', false, problems.join('; '), 'dbaas repositories list')
+  }
+
   const entryView = (entry: ChainedAuditRecord): ApiAuditEntry => ({
     id: entry.id, sequence: entry.sequence, at: isoTime(entry.at), tenant_id: entry.tenantId, actor: entry.actor, source: entry.source,
     action: entry.action, resource: entry.resource, result: entry.result, request_id: entry.requestId, details: {...entry.details},
@@ -68,7 +78,7 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
   return {
     async health(principal) {
       authorize(principal, 'read', 'health')
-      const checks = [await endpointCheck(), auditCheck()]
+      const checks = [await endpointCheck(), auditCheck(), await repositoriesCheck()]
       return {status: checks.every((c) => c.ok) ? 'ok' : 'degraded', checks, circuit_breakers: options.breakers()}
     },
     async agent(principal) {
@@ -125,7 +135,7 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
         }
       }
       for (const {name, found, hint} of await options.programs()) checks.push(check(`program ${name}`, found, found ? 'is there' : 'is missing', hint))
-      checks.push(await endpointCheck(), auditCheck())
+      checks.push(await endpointCheck(), auditCheck(), await repositoriesCheck())
       const strangers = await options.strangers()
       checks.push(strangers.length === 0
         ? check('strangers', true, 'nothing runs here that the agent does not know')

@@ -179,6 +179,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         details: {name: body.name}, suggestions: [`dbaas status ${body.name}`, 'choose another name'],
       })
     }
+    if (body.repository !== undefined) await context.protection.checkRepository(body.repository)
     const resolved = await resolveVersion(engine, runtime, body.version, options.platform, body.image ?? null)
     const {version} = resolved
     const whyNotPublish = await runtime.whyNotPublish(body.publish_address ?? null)
@@ -232,7 +233,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
           const used = new Set((await tx.settings.get(runtimesUsed))?.split(','))
           if (!used.has(runtime.name)) await tx.settings.put(runtimesUsed, [...used, runtime.name].join(','))
           await tx.instances.insert(instance)
-          await context.protection.enrol(tx, instance, {enabled: body.backup ?? true})
+          await context.protection.enrol(tx, instance, {enabled: body.backup ?? true, repository: body.repository})
           await tx.nodes.insert(node)
           await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
           await tx.ports.reserve({tenantId: principal.tenantId, port: nodePort, ownerId: nodeId})

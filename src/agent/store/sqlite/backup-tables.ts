@@ -24,7 +24,8 @@ const logColumns: readonly Column<LogRecord>[] = [
   plain('position'), plain('durableAt'), plain('lagBytes'), plain('lagSeconds'), plain('line'), plain('updatedAt'),
 ]
 const repositoryColumns: readonly Column<RepositoryRecord>[] = [
-  plain('name'), plain('tenantId'), plain('kind'), plain('location'), plain('status'), plain('because'), plain('checkedAt'), plain('createdAt'),
+  plain('name'), plain('tenantId'), plain('kind'), plain('location'), json('settings'), plain('repositoryId'),
+  plain('copyOf'), plain('copiedAt'), plain('copyBecause'), plain('copyFailedAt'), plain('status'), plain('because'), plain('checkedAt'), plain('createdAt'),
 ]
 const restoreTestColumns: readonly Column<RestoreTestRecord>[] = [
   plain('id'), plain('tenantId'), plain('instanceId'), plain('backupId'), plain('at'), bool('ok'), plain('rtoSeconds'), plain('recoveredTo'),

@@ -78,7 +78,8 @@ ALTER TABLE instances ADD COLUMN leased INTEGER NOT NULL DEFAULT 0;
     sql: `
 ALTER TABLE operations ADD COLUMN lane TEXT NOT NULL DEFAULT 'instance';
 CREATE TABLE repositories (
-  name TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, kind TEXT NOT NULL, location TEXT NOT NULL, status TEXT NOT NULL, because TEXT,
+  name TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, kind TEXT NOT NULL, location TEXT NOT NULL, settings TEXT NOT NULL, repository_id TEXT,
+  copy_of TEXT, copied_at INTEGER, copy_because TEXT, copy_failed_at INTEGER, status TEXT NOT NULL, because TEXT,
   checked_at INTEGER, created_at INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE histories (

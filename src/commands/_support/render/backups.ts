@@ -78,16 +78,24 @@ export function renderSchedule(name: string, schedule: ApiSchedule, now: number,
 }
 
 export function renderRepositories(repositories: readonly ApiRepository[], paint: Paint): string {
-  const columns = ['NAME', 'KIND', 'STATUS', 'BACKUPS', 'STORED', 'LOCATION'].map((title) => ({title}))
+  const columns = ['NAME', 'KIND', 'STATUS', 'BACKUPS', 'STORED', 'COPY', 'LOCATION'].map((title) => ({title}))
   return renderTable(columns, repositories.map((repository) => [
-    paint.bold(repository.name), repository.kind, paintRepository(repository, paint), String(repository.backups), formatBytes(repository.stored_bytes), visible(repository.location),
+    paint.bold(repository.name), repository.kind, paintRepository(repository, paint), String(repository.backups), formatBytes(repository.stored_bytes), paintCopy(repository.copy, paint), visible(repository.location),
   ]), paint)
 }
 
 const paintRepository = ({status, because}: ApiRepository, paint: Paint): string =>
   status === 'ok' ? paint.green(status) : status === 'unavailable' ? paint.red(`${status}${because ? `: ${visible(because)}` : ''}`) : paint.dim(status)
 
+function paintCopy(copy: ApiRepository['copy'], paint: Paint): string {
+  if (copy === null) return '-'
+  const text = `of ${copy.of}, ${copy.lag_seconds === null ? 'not there yet' : `${formatDuration(Math.round(copy.lag_seconds) * 1000)} behind`}`
+  return copy.because === null ? text : paint.red(`${text}: ${visible(copy.because)}`)
+}
+
 export const renderRepository = (repository: ApiRepository, paint: Paint): string => renderDetails([
-  ['kind', repository.kind], ['location', visible(repository.location)], ['status', paintRepository(repository, paint)],
+  ['kind', repository.kind], ['location', visible(repository.location)],
+  ...Object.entries(repository.settings).filter(([name]) => ['endpoint', 'region'].includes(name)).map(([name, value]): [string, string] => [name, visible(String(value))]),
+  ['copy', repository.copy === null ? undefined : paintCopy(repository.copy, paint)], ['status', paintRepository(repository, paint)],
   ['backups', `${repository.backups}, ${formatBytes(repository.stored_bytes)}`],
 ], paint)

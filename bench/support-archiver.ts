@@ -30,6 +30,8 @@ export interface Used {
 
 export type Report =
   | {readonly kind: 'ready'}
+  /** The first bytes of a backup have come. */
+  | {readonly kind: 'flowing'}
   | {readonly kind: 'taken'; readonly taken: TakenBackup; readonly used: Used}
   | {readonly kind: 'restored'; readonly used: Used}
   | {readonly kind: 'status'; readonly status: LogStatus}
@@ -79,7 +81,12 @@ function start(data: ThreadData): void {
       await archiver.prepare(order.order.archive.repository)
       let taken: TakenBackup | undefined
       const usage = await used(async () => {
-        taken = await archiver.take(order.order, {progress: () => undefined, limit: () => limit, signal: never})
+        let flows = false
+        const progress = (received: number): void => {
+          if (received > 0 && !flows) say({kind: 'flowing'})
+          flows ||= received > 0
+        }
+        taken = await archiver.take(order.order, {progress, limit: () => limit, signal: never})
       })
       say({kind: 'taken', taken: taken as TakenBackup, used: usage})
     } else if (order.kind === 'follow') {

@@ -100,7 +100,7 @@ export async function startOurs(program: string, data: ThreadData): Promise<Ours
 export interface Pgbackrest {
   readonly version: string
   /** Wall seconds. Without the log: no archive is asked for, as ours are measured without theirs. */
-  backup(type: 'full' | 'incr', pace?: 'now' | 'gently'): Promise<number>
+  backup(type: 'full' | 'incr'): Promise<number>
   restore(folder: string): Promise<number>
   storedBytes(): number
 }
@@ -119,7 +119,7 @@ export async function pgbackrest(server: TestServer, folder: string, processes: 
   await command('stanza-create')
   return {
     version: (await run('pgbackrest', ['version'])).stdout.trim(),
-    backup: (type, pace = 'now') => command('backup', `--type=${type}`, '--no-archive-check', ...(pace === 'now' ? ['--start-fast'] : [])),
+    backup: (type) => command('backup', `--type=${type}`, '--no-archive-check', '--start-fast'),
     restore: (to) => command('restore', `--pg1-path=${to}`),
     storedBytes: () => bytesBelow(join(repository, 'backup')),
   }

@@ -6,7 +6,7 @@
  */
 import {execFile} from 'node:child_process'
 import {createReadStream, statSync} from 'node:fs'
-import {cp, mkdir, mkdtemp, open, readdir, rm, stat, type FileHandle} from 'node:fs/promises'
+import {cp, mkdir, mkdtemp, open, readdir, rm, stat} from 'node:fs/promises'
 import {tmpdir} from 'node:os'
 import {dirname, join, relative} from 'node:path'
 import {promisify} from 'node:util'
@@ -19,6 +19,7 @@ import {openRepository, openVault, type Vault} from '../src/agent/repositories/v
 import {createPool} from '../src/agent/repositories/vault/pool.js'
 import type {FileInput} from '../src/agent/repositories/vault/writer.js'
 import {startBenchPostgres} from './proxy-postgres.js'
+import {restoreInto} from './support-restore.js'
 import {median, percentile, timed} from './support.js'
 
 const run = promisify(execFile)
@@ -132,26 +133,6 @@ async function copyPlainly(from: string, paths: readonly string[], to: string): 
     await target.close()
   }
   return undefined
-}
-
-async function restoreInto(vault: Vault, n: number, folder: string): Promise<void> {
-  const open_ = new Map<string, FileHandle>()
-  await vault.restore(await vault.tree(n), {
-    async begin({path, length}) {
-      await mkdir(dirname(join(folder, path)), {recursive: true})
-      const file = await open(join(folder, path), 'w', 0o600)
-      await file.truncate(length)
-      open_.set(path, file)
-    },
-    async write({path}, offset, bytes) {
-      await open_.get(path)?.write(bytes, 0, bytes.length, offset)
-    },
-    async end({path}) {
-      await open_.get(path)?.sync()
-      await open_.get(path)?.close()
-      open_.delete(path)
-    },
-  })
 }
 
 /** Milliseconds until each of so many slices of the log was durable, one after the other. */

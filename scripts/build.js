@@ -49,6 +49,16 @@ const urlInCommonJs = {
   define: {'import.meta.url': '__url'},
 }
 
+/** What runs in threads of the agent, by the names that it looks for beside itself. */
+export const agentThreads = {
+  'archiver-thread': 'src/agent/archiver/thread.ts', 'backup-worker': 'src/agent/repositories/vault/worker.ts',
+  'base-backup-thread': 'src/engines/postgresql/backup/receive-thread.ts',
+}
+
+/** Modules, each a bundle. */
+export const buildModules = (entryPoints, outdir, style = {}) =>
+  build({...shared, ...style, banner: requireInModules, entryPoints, format: 'esm', outdir})
+
 /** Everything below src/commands but `_…` folders is a command. */
 export function commandFiles() {
   return readdirSync(join(root, 'src/commands'), {recursive: true, withFileTypes: true})
@@ -89,14 +99,7 @@ export async function buildAll({dev = false} = {}) {
         entryPoints: Object.fromEntries(packagesApart.map((name) => [name, name])),
         format: 'cjs', outdir: join(out, 'packages'), outExtension: {'.js': '.cjs'},
       }),
-      build({
-        ...shared, ...style, banner: requireInModules,
-        entryPoints: {
-          main: 'src/agent/main.ts', 'archiver-thread': 'src/agent/archiver/thread.ts', 'backup-worker': 'src/agent/repositories/vault/worker.ts',
-          'base-backup-thread': 'src/engines/postgresql/backup/receive-thread.ts',
-        },
-        format: 'esm', outdir: join(out, 'agent'),
-      }),
+      buildModules({main: 'src/agent/main.ts', ...agentThreads}, join(out, 'agent'), style),
       buildEndpoint(join(out, 'endpoint/endpoint.js')),
     ])
     writeFileSync(join(out, 'THIRD-PARTY-NOTICES.txt'), thirdPartyNotices(root, results.filter(Boolean).map((result) => result.metafile)))

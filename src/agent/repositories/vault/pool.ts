@@ -15,7 +15,9 @@ export type FromThread = {readonly task: number; readonly answer: Answers[Kind]}
 export interface Pool {
   /** Threads; 1 when it works in place. */
   readonly size: number
-  /** Runs the task on the first thread that has room for it. `transfer`: memory that is handed over and no more the caller's. */
+  /**
+   * Runs the task on the thread that has the least to do; what is stored, on the first that has room: what is small stays on one
+   * thread, and in one pack. `transfer`: memory that is handed over and no more the caller's. */
   run<K extends Kind>(request: Requests[K] & {kind: K}, transfer?: readonly ArrayBufferLike[]): Promise<{thread: number; answer: Answers[K]}>
   /** Runs the task on every thread. */
   all<K extends Kind>(request: Requests[K] & {kind: K}): Promise<{thread: number; answer: Answers[K]}[]>
@@ -92,12 +94,17 @@ export function createPool(size: number, nice = 10): Pool {
     })
   }
 
+  /** -1 when all are full. */
+  function leastBusy(): number {
+    const least = Math.min(...threads.map(({tasks}) => tasks.size))
+    return least < queueLength ? threads.findIndex(({tasks}) => tasks.size === least) : -1
+  }
+
   return {
     size,
     async run<K extends Kind>(request: Requests[K] & {kind: K}, transfer: readonly ArrayBufferLike[] = []) {
       for (;;) {
-        // The first with room, not the least busy: what is small stays on one thread, and in one pack.
-        const at = threads.findIndex((thread) => thread.tasks.size < queueLength)
+        const at = request.kind === 'store' ? threads.findIndex(({tasks}) => tasks.size < queueLength) : leastBusy()
         if (at !== -1) return {thread: at, answer: (await post(threads[at] as Thread, request as Request, transfer)) as Answers[K]}
         await new Promise<void>((resolve) => free.push(resolve))
       }

@@ -16,33 +16,37 @@ const offsets = Int32Array.of(
   0xe58f764b, 0x187636bc, 0x5d7b3bb1, 0xe73de7de, 0x92bec979, 0xcca6c0b2, 0x304a0979, 0x85aa43d4,
   0x783125bb, 0x6ca8eaa2, 0xe407eac6, 0x4b5cfc3e, 0x9fbf8c76, 0x15ca20be, 0xf2ca9fd3, 0x959bd756,
 )
-const sums = new Int32Array(lanes)
 const room = new Int32Array(pageBytes / 4)
 const roomBytes = new Uint8Array(room.buffer)
 const headerChecksumAt = 8
 
-/** Of a page as it would be in that block of its relation. Little-endian machines only, which all of ours are. */
+/** One round of a lane, a word mixed in already. */
+const mix = (sum: number): number => Math.imul(sum, prime) ^ (sum >>> 17)
+
+/**
+ * Of a page as it would be in that block of its relation. Little-endian machines only, which all of ours are. Four lanes at a
+ * time, in variables: less than half the time that all of them take in an array.
+ */
 export function pageChecksum(page: Uint8Array, block: number): number {
   roomBytes.set(page)
   // pd_checksum counts as zero
   roomBytes[headerChecksumAt] = 0
   roomBytes[headerChecksumAt + 1] = 0
-  sums.set(offsets)
-  for (let i = 0; i < room.length; i += lanes) {
-    for (let lane = 0; lane < lanes; lane++) {
-      const mixed = (sums[lane] as number) ^ (room[i + lane] as number)
-      sums[lane] = Math.imul(mixed, prime) ^ (mixed >>> 17)
-    }
-  }
-  // two rounds of zeros, so that the last words mix as well as the first
-  for (let round = 0; round < 2; round++) {
-    for (let lane = 0; lane < lanes; lane++) {
-      const mixed = sums[lane] as number
-      sums[lane] = Math.imul(mixed, prime) ^ (mixed >>> 17)
-    }
-  }
   let result = block | 0
-  for (let lane = 0; lane < lanes; lane++) result ^= sums[lane] as number
+  for (let lane = 0; lane < lanes; lane += 4) {
+    let a = offsets[lane] as number
+    let b = offsets[lane + 1] as number
+    let c = offsets[lane + 2] as number
+    let d = offsets[lane + 3] as number
+    for (let i = lane; i < room.length; i += lanes) {
+      a = mix(a ^ (room[i] as number))
+      b = mix(b ^ (room[i + 1] as number))
+      c = mix(c ^ (room[i + 2] as number))
+      d = mix(d ^ (room[i + 3] as number))
+    }
+    // two rounds of zeros, so that the last words mix as well as the first
+    result ^= mix(mix(a)) ^ mix(mix(b)) ^ mix(mix(c)) ^ mix(mix(d))
+  }
   return ((result >>> 0) % 65_535) + 1
 }
 

@@ -5,7 +5,7 @@ export default class DrillRestore extends BaseCommand {
   static override summary = 'Prove that a database can be restored'
   static override description = `The newest backup and all of the log go into a throw-away server; every table is read and every index checked. The database does
 not notice. The receipt is kept: the time it took (RTO), what would have been lost (RPO). It is done weekly by itself.`
-  static override examples = ['<%= config.bin %> drill restore demo']
+  static override examples = ['<%= config.bin %> drill restore demo', '<%= config.bin %> drill restore demo --json']
   static override args = instanceArgument
   static override flags = {...operationFlags}
 

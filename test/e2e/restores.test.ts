@@ -57,6 +57,7 @@ describe('restores of real servers', function () {
     await sql('demo', 'create table journal (n int primary key)')
     for (const n of [1, 2]) await sql('demo', `insert into journal values (${n})`)
     afterTwo = await moment()
+    await agent.client.call('points.create', {params: {instance: 'demo'}, body: {name: 'two-are-in'}, idempotencyKey: freshKey()})
     for (const n of [3, 4]) await sql('demo', `insert into journal values (${n})`)
   })
 
@@ -78,6 +79,9 @@ describe('restores of real servers', function () {
       }, to)
     }
     await assert.rejects(restore('demo', {to: '2026-99-99'}), {code: 'INVALID_REQUEST'})
+    for (const name of ['latest', 'bak_1', '1', 'a b', 'ä']) {
+      await assert.rejects(agent.client.call('points.create', {params: {instance: 'demo'}, body: {name}, idempotencyKey: freshKey()}), {code: 'INVALID_REQUEST'}, name)
+    }
     await assert.rejects(restore('nobody', {}), {code: 'INSTANCE_NOT_FOUND'})
     await assert.rejects(restore('demo', {into: 'No Name'}), {code: 'INVALID_NAME'})
     assert.deepEqual((await agent.client.call('instances.list', {})).instances.map((i) => i.name), ['demo'])
@@ -115,7 +119,7 @@ describe('restores of real servers', function () {
 
   it('in place keep id, name, password and endpoint, and the old state beside', async () => {
     const before = await get('demo')
-    const receipt = await good(await restore('demo', {to: afterTwo}))
+    const receipt = await good(await restore('demo', {to: 'two-are-in'}))
     inPlace = receipt.kept_as as string
     assert.match(inPlace, /^demo-before-\d{8}t\d{6}z$/)
     const now = await get('demo')

@@ -306,6 +306,11 @@ export function createFakeServices(count = 3): FakeServices {
       },
       checkRepository: async () => aRepository,
       exportKeys: async () => [{id: '0123456789abcdef', key: '00'.repeat(32), source: 'the file /home/keys/backup.key'}],
+      point: async (_, ref, {name}) => {
+        find(ref)
+        changes.push({call: 'point', arguments: {ref, name}})
+        return {name, timeline: '00000001', position: '0/1', created_at: '2026-11-24T00:00:00.000Z'}
+      },
       drill: async (_, ref, {plan}, idempotency) => onInstance('drill', ref, plan, idempotency),
       importKey: async (_, {plan}, idempotency) => start('importKey', plan, {}, idempotency),
       rotateKeys: async (_, {plan}, idempotency) => start('rotateKeys', plan, {}, idempotency),

@@ -49,6 +49,8 @@ export interface BackupsApi {
   create(principal: Principal, instance: string, body: BodyOf<'backups.create'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   verify(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  /** Names this moment. It is reached by restores as soon as the log up to it is archived. */
+  point(principal: Principal, instance: string, body: BodyOf<'points.create'>): Promise<ResponseOf<'points.create'>['point']>
   drill(principal: Principal, instance: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   schedule(principal: Principal, instance: string): Promise<ApiSchedule>
   setSchedule(principal: Principal, instance: string, body: BodyOf<'schedules.set'>): Promise<{schedule: ApiSchedule} | Planned>

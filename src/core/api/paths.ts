@@ -49,6 +49,7 @@ export const endpointPaths = {
   'backups.get': get('/v1/backups/{backup}', 'backups show', 'One backup'),
   'backups.verify': change('POST', '/v1/backups/{backup}/verify', 'backups verify', 'Read all of a backup back, and the log that it needs'),
   'backups.delete': change('DELETE', '/v1/backups/{backup}', 'backups delete', 'Delete a backup'),
+  'points.create': change('POST', '/v1/instances/{instance}/points', 'backups point', 'Name this moment, so that a restore can go to it'),
   'drills.restore': change('POST', '/v1/instances/{instance}/drills/restore', 'drill restore', 'Restore the newest backup into a throw-away server, check all of it, and keep the receipt'),
   'schedules.get': get('/v1/instances/{instance}/backups/schedule', 'backups schedule', 'When backups are taken, and how long they are kept'),
   'schedules.set': change('PUT', '/v1/instances/{instance}/backups/schedule', 'backups schedule', 'Change when backups are taken and how long they are kept, or turn them off'),

@@ -484,6 +484,11 @@ export const endpointSchemas = {
   'backups.get': {params: BackupRef, responses: {200: Type.Object({backup: BackupSchema}, closed)}},
   'backups.verify': {params: BackupRef, body: PlanFlag, responses: {200: Plan, 202: AcceptedBackup}},
   'backups.delete': {params: BackupRef, query: PlanQuery, responses: {200: Plan, 202: AcceptedBackup}},
+  'points.create': {
+    params: InstanceRef,
+    body: Type.Object({name: Type.String({minLength: 1, maxLength: 63})}, closed),
+    responses: {200: Type.Object({point: Type.Object({name: Type.String(), timeline: Type.String(), position: Type.String(), created_at: Time}, closed)}, closed)},
+  },
   'drills.restore': mutation({params: InstanceRef, body: PlanFlag}),
   'schedules.get': {params: InstanceRef, responses: {200: Type.Object({schedule: ScheduleSchema}, closed)}},
   'schedules.set': {

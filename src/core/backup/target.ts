@@ -31,3 +31,11 @@ export function parseTarget(text: string, now: number): RestoreTarget {
   }
   return {kind: 'named', name: clean}
 }
+
+/** Why a point cannot be called so, or undefined: what is another kind of target would never be found by its name. */
+export function whyNotAPoint(name: string): string | undefined {
+  if (name.length > 63) return 'it is longer than 63 characters'
+  if (!/^[A-Za-z][A-Za-z0-9._-]*$/.test(name)) return 'only letters, digits, "-", "_" and "." are allowed, and it begins with a letter'
+  if (name === 'latest' || name === 'now') return 'it is a word of its own'
+  return name.startsWith('bak_') ? 'that prefix belongs to backups' : undefined
+}

@@ -10,6 +10,7 @@ export const backupRoutes = {
     planned(await backups.verify(principal, params.backup, body, idempotency)),
   'backups.delete': async ({principal, params, query, idempotency}, {backups}) =>
     planned(await backups.delete(principal, params.backup, query, idempotency)),
+  'points.create': async ({principal, params, body}, {backups}) => ok({point: await backups.point(principal, params.instance, body)}),
   'drills.restore': async ({principal, params, body, idempotency}, {backups}) =>
     planned(await backups.drill(principal, params.instance, body, idempotency)),
   'schedules.get': async ({principal, params}, {backups}) =>
@@ -25,4 +26,4 @@ export const backupRoutes = {
     planned(await backups.importKey(principal, body, idempotency)),
   'keys.rotate': async ({principal, body, idempotency}, {backups}) =>
     planned(await backups.rotateKeys(principal, body, idempotency)),
-} satisfies HandlersOf<'backups' | 'drills' | 'schedules' | 'repositories' | 'keys'>
+} satisfies HandlersOf<'backups' | 'drills' | 'points' | 'schedules' | 'repositories' | 'keys'>

@@ -68,7 +68,9 @@ export function assembleBackups(options: BackupsOptions) {
     erase: erasure.erase,
     forget: erasure.forget,
   }
-  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, view: options.view, workflow})
+  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, view: options.view, workflow,
+    mark: async (instance, work) => work((await options.load(instance.id)).host, await options.admin()),
+  })
   return {
     workflows: [createBackupWorkflow(parts, followers), createDrillWorkflow(parts, recoveries), ...upkeepWorkflows(parts, keys)],
     protection: guard,

@@ -3,10 +3,15 @@ import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {ApiInstance, BodyOf, QueryOf} from '../../../core/api/schemas.js'
 import type {BackupRecord, PolicyRecord} from '../../../core/backup/backup.js'
 import {parseCron} from '../../../core/backup/cron.js'
+import {whyNotAPoint} from '../../../core/backup/target.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {nearest} from '../../../core/nearest.js'
+import {isoTime} from '../../../core/time.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {LogPlace} from '../../../engines/backup.js'
+import type {AdminCredentials} from '../../../engines/engine.js'
+import type {Host} from '../../../engines/host.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
 import type {ReadTx, Tx} from '../../store/store.js'
 import type {BackupsApi, Idempotency, Planned, StartedBackup, StartedBare} from '../contract.js'
@@ -28,6 +33,7 @@ export interface BackupServiceOptions extends RepositoryServiceOptions {
   /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
   readonly view: (instance: InstanceRecord) => Promise<ApiInstance>
+  readonly mark: (instance: InstanceRecord, work: (host: Host, admin: AdminCredentials) => Promise<LogPlace>) => Promise<LogPlace>
   /** Steps of a kind, for its plan. */
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
 }
@@ -186,6 +192,26 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
     },
     verify: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'verify', verifyBackupKind, plan, idempotency, true),
     delete: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'delete', deleteBackupKind, plan, idempotency, false),
+    async point(principal, ref, {name}) {
+      authorize(principal, 'backup', `instance/${ref}`)
+      context.mayChange()
+      const because = whyNotAPoint(name)
+      if (because !== undefined) {
+        throw new DbaasError('INVALID_REQUEST', `"${name}" cannot name a point: ${because}`, {details: {name}, suggestions: ['use letters, digits, "-", "_" and ".", beginning with a letter: before-migration']})
+      }
+      const instance = await options.find(principal, ref)
+      const engine = backupOf(context.engines.get(instance.engine))
+      refuseUnready(instance)
+      const {enabled, because: off} = await policyOf(instance)
+      if (!enabled) throw new DbaasError('INVALID_STATE', `${instance.name} is not protected: ${off ?? 'backups are off'}`, {suggestions: [`dbaas backups schedule ${instance.name} --on`]})
+      const place = await options.mark(instance, (host, admin) => engine.log.mark(host, admin, name))
+      const now = clock.now()
+      await store.transact(scopeOf(principal), async (tx) => {
+        await tx.event({id: context.newId('event'), tenantId: instance.tenantId, type: 'backup.point', subject: instance.id, payload: {name, ...place}, at: now})
+        await audit(tx, principal, 'points.create', `instance/${instance.name}`, {name, position: place.position})
+      })
+      return {name, ...place, created_at: isoTime(now)}
+    },
     async drill(principal, ref, {plan}, idempotency) {
       authorize(principal, 'drill', `instance/${ref}`)
       const before = await repeated(context, principal, idempotency)

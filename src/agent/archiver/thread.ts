@@ -1,4 +1,5 @@
 /** The archiver thread: takes calls, works on all of them at once. */
+import {existsSync} from 'node:fs'
 import {parentPort, workerData} from 'node:worker_threads'
 import {isLogNeeded} from '../../core/backup/retention.js'
 import {DbaasError} from '../../core/errors.js'
@@ -10,7 +11,7 @@ import {incarnations, openRepository, removeIncarnation} from '../repositories/v
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
 import {createPool} from '../repositories/vault/pool.js'
-import type {LogPosition} from './archiver.js'
+import type {LogPosition, RepositoryPlace} from './archiver.js'
 import {createArchives} from './archives.js'
 import {follow} from './follow.js'
 import {logArchiveOf} from './log-archive.js'
@@ -39,6 +40,11 @@ function backupOf(name: string): EngineBackup {
 
 function positionOf(engine: EngineBackup, end: Pick<LogEnd, 'timeline' | 'segment' | 'offset' | 'mark'> | null): LogPosition | null {
   return end && {timeline: end.timeline, position: engine.log.positionOf(end.segment, end.offset), at: end.mark?.at ?? null}
+}
+
+/** The default one is made by the first backup: of an engine without any there is nothing to erase. */
+async function wasNeverMade(place: RepositoryPlace): Promise<boolean> {
+  return place.id === null && place.kind === 'directory' && !existsSync(place.location)
 }
 
 const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promise<Answer<Name>>} = {
@@ -94,10 +100,12 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   logHistory: async (_, archive, timeline) => (await (await archives.vault(archive)).log.history(timeline)) ?? null,
   async shred(_, archive) {
     archives.forget(archive)
+    if (await wasNeverMade(archive.repository)) return
     await destroyDataKey(await archives.opened(archive.repository), archive.incarnation)
   },
   async erase(_, archive) {
     archives.forget(archive)
+    if (await wasNeverMade(archive.repository)) return 0
     return removeIncarnation(await archives.opened(archive.repository), archive.incarnation)
   },
   async rewrap(_, archive, from, to) {

@@ -40,6 +40,8 @@ import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
 import {createPrepared} from './services/provisioning/prepared.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
+import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
+import {createRestoring} from './services/provisioning/restoring.js'
 import {scaleWorkflow} from './services/provisioning/scale.workflow.js'
 import {createScaling} from './services/provisioning/scaling.js'
 import {createServers} from './services/provisioning/servers.js'
@@ -192,7 +194,8 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     if (keySource.kind === 'file' && histories.length === 0) loadMasterKey(keySource.path, false)
     const backups = assembleBackups({
       context, archiver, load: servers.load, admin: servers.admin, localPath: join(dataRoot, 'repository'), keys: createKeyRing(keySource, () => masterKey.load()),
-      find: (principal, ref) => instances.find(principal, ref), workflow: (kind) => workflow(kind),
+      find: (principal, ref) => instances.find(principal, ref),
+      view: async (instance) => instances.view(instance, await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))), workflow: (kind) => workflow(kind),
       async cancel(id) {
         const operation = await store.read('platform', (tx) => tx.operations.get(id))
         if (operation) await workflowEngine.cancel(operation).catch((error: unknown) => log('a backup could not be cancelled', {operation: id, error: String(error)}))
@@ -200,7 +203,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -214,6 +217,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const instances = createInstancesService({context, servers, catalogues, templates, leases, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
+    const restoring = createRestoring({context, instances, templates, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
     closers.push(() => supervisor.stop())
@@ -274,7 +278,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, restoring, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

@@ -90,6 +90,7 @@ export const errorTable = {
   RUNTIME_UNAVAILABLE: row(503, 1, 'system', 'The runtime (process supervisor, Docker, Kubernetes) does not answer.'),
   DATA_GONE: row(500, 1, 'permanent', 'The data of the instance is not there any more: somebody removed it.'),
   SERVER_START_FAILED: row(500, 1, 'permanent', 'The database server did not start; the message carries its own words.'),
+  TARGET_UNREACHABLE: row(409, 5, 'permanent', 'What is archived does not reach the moment that a restore was asked for.'),
   RECOVERY_FAILED: row(500, 1, 'permanent', 'A restored server did not end its recovery where it was asked to.'),
   COMMAND_FAILED: row(500, 1, 'permanent', 'A program the agent ran ended with an error.'),
   DOWNLOAD_FAILED: row(502, 1, 'transient', 'A download did not complete.'),

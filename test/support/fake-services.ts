@@ -307,10 +307,22 @@ export function createFakeServices(count = 3): FakeServices {
       checkRepository: async () => aRepository,
       exportKeys: async () => [{id: '0123456789abcdef', key: '00'.repeat(32), source: 'the file /home/keys/backup.key'}],
       importKey: async (_, {plan}, idempotency) => start('importKey', plan, {}, idempotency),
+      drill: async (_, ref, {plan}, idempotency) => onInstance('drill', ref, plan, idempotency),
       rotateKeys: async (_, {plan}, idempotency) => start('rotateKeys', plan, {}, idempotency),
     },
     adoption: {
       adopt: async (_, {plan}) => (plan ? {plan: aPlan} : {operations: [...known.operations.values()], instances: []}),
+    },
+    restoring: {
+      async restore(_, ref, body, idempotency) {
+        return onInstance('instances.restore', ref, body.plan, idempotency)
+      },
+      async undo(_, ref, body, idempotency) {
+        return onInstance('instances.undo', ref, body.plan, idempotency)
+      },
+      async clone(_, ref, body, idempotency) {
+        return onInstance('instances.clone', ref, body.plan, idempotency)
+      },
     },
     scaling: {
       scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),

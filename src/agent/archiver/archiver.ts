@@ -7,7 +7,7 @@
  * of engines' backups (DATABASE_UNAVAILABLE, INTEGRITY_MISMATCH, NOT_SUPPORTED).
  */
 import type {LogPoint, LogRange} from '../../core/backup/retention.js'
-import type {BackupServer, BaseBackup, LogEnd, LogStatus} from '../../engines/backup.js'
+import type {ArchivedSegment, BackupServer, BaseBackup, LogEnd, LogStatus, RecoveryDecision, RecoveryTarget} from '../../engines/backup.js'
 
 export interface Archiver {
   /** A repository as a person asks for it, checked; nothing is asked of the place. Throws INVALID_REQUEST, REPOSITORY_REFUSED. */
@@ -38,6 +38,16 @@ export interface Archiver {
   checkLog(archive: ArchivePlace, engine: string, from: LogPoint): Promise<LogChecked>
   /** Follows the log until it ends. Throws DATABASE_UNAVAILABLE and what the repository throws: then call it again. */
   follow(order: LogOrder, options: FollowOptions): Promise<LogEnd>
+
+  /** Where a recovery to the target begins and ends: reads the log that it needs, touches nothing. */
+  plan(order: PlanOrder): Promise<RecoveryDecision>
+  /** Objects that a restore of the snapshot needs, and that are not there. Looks, and does not read them. */
+  missing(archive: ArchivePlace, snapshot: number): Promise<readonly string[]>
+  /** All files of a snapshot into an empty folder of this machine. */
+  restore(order: RestoreOrder, options: RestoreOptions): Promise<RestoredFiles>
+  /** What a recovery asks of the log. */
+  logSegment(archive: ArchivePlace, timeline: string, segment: string): Promise<ArchivedSegment>
+  logHistory(archive: ArchivePlace, timeline: string): Promise<string | null>
 
   /** From here on nothing of it can be read by anybody. */
   shred(archive: ArchivePlace): Promise<void>
@@ -175,6 +185,34 @@ export interface LogOrder {
   readonly system: string | null
   /** True: the line begins anew, whatever the archive ends with. */
   readonly fresh: boolean
+}
+
+export interface PlanOrder {
+  readonly archive: ArchivePlace
+  readonly engine: string
+  readonly backups: readonly BaseBackup[]
+  readonly target: RecoveryTarget
+  /** Everything committed by then is known to be archived; milliseconds since the epoch, null: not known. */
+  readonly completeUntil: number | null
+}
+
+export interface RestoreOrder {
+  readonly archive: ArchivePlace
+  readonly engine: string
+  readonly snapshot: number
+  readonly base: BaseBackup
+  /** An empty folder; who owns it owns what is made in it. */
+  readonly folder: string
+}
+
+export interface RestoreOptions {
+  progress(bytes: number, total: number): void
+  readonly signal: AbortSignal
+}
+
+export interface RestoredFiles {
+  readonly files: number
+  readonly bytes: number
 }
 
 export interface FollowOptions {

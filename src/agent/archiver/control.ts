@@ -87,6 +87,13 @@ export function createArchiver(data: ThreadData): Archiver {
     checkLog: (...args) => call('checkLog', args),
     shred: (...args) => call('shred', args),
     erase: (...args) => call('erase', args),
+    plan: (...args) => call('plan', args),
+    missing: (...args) => call('missing', args),
+    logSegment: (...args) => call('logSegment', args),
+    logHistory: (...args) => call('logHistory', args),
+    restore: (order, {progress, signal}) => call('restore', [order], {
+      signal, event: ({bytes, total}: {bytes: number; total: number}) => progress(bytes, total),
+    }),
     rewrap: (...args) => call('rewrap', args),
     verify: (archive, snapshot, signal) => call('verify', [archive, snapshot], signal ? {signal} : {}),
     take: (order, {progress, limit, signal}) => call('take', [order, limit()], {

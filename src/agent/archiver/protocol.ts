@@ -1,13 +1,14 @@
 /** What passes between the agent and its archiver thread. */
 import type {ErrorDetail} from '../../core/errors.js'
-import type {Archiver, BackupOrder, KeySource, LogOrder} from './archiver.js'
+import type {Archiver, BackupOrder, KeySource, LogOrder, RestoreOrder} from './archiver.js'
 
-type Plain = Omit<Archiver, 'take' | 'follow' | 'verify' | 'close'>
+type Plain = Omit<Archiver, 'take' | 'follow' | 'verify' | 'restore' | 'close'>
 /** Each method with the arguments that can be sent; those with more to them have a form of their own. */
 export type Calls = {[Name in keyof Plain]: Parameters<Plain[Name]>} & {
   verify: [archive: Parameters<Archiver['verify']>[0], snapshot: number]
   take: [order: BackupOrder, bytesPerSecond: number | null]
   follow: [order: LogOrder]
+  restore: [order: RestoreOrder]
 }
 export type CallName = keyof Calls
 export type Answer<Name extends CallName> = Awaited<ReturnType<Archiver[Name]>>

@@ -13,7 +13,9 @@ import {createPool} from '../repositories/vault/pool.js'
 import type {LogPosition} from './archiver.js'
 import {createArchives} from './archives.js'
 import {follow} from './follow.js'
+import {logArchiveOf} from './log-archive.js'
 import type {Answer, CallName, Calls, FromThread, ThreadData, ToThread} from './protocol.js'
+import {restoreFiles} from './restore.js'
 import {find, removeUnknown, take} from './take.js'
 
 interface Call {
@@ -74,6 +76,22 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   follow: async (call, order) => follow(await archives.vault(order.archive, true), backupOf(order.engine), order, {
     status: call.event, signal: call.controller.signal, log: () => undefined,
   }),
+  plan: async (_, {archive, engine, backups, target, completeUntil}) =>
+    backupOf(engine).recovery.plan(backups, logArchiveOf(await archives.vault(archive), completeUntil), target),
+  missing: async (_, archive, snapshot) => (await archives.vault(archive)).missing(snapshot),
+  restore: async (call, order) => {
+    let told = 0
+    return restoreFiles(await archives.vault(order.archive), backupOf(order.engine), order, {
+      progress(bytes, total) {
+        if (performance.now() - told < 100) return
+        told = performance.now()
+        call.event({bytes, total})
+      },
+      signal: call.controller.signal,
+    })
+  },
+  logSegment: async (_, archive, timeline, segment) => logArchiveOf(await archives.vault(archive), null).read(timeline, segment),
+  logHistory: async (_, archive, timeline) => (await (await archives.vault(archive)).log.history(timeline)) ?? null,
   async shred(_, archive) {
     archives.forget(archive)
     await destroyDataKey(await archives.opened(archive.repository), archive.incarnation)

@@ -50,6 +50,8 @@ export function guarded(inner: Runtime): {runtime: Runtime; breaker: Breaker} {
       locate: (engine, version, from) => ask(() => inner.software.locate(engine, version, from)),
     },
     place: (placement) => ask(() => inner.place(placement)),
+    dataFolder: (placement) => ask(() => inner.dataFolder(placement)),
+    reassign: (placement, fromInstance) => ask(() => inner.reassign(placement, fromInstance)),
     start: (placement, command) => ask(() => inner.start(placement, command)),
     observe: (placement, ref) => ask(() => inner.observe(placement, ref)),
     signal: (placement, ref, signal) => ask(() => inner.signal(placement, ref, signal)),

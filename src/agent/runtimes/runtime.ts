@@ -102,6 +102,10 @@ export interface Runtime {
   /** Makes the place: folders (or volume, network), owned by the server's user. What is there stays; what is missing around the data is mended. */
   place(placement: Placement): Promise<void>
   host(placement: Placement): Host
+  /** The data folder of a placed node as this machine sees it, so that a restore can fill it; null where it cannot be reached. */
+  dataFolder(placement: Placement): Promise<string | null>
+  /** The node, whose server does not run, belongs to another instance from now on: `placement` says to which. */
+  reassign(placement: Placement, fromInstance: string): Promise<void>
   /** Starts the server if it does not run; returns the ref that finds it again. */
   start(placement: Placement, command: ServerCommand): Promise<{ref: string; pid: number | null}>
   /** What is true now. `ref` may be from an earlier agent, stale, or null. */
@@ -236,6 +240,8 @@ export interface ScratchPlaces {
 
 export interface Scratch {
   readonly host: Host
-  /** Starts a server in the scratch place; it is killed when `use` ends. */
+  /** As Runtime.dataFolder. */
+  dataFolder(): Promise<string | null>
+  /** Starts a server in the scratch place, in the stead of one that was started before; it is killed when `use` ends. */
   start(command: ServerCommand): Promise<void>
 }

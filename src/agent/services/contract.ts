@@ -49,6 +49,7 @@ export interface BackupsApi {
   create(principal: Principal, instance: string, body: BodyOf<'backups.create'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   verify(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  drill(principal: Principal, instance: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
   schedule(principal: Principal, instance: string): Promise<ApiSchedule>
   setSchedule(principal: Principal, instance: string, body: BodyOf<'schedules.set'>): Promise<{schedule: ApiSchedule} | Planned>
   repositories(principal: Principal): Promise<ApiRepository[]>
@@ -61,6 +62,13 @@ export interface BackupsApi {
 
 export interface ScalingApi {
   scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+}
+
+export interface RestoringApi {
+  restore(principal: Principal, ref: string, body: BodyOf<'instances.restore'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** Back to the state before the last restore in place. */
+  undo(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  clone(principal: Principal, ref: string, body: BodyOf<'instances.clone'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
 }
 
 export interface AdoptionApi {
@@ -110,6 +118,7 @@ export interface Services {
   readonly instances: InstancesApi
   readonly backups: BackupsApi
   readonly scaling: ScalingApi
+  readonly restoring: RestoringApi
   readonly adoption: AdoptionApi
   readonly configuration: ConfigurationApi
   readonly engines: EnginesApi

@@ -1,12 +1,41 @@
 /** What the lives of instances need of their backups; the backup service gives it. */
 import type {ApiInstance} from '../../core/api/schemas.js'
 import type {InstanceRecord} from '../../core/instance/instance.js'
+import type {Principal} from '../../core/access/principal.js'
+import type {BaseBackup, LogArchive, RecoveryPlan} from '../../engines/backup.js'
 import type {Tx} from '../store/store.js'
 
 /** Which backups outlive their instance. */
 export type KeptBackups = 'all' | 'final' | 'none'
 
+/** A restore that was decided on: JSON, it is the input of its operation. */
+export interface RestoreChoice {
+  /** The instance, which may be deleted. */
+  readonly instanceName: string
+  readonly engine: string
+  readonly repository: string
+  readonly incarnation: string
+  readonly backupId: string
+  readonly snapshot: number
+  readonly base: BaseBackup
+  readonly plan: RecoveryPlan
+}
+
+/** What restores need of the backups. */
+export interface Recoveries {
+  /** Throws BACKUP_NOT_FOUND (there is nothing of that name), INVALID_REQUEST, TARGET_UNREACHABLE with the window. */
+  choose(principal: Principal, instance: InstanceRecord | undefined, name: string, to: string, signal?: AbortSignal): Promise<RestoreChoice>
+  /** Objects that it needs and that are not there. */
+  missing(choice: RestoreChoice): Promise<readonly string[]>
+  /** Into an empty folder of this machine. */
+  files(choice: RestoreChoice, folder: string, progress: (bytes: number, total: number) => void, signal: AbortSignal): Promise<{readonly files: number; readonly bytes: number}>
+  archive(choice: RestoreChoice): LogArchive
+  /** In the transaction in which an instance goes over to other data: from `instance.incarnation` to `incarnation`. */
+  switched(tx: Tx, instance: InstanceRecord, incarnation: string): Promise<void>
+}
+
 export interface InstanceProtection {
+  readonly recoveries: Recoveries
   /** Throws REPOSITORY_NOT_FOUND, INVALID_REQUEST when backups cannot be kept in the repository of that name. */
   checkRepository(name: string): Promise<void>
   /** In the transaction that makes the instance. `repository`: a name that was checked; undefined: the default. */

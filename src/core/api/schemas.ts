@@ -203,6 +203,17 @@ export const PlanSchema = Type.Object({
   expected_downtime_ms: Nullable(Type.Integer({description: 'From what this site measured before; null when it never did'})),
   cost_month_delta: Nullable(Type.Number({description: 'Null until the site has a price book'})),
   reversible: Type.Boolean(),
+  recovery: Type.Optional(Type.Object({
+    backup_id: Type.String({description: 'Where it starts'}),
+    ends: Type.String({description: 'Where it ends, as read in the log'}),
+    position: Type.String(),
+    last_commit_at: Nullable(Time),
+    size_bytes: Type.Integer(),
+    log_bytes: Type.Integer(),
+    segments: Type.Integer(),
+    complete: Type.Boolean({description: 'Every object that is needed is there'}),
+    estimated_seconds: Type.Number(),
+  }, closed)),
 }, {$id: 'Plan', ...closed})
 
 export const ParameterSchema = Type.Object({
@@ -403,6 +414,19 @@ export const endpointSchemas = {
       plan: Type.Optional(Type.Boolean()),
     }, closed),
   }),
+  'instances.restore': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      to: Type.Optional(Type.String({minLength: 1, maxLength: 200, description: 'latest, a time, a position, a transaction, a named point, or a backup'})),
+      into: Type.Optional(Type.String({description: 'The name of a new instance, or of one whose state is kept beside; without it, in place'})),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
+  'instances.undo': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.clone': mutation({
+    params: InstanceRef,
+    body: Type.Object({name: Type.String(), at: Type.Optional(Type.String({minLength: 1, maxLength: 200})), plan: Type.Optional(Type.Boolean())}, closed),
+  }),
   'instances.lease': {params: InstanceRef, responses: {200: 'text/plain'}},
   'instances.credentials': {params: InstanceRef, responses: {200: Type.Object({credentials: Type.Object({
     engine: Type.String(),
@@ -460,6 +484,7 @@ export const endpointSchemas = {
   'backups.get': {params: BackupRef, responses: {200: Type.Object({backup: BackupSchema}, closed)}},
   'backups.verify': {params: BackupRef, body: PlanFlag, responses: {200: Plan, 202: AcceptedBackup}},
   'backups.delete': {params: BackupRef, query: PlanQuery, responses: {200: Plan, 202: AcceptedBackup}},
+  'drills.restore': mutation({params: InstanceRef, body: PlanFlag}),
   'schedules.get': {params: InstanceRef, responses: {200: Type.Object({schedule: ScheduleSchema}, closed)}},
   'schedules.set': {
     params: InstanceRef,

@@ -91,12 +91,19 @@ const damaged = (backups: readonly BackupRecord[]): Problem | undefined => {
   return newest?.status === 'damaged' ? {broken: true, because: `its newest backup ${newest.id} is damaged: ${newest.because ?? 'it cannot be read back'}`} : undefined
 }
 
+const whyFailed = ({result}: RestoreTestRecord): string => {
+  const {because} = (result ?? {}) as {because?: unknown}
+  return typeof because === 'string' ? because : 'what was restored is damaged'
+}
+
 function whatIsBroken(view: ProtectionView, policy: PolicyRecord, now: number): Problem | undefined {
   const {backups, log, repository} = view
   const since = (at: number, grace: number, because: string): Problem => ({broken: now - at > grace, because})
   if (log?.state === 'gap') return {broken: true, because: `its log has a gap: ${log.because ?? 'something was lost'}; a new backup is due`}
   const found = damaged(backups)
   if (found) return found
+  const test = view.lastRestoreTest
+  if (test && !test.ok) return {broken: true, because: `the restore that was tried at ${isoTime(test.at)} failed: ${whyFailed(test)}`}
   if (repository?.status === 'unavailable') {
     return since(repository.checkedAt ?? now, graces.repositoryMs, `the repository ${repository.name} does not answer: ${repository.because ?? 'unknown'}`)
   }

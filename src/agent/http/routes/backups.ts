@@ -10,6 +10,8 @@ export const backupRoutes = {
     planned(await backups.verify(principal, params.backup, body, idempotency)),
   'backups.delete': async ({principal, params, query, idempotency}, {backups}) =>
     planned(await backups.delete(principal, params.backup, query, idempotency)),
+  'drills.restore': async ({principal, params, body, idempotency}, {backups}) =>
+    planned(await backups.drill(principal, params.instance, body, idempotency)),
   'schedules.get': async ({principal, params}, {backups}) =>
     ok({schedule: await backups.schedule(principal, params.instance)}),
   'schedules.set': async ({principal, params, body}, {backups}) =>
@@ -23,4 +25,4 @@ export const backupRoutes = {
     planned(await backups.importKey(principal, body, idempotency)),
   'keys.rotate': async ({principal, body, idempotency}, {backups}) =>
     planned(await backups.rotateKeys(principal, body, idempotency)),
-} satisfies HandlersOf<'backups' | 'schedules' | 'repositories' | 'keys'>
+} satisfies HandlersOf<'backups' | 'drills' | 'schedules' | 'repositories' | 'keys'>

@@ -17,6 +17,12 @@ export const instanceRoutes = {
     planned(await instances.stop(principal, params.instance, body, idempotency)),
   'instances.restart': async ({principal, params, body, idempotency}, {instances}) =>
     planned(await instances.restart(principal, params.instance, body, idempotency)),
+  'instances.restore': async ({principal, params, body, idempotency}, {restoring}) =>
+    planned(await restoring.restore(principal, params.instance, body, idempotency)),
+  'instances.undo': async ({principal, params, body, idempotency}, {restoring}) =>
+    planned(await restoring.undo(principal, params.instance, body, idempotency)),
+  'instances.clone': async ({principal, params, body, idempotency}, {restoring}) =>
+    planned(await restoring.clone(principal, params.instance, body, idempotency)),
   'instances.scale': async ({principal, params, body, idempotency}, {scaling}) =>
     planned(await scaling.scale(principal, params.instance, body, idempotency)),
   'instances.lease': async ({principal, params, signal}, {instances}) => ({

@@ -33,6 +33,8 @@ export interface Vault {
   /** Reads all of it back; `skipVerifiedAfter` (milliseconds since the epoch): but packs that were verified later. */
   verify(n: number, skipVerifiedAfter?: number): Promise<Verification>
   verifications(): Promise<Verification[]>
+  /** Objects that its restore needs and that are not there; they are looked for, not read. */
+  missing(n: number): Promise<string[]>
   /** It does not count any more; `collect` makes room. Idempotent. */
   delete(n: number): Promise<void>
   collect(): Promise<Collected>
@@ -56,6 +58,7 @@ export interface VaultChoices {
 }
 
 /** A pack of 16 MiB is one request to a bucket, and what a writer holds in memory is a few of them. */
+const lookedForAtOnce = 16
 const defaults = {packBytes: 16 * 1024 * 1024, cache: null, leaseMs: 60_000, graceMs: 24 * 3_600_000} as const
 
 export function openVault(choices: VaultChoices): Vault {
@@ -76,6 +79,17 @@ export function openVault(choices: VaultChoices): Vault {
     read: (tree, path) => readFile(context, tree, path),
     verify: (n, skipVerifiedAfter) => verifySnapshot(context, n, skipVerifiedAfter),
     verifications: () => verifications(context),
+    async missing(n) {
+      const {packs} = await readTree(context, await readSnapshot(context, n))
+      const absent: string[] = []
+      for (let i = 0; i < packs.length; i += lookedForAtOnce) {
+        await Promise.all(packs.slice(i, i + lookedForAtOnce).map(async ({session, name}) => {
+          const object = context.at(objects.pack(session, name))
+          if ((await context.store.stat(object)) === undefined) absent.push(object)
+        }))
+      }
+      return absent
+    },
     delete: (n) => deleteSnapshot(context, n),
     collect: () => collect(context),
     statistics: () => vaultStatistics(context),

@@ -111,6 +111,16 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
 
     place: (placement) => inTurn(placement.nodeId, () => place(placement)),
     host: hostOf,
+    async dataFolder(placement) {
+      const volume = await places.volumeOf(placement)
+      return volume ? volumes.dataFolder(volume.Name) : null
+    },
+    // its container says whose it was: another one is made when it is started
+    reassign: (placement) => inTurn(placement.nodeId, async () => {
+      const container = await servers.find(placement)
+      if (container) await removeContainer(client, container.Id)
+      await servers.label(placement)
+    }),
     start: (placement, command) => inTurn(placement.nodeId, async () => ({ref: await servers.start(placement, command), pid: null})),
     observe: (placement) => servers.observe(placement),
     signal: (placement, ref, signal) => servers.signal(placement, ref, signal),

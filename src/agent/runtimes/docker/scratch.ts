@@ -95,6 +95,7 @@ export function createScratch(options: {
       const publishAddress = (await client.connection()).local ? loopback : '0.0.0.0'
       return work({
         host: hostOf(place, software, () => ({host: dialled(publishAddress), port: hold.port})),
+        dataFolder: () => volumes.dataFolder(place.name),
         async start(command) {
           for (let attempt = 1; ; attempt++) {
             try {

@@ -1,4 +1,6 @@
 /** The volume of a place, and the file on it that says whose it is. */
+import {access, constants} from 'node:fs/promises'
+import {join, relative} from 'node:path'
 import type Docker from 'dockerode'
 import {DbaasError} from '../../../core/errors.js'
 import type {Placement} from '../runtime.js'
@@ -25,6 +27,13 @@ export function createVolumes(client: Client) {
 
   return {
     find,
+
+    /** As this machine sees it; null where the engine is elsewhere, or where we may not look into its folders. */
+    async dataFolder(name: string): Promise<string | null> {
+      const mountpoint = (await find(name))?.Mountpoint
+      const folder = mountpoint && join(mountpoint, relative(root, paths.data))
+      return folder && (await access(folder, constants.W_OK).then(() => true, () => false)) ? folder : null
+    },
 
     /** True when it was not there. */
     async ensure(name: string, volumeLabels: Labels): Promise<boolean> {

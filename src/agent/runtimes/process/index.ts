@@ -91,6 +91,14 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
 
     host: (placement) => hostIn(places.of(placement), placement, {port: placement.port, background: false}),
 
+    dataFolder: async (placement) => places.of(placement).data,
+
+    reassign: (placement, fromInstance) => inTurn(placement.nodeId, () => atEdge(`move ${placement.instanceName}`, async () => {
+      await supervisor.kill(supervised({...placement, instanceId: fromInstance}), null)
+      await places.move(placement, fromInstance)
+      supervisor.forget(placement.nodeId)
+    })),
+
     start: (placement, command) => inTurn(placement.nodeId, () => atEdge(`start ${placement.instanceName}`, async () => {
       if (!(await isPlaced(placement))) {
         throw new DbaasError('INVALID_STATE', `${placement.instanceName} has no place: its data folder does not exist`, {

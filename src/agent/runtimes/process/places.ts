@@ -2,7 +2,7 @@
  * The folders of nodes: `<dataRoot>/instances/<instance id>/<node id>/`. The place itself belongs to the agent, so
  * that the server's user cannot put a link where one of its folders is expected; what is in it belongs to that user.
  */
-import {readdir, readFile, rm, rmdir} from 'node:fs/promises'
+import {readdir, readFile, rename, rm, rmdir} from 'node:fs/promises'
 import {dirname, join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Placement} from '../runtime.js'
@@ -82,6 +82,19 @@ export function createPlaces(options: {dataRoot: string; siteId: string; user: S
     if (before !== content) await writeAtomically(file, content, 0o600)
   }
 
+  /** From the folder of another instance: one rename, then the label. Idempotent. */
+  async function move(placement: Placement, fromInstance: string): Promise<void> {
+    const to = of(placement)
+    const from = of({instanceId: fromInstance, nodeId: placement.nodeId})
+    await makeBelow(async () => {
+      for (const folder of [root, dirname(to.folder)]) await makeFolder(folder, passage)
+    })
+    await rename(from.folder, to.folder).catch(absent)
+    await rmdir(dirname(from.folder)).catch(() => undefined)
+    // data that somebody removed has no place that could be labelled
+    if ((await readdir(to.folder).catch(absent)) !== undefined) await label(placement)
+  }
+
   /** Everything in it, the label last: a removal that was cut off is still known as that node's. Absent: no error. */
   async function remove(placement: Placement): Promise<void> {
     const place = of(placement)
@@ -109,7 +122,7 @@ export function createPlaces(options: {dataRoot: string; siteId: string; user: S
     return found
   }
 
-  return {root, of, make, label, remove, list}
+  return {root, of, make, label, move, remove, list}
 }
 
 const labelFile = (place: Place): string => join(place.folder, 'place.json')

@@ -150,9 +150,15 @@ export function createPool(options: PoolOptions): ProcessPool {
           await makeFolder(scratchRoot, passage)
           await makePlace(place, user)
         })
+        let started = false
         const given: Scratch = {
           host: hostIn(place, software, {port: hold.port, background: false}),
-          start: (command) => startIn(place, software, command),
+          dataFolder: async () => place.data,
+          async start(command) {
+            if (started) await clear({place, serverProgram: serverProgram(software.engine)})
+            started = true
+            await startIn(place, software, command)
+          },
         }
         return await work(given)
       } finally {

@@ -1,5 +1,6 @@
 /** The backup service, put together: its workflows, its loops, its door, and what it is to the lives of instances. */
 import type {Principal} from '../../../core/access/principal.js'
+import type {ApiInstance} from '../../../core/api/schemas.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
@@ -8,12 +9,15 @@ import type {InstanceProtection} from '../protection.js'
 import {createRounds} from '../rounds.js'
 import {createCopies} from './copies.loop.js'
 import {createBackupWorkflow} from './create.workflow.js'
+import {createDrills} from './drill.loop.js'
+import {createDrillWorkflow} from './drill.workflow.js'
 import {createErasure} from './erasure.js'
 import type {KeyRing} from './keys.js'
 import {createFollowers} from './log.loop.js'
-import {createBackupKind, createPreparing, type BackupParts} from './parts.js'
+import {createBackupKind, createPreparing, drillKind, type BackupParts} from './parts.js'
 import {enrol} from './policies.js'
 import {createProtection} from './protection.js'
+import {createRecoveries} from './recoveries.js'
 import {createRepositories} from './repositories.js'
 import {createRetention} from './retention.loop.js'
 import {createScheduler} from './schedule.loop.js'
@@ -26,6 +30,7 @@ export interface BackupsOptions extends Omit<BackupParts, 'repositories' | 'prep
   readonly localPath: string
   readonly keys: KeyRing
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
+  readonly view: (instance: InstanceRecord) => Promise<ApiInstance>
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
   readonly cancel: (operationId: string) => Promise<void>
 }
@@ -33,6 +38,7 @@ export interface BackupsOptions extends Omit<BackupParts, 'repositories' | 'prep
 const scheduleEveryMs = 1000
 /** An expired backup is gone within a minute. */
 const retentionEveryMs = 10_000
+const drillEveryMs = 60_000
 const watchEveryMs = 5000
 const copiesEveryMs = 5000
 
@@ -48,8 +54,10 @@ export function assembleBackups(options: BackupsOptions) {
   const retention = createRetention(parts)
   const copies = createCopies(parts, repositories)
 
+  const recoveries = createRecoveries(parts, followers)
   const guard: InstanceProtection = {
     checkRepository: async (name) => void (await repositories.own(name)),
+    recoveries,
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
     of: protection.of,
     started: () => followers.poke(),
@@ -60,13 +68,14 @@ export function assembleBackups(options: BackupsOptions) {
     erase: erasure.erase,
     forget: erasure.forget,
   }
-  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, workflow})
+  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, view: options.view, workflow})
   return {
-    workflows: [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, keys)],
+    workflows: [createBackupWorkflow(parts, followers), createDrillWorkflow(parts, recoveries), ...upkeepWorkflows(parts, keys)],
     protection: guard,
     service,
     start(): void {
       const scheduler = createScheduler(parts, deadline())
+      const drills = createDrills(parts, workflow(drillKind).deadlineSeconds)
       followers.start()
       rounds.every('taking backups that are due', scheduleEveryMs, () => scheduler.run())
       rounds.every('deleting backups that have had their time', retentionEveryMs, async () => {
@@ -74,6 +83,7 @@ export function assembleBackups(options: BackupsOptions) {
         await retention.run()
       })
       rounds.every('copying repositories', copiesEveryMs, () => copies.run())
+      rounds.every('trying restores', drillEveryMs, () => drills.run())
       rounds.every('watching over backups', watchEveryMs, () => protection.watch())
     },
     /** The servers keep the log for the next agent. */

@@ -11,6 +11,7 @@ import type {ServiceContext} from '../context.js'
 export const createBackupKind = 'backup.create'
 export const verifyBackupKind = 'backup.verify'
 export const deleteBackupKind = 'backup.delete'
+export const drillKind = 'drill.restore'
 export const rotateKeysKind = 'keys.rotate'
 
 /** An instance with the way to its server. */

@@ -1,6 +1,6 @@
 /** The door of backups: one method for each endpoint; all work is in the workflows and loops. */
 import {authorize, type Principal} from '../../../core/access/principal.js'
-import type {BodyOf, QueryOf} from '../../../core/api/schemas.js'
+import type {ApiInstance, BodyOf, QueryOf} from '../../../core/api/schemas.js'
 import type {BackupRecord, PolicyRecord} from '../../../core/backup/backup.js'
 import {parseCron} from '../../../core/backup/cron.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -13,9 +13,10 @@ import type {BackupsApi, Idempotency, Planned, StartedBackup, StartedBare} from 
 import {operationView, planView} from '../operation-view.js'
 import {repeated, submit} from '../submit.js'
 import type {CreateBackupInput} from './create.workflow.js'
+import {submitDrill} from './drill.loop.js'
 import type {KeyRing} from './keys.js'
 import type {Followers} from './log.loop.js'
-import {backupOf, createBackupKind, deleteBackupKind, rotateKeysKind, verifyBackupKind} from './parts.js'
+import {backupOf, createBackupKind, deleteBackupKind, drillKind, rotateKeysKind, verifyBackupKind} from './parts.js'
 import {createRepositoryService, type RepositoryServiceOptions} from './repository-service.js'
 import {submitBackup} from './take.js'
 import type {RotateInput} from './upkeep.workflows.js'
@@ -26,6 +27,7 @@ export interface BackupServiceOptions extends RepositoryServiceOptions {
   readonly keys: KeyRing
   /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
   readonly find: (principal: Principal, ref: string) => Promise<InstanceRecord>
+  readonly view: (instance: InstanceRecord) => Promise<ApiInstance>
   /** Steps of a kind, for its plan. */
   readonly workflow: (kind: string) => Pick<Workflow<never, Tx>, 'order' | 'deadlineSeconds'>
 }
@@ -184,6 +186,18 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
     },
     verify: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'verify', verifyBackupKind, plan, idempotency, true),
     delete: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'delete', deleteBackupKind, plan, idempotency, false),
+    async drill(principal, ref, {plan}, idempotency) {
+      authorize(principal, 'drill', `instance/${ref}`)
+      const before = await repeated(context, principal, idempotency)
+      if (before) return {operation: operationView(before), instance: await options.view(await options.find(principal, before.instanceId ?? ref))}
+      const instance = await options.find(principal, ref)
+      backupOf(context.engines.get(instance.engine))
+      const flow = options.workflow(drillKind)
+      if (plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: true})}
+      const operation = await store.transact(scopeOf(principal), (tx) => submitDrill(context, tx, principal, instance, flow.deadlineSeconds, idempotency))
+      context.poke()
+      return {operation: operationView(operation), instance: await options.view(instance)}
+    },
     async schedule(principal, ref) {
       authorize(principal, 'read', `instance/${ref}`)
       return scheduleView(await policyOf(await options.find(principal, ref)), clock.now())

@@ -9,7 +9,6 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Catalogues} from './catalogues.js'
 import {makerOf, poolKeyOf, rememberUse} from './prepared.js'
-import {freeEndpointPort} from './ports.js'
 import type {Servers} from './servers.js'
 
 export interface CreateInput {
@@ -132,18 +131,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       'publish-endpoint': {
         async run({input, commit}) {
           const subject = await servers.load(input.instanceId)
-          try {
-            await servers.route(subject, 'open')
-          } catch (error) {
-            if (input.portIsFixed || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
-            const port = await freeEndpointPort(context, subject.runtime)
-            commit(async (tx) => {
-              await tx.ports.release(subject.instance.id)
-              await tx.ports.reserve({tenantId: subject.instance.tenantId, port, ownerId: subject.instance.id})
-              await tx.instances.update(subject.instance.id, {endpointPort: port})
-            })
-            return next('publish-endpoint')
-          }
+          if (!(await servers.publishedOrMoved(subject, input.portIsFixed, commit))) return next('publish-endpoint')
           const {tlsVersion} = await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           started(subject.instance.id)
           return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion})

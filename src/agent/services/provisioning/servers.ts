@@ -7,7 +7,7 @@ import type {Observation, Placement, Runtime} from '../../runtimes/runtime.js'
 import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
-import {freeNodePort} from './ports.js'
+import {freeEndpointPort, freeNodePort} from './ports.js'
 
 /** A node with everything needed to act on it. */
 export interface Subject {
@@ -221,7 +221,27 @@ export function createServers(context: ServiceContext) {
     })
   }
 
-  return {subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
+  /**
+   * Opens the endpoint of a new instance. When somebody took its port, it gets another one (stored with the step's outcome),
+   * and the answer is false: again. Throws PORT_IN_USE where the port was asked for.
+   */
+  async function publishedOrMoved(subject: Subject, portIsFixed: boolean, commit: (change: (tx: Tx) => Promise<void>) => void): Promise<boolean> {
+    try {
+      await route(subject, 'open')
+      return true
+    } catch (error) {
+      if (portIsFixed || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
+      const port = await freeEndpointPort(context, subject.runtime)
+      commit(async (tx) => {
+        await tx.ports.release(subject.instance.id)
+        await tx.ports.reserve({tenantId: subject.instance.tenantId, port, ownerId: subject.instance.id})
+        await tx.instances.update(subject.instance.id, {endpointPort: port})
+      })
+      return false
+    }
+  }
+
+  return {publishedOrMoved, subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
 }
 
 /** What the place says of its instance, for a store that has to be rebuilt. */

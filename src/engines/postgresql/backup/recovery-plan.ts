@@ -100,6 +100,8 @@ async function resolve(context: Context, candidate: Candidate, target: RecoveryT
       return stop ? at(stop, 'the end of the backup') : {impossible: 'the log ends before the backup does'}
     }
     case 'time': {
+      // the copy has everything up to its end: what was committed between that time and its end could not be left out
+      if (target.micros < candidate.backup.consistentAt * 1000) return tooEarly(iso(target.micros))
       const inclusive = target.inclusive ?? true
       const stop = await search.findTime(start, (micros) => (inclusive ? micros > target.micros : micros >= target.micros))
       if (stop) return at(stop, `${iso(target.micros)}`)

@@ -72,6 +72,9 @@ export async function siteInMemory(start: number): Promise<Site> {
     snapshots.set(taken.snapshot, {...taken, backupId: about.backupId})
     return taken
   }
+  const refuse = async (): Promise<never> => {
+    throw new Error('nothing is restored here')
+  }
   const archiver: Archiver = {
     describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), incarnations: () => answer(() => []),
     find: (_, backupId) => answer(() => [...snapshots.values()].find((s) => s.backupId === backupId)),
@@ -89,6 +92,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     follow: () => new Promise(() => undefined),
     shred: ({incarnation}) => answer(() => void archive.shredded.add(incarnation)),
     erase: ({incarnation}) => answer(() => { archive.erased.add(incarnation); return 1 }),
+    plan: refuse, missing: refuse, restore: refuse, logSegment: refuse, logHistory: refuse,
     rewrap: async () => true, close: async () => undefined,
   }
   const engine = {

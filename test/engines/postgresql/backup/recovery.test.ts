@@ -269,7 +269,8 @@ for (const {name, source} of backupSources()) {
         const decision = await recovery.plan(backups, archive, of)
         const stop = judged(of)
         const position = stop === undefined ? end : stop.isBefore ? (records[stop.index - 1]?.end ?? 0) : (records[stop.index]?.end as number)
-        const usable = backups.map((backup) => parseLsn(backup.end) <= position)
+        // one that has more than was committed by then is not of that time
+        const usable = backups.map((backup) => parseLsn(backup.end) <= position && (of.kind !== 'time' || of.micros >= backup.consistentAt * 1000))
         const isIn = stop !== undefined || (of.kind === 'time' ? of.micros / 1000 <= (archive.end()?.mark?.at ?? 0) : of.kind === 'position')
         assert.equal(decision.possible, usable.includes(true) && isIn, JSON.stringify([of, decision, position]))
         if (!decision.possible) return

@@ -1,0 +1,344 @@
+/**
+ * Restores. The data of a backup and its log become a server of a new instance. In place that instance is only the way
+ * there: while the old server still serves, the new one is made and proven beside it; then the two instances exchange
+ * their nodes, so that name, id and endpoint stay, and the other keeps the old state. To undo is to exchange them again.
+ */
+import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {isoTime} from '../../../core/time.js'
+import {formatBytes} from '../../../core/units.js'
+import {done, next, workflow} from '../../../core/workflow/workflow.js'
+import type {EngineBackup} from '../../../engines/backup.js'
+import type {Tx} from '../../store/store.js'
+import type {ServiceContext} from '../context.js'
+import type {RestoreChoice} from '../protection.js'
+import {forgetInstance} from './create.workflow.js'
+import type {Servers, Subject} from './servers.js'
+
+export interface RestoreInput {
+  /** The instance that the data is restored into, or that has it already. */
+  readonly instanceId: string
+  /** The one that exchanges its node with it. */
+  readonly inPlaceOf: string | null
+  /** Its node before; null when nothing is exchanged. */
+  readonly leaving: string | null
+  readonly entering: string
+  /** Null: the data is there, and is gone back to. */
+  readonly choice: RestoreChoice | null
+  /** What the other instance is called when all is done. */
+  readonly keptAs: string | null
+}
+
+export const restoreKind = 'instance.restore'
+const restoreOrder = ['prepare-software', 'place-node', 'restore-files', 'configure', 'recover', 'create-access', 'verify'] as const
+const switchOrder = ['hold-connections', 'stop-servers', 'exchange', 'move-data', 'start-server', 'await-ready', 'open-endpoint'] as const
+export const restoreSteps = {into: [...restoreOrder, 'publish-endpoint'], inPlace: [...restoreOrder, ...switchOrder], undo: switchOrder} as const
+
+/** What is told at the end, kept between its steps. */
+const receiptOf = (operationId: string): string => `restored:${operationId}`
+
+export function restoreWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  const {store, clock} = context
+  const {load} = servers
+
+  const recoveryOf = ({engine}: Subject): EngineBackup['recovery'] => {
+    if (engine.backup) return engine.backup.recovery
+    throw new DbaasError('NOT_SUPPORTED', `${engine.title} cannot be restored yet`)
+  }
+  const choiceOf = (input: RestoreInput): RestoreChoice => {
+    if (input.choice) return input.choice
+    throw new DbaasError('INTERNAL', 'a restore without anything to restore')
+  }
+  const hostInstance = (input: RestoreInput): string => input.inPlaceOf ?? input.instanceId
+
+  /** Both nodes with the instance that they belong to before the exchange, whatever the store says now. */
+  async function both(input: RestoreInput): Promise<{one: InstanceRecord; other: InstanceRecord; leaving: NodeRecord; entering: NodeRecord; exchanged: boolean}> {
+    return store.read('platform', async (tx) => {
+      const [one, other] = [await tx.instances.find(input.inPlaceOf as string), await tx.instances.find(input.instanceId)]
+      const nodes = [...(await tx.nodes.ofInstance(input.inPlaceOf as string)), ...(await tx.nodes.ofInstance(input.instanceId))]
+      const [leaving, entering] = [nodes.find((n) => n.id === input.leaving), nodes.find((n) => n.id === input.entering)]
+      if (!one || !other || !leaving || !entering) throw new DbaasError('INSTANCE_NOT_FOUND', 'one of the two states is gone')
+      return {one, other, leaving, entering, exchanged: leaving.instanceId === other.id}
+    })
+  }
+
+  async function exchange(tx: Tx, {one, other, leaving, entering}: Awaited<ReturnType<typeof both>>): Promise<void> {
+    const now = clock.now()
+    const stopped = {status: 'stopped', statusReason: null, runtimeRef: null, updatedAt: now} as const
+    for (const node of [leaving, entering]) await tx.nodes.remove(node.id)
+    const to = (instance: InstanceRecord, node: NodeRecord): NodeRecord => ({...node, ...stopped, instanceId: instance.id, name: `${instance.name}-1`})
+    const [first, second] = leaving.instanceId === one.id ? [other, one] : [one, other]
+    await tx.nodes.insert({...to(first, leaving), wanted: first.id === one.id ? one.wanted : 'stopped'})
+    await tx.nodes.insert({...to(second, entering), wanted: second.id === one.id ? one.wanted : 'stopped'})
+    // their certificates name the instance
+    for (const node of [leaving, entering]) await tx.secrets.removeAll(node.id)
+    await tx.instances.update(one.id, {incarnation: other.incarnation, updatedAt: now})
+    await tx.instances.update(other.id, {incarnation: one.incarnation, updatedAt: now})
+    await context.protection.recoveries.switched(tx, one, other.incarnation)
+  }
+
+  /** The folders of both go where the store says that they belong. */
+  async function move(input: RestoreInput): Promise<void> {
+    const {one, other, leaving, entering, exchanged} = await both(input)
+    const [first, second] = exchanged ? [other, one] : [one, other]
+    for (const [instance, node, from] of [[first, leaving, second], [second, entering, first]] as const) {
+      const {runtime, placement} = servers.subjectOf(instance, node)
+      await runtime.reassign(placement, from.id)
+    }
+  }
+
+  async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {
+    await servers.halt(servers.subjectOf(instance, node), progress)
+  }
+
+  return workflow<RestoreInput, Tx>()({
+    kind: restoreKind,
+    start: 'prepare-software',
+    order: [...restoreOrder, ...switchOrder, 'publish-endpoint'],
+    deadlineSeconds: 24 * 3600,
+    steps: {
+      'prepare-software': {
+        async run({input, progress, signal, commit}) {
+          const {instance, runtime} = await load(input.instanceId)
+          const {software} = runtime
+          const found = (await software.locate(instance.engine, instance.version, instance.imageAsked)) ?? (software.onDemand
+            ? await software.install(instance.engine, {version: instance.version, known: null, from: instance.imageAsked, checksum: null}, progress, signal)
+            : undefined)
+          if (!found) {
+            throw new DbaasError('ENGINE_NOT_INSTALLED', `${instance.engine} ${instance.version} is not installed, and the backup is of it`, {
+              suggestions: [`dbaas engines install ${instance.engine}@${instance.version}`],
+            })
+          }
+          commit((tx) => tx.instances.update(instance.id, {version: found.version, image: found.image}))
+          return next('place-node')
+        },
+      },
+      'place-node': {
+        async run({input}) {
+          const {runtime, placement} = await load(input.instanceId)
+          await runtime.place(placement)
+          return next('restore-files')
+        },
+        async undo({input}) {
+          const {runtime, placement} = await load(input.instanceId)
+          await runtime.remove(placement)
+        },
+      },
+      'restore-files': {
+        retrySeconds: 600,
+        async run({input, operationId, progress, signal, commit}) {
+          const subject = await load(input.instanceId)
+          const {engine, host, runtime, placement} = subject
+          if (await engine.lifecycle.isInitialised(host)) return next('configure')
+          // what an agent that was killed left of it
+          await host.remove(host.paths.data)
+          await runtime.place(placement)
+          const folder = await runtime.dataFolder(placement)
+          if (folder === null) {
+            throw new DbaasError('NOT_SUPPORTED', `the volumes of ${runtime.name} cannot be reached from this machine, so nothing can be restored into them`, {
+              suggestions: ['run the agent where the Docker engine runs, as a user who may write its volumes'],
+            })
+          }
+          const began = clock.now()
+          const {files, bytes} = await context.protection.recoveries.files(choiceOf(input), folder, (now, total) => progress(`${formatBytes(now)} of ${formatBytes(total)} restored`), signal)
+          commit((tx) => tx.settings.put(receiptOf(operationId), JSON.stringify({files, bytes, restore_ms: clock.now() - began})))
+          return next('configure')
+        },
+      },
+      configure: {
+        async run({input}) {
+          const subject = await load(input.instanceId)
+          await recoveryOf(subject).configure(subject.host, choiceOf(input).plan, context.protection.recoveries.archive(choiceOf(input)))
+          await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
+          return next('recover')
+        },
+      },
+      recover: {
+        retrySeconds: 300,
+        async run({input, operationId, progress, signal, commit}) {
+          const subject = await load(input.instanceId)
+          const {engine, runtime, placement, host} = subject
+          const {plan} = choiceOf(input)
+          const recovery = recoveryOf(subject)
+          const admin = await servers.admin()
+          const archive = context.protection.recoveries.archive(choiceOf(input))
+          const began = clock.now()
+          let launched = await servers.launch(subject)
+          for (;;) {
+            const ended = new AbortController()
+            const unwatch = runtime.watch(placement, launched.ref, () => ended.abort())
+            try {
+              const outcome = await recovery.follow(host, admin, plan, archive, {
+                progress: ({phase, replayedBytes, totalBytes}) => progress(phase === 'replaying' ? `${formatBytes(replayedBytes)} of ${formatBytes(totalBytes)} of the log replayed` : phase),
+                signal: AbortSignal.any([signal, ended.signal]),
+              })
+              if (outcome.kind === 'recovered') {
+                const {restart} = await recovery.finish(host, admin)
+                const {recovered} = outcome
+                const before = JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as object
+                const receipt = {
+                  ...before, replay_ms: clock.now() - began, timeline: recovered.timeline, position: recovered.from.position, ended: recovered.because,
+                  recovered_to: recovered.lastCommitMicros === null ? null : isoTime(recovered.lastCommitMicros / 1000), backup_id: choiceOf(input).backupId,
+                }
+                unwatch()
+                if (restart) {
+                  await servers.halt(subject, progress)
+                  launched = await servers.launch(subject)
+                }
+                const {ref} = launched
+                await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
+                commit(async (tx) => {
+                  await tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: clock.now()})
+                  await tx.settings.put(receiptOf(operationId), JSON.stringify(receipt))
+                })
+                return next('create-access')
+              }
+              progress(outcome.because)
+              await servers.halt(subject, progress)
+              launched = await servers.launch(subject)
+            } catch (error) {
+              signal.throwIfAborted()
+              if (ended.signal.aborted) throw engine.lifecycle.explainFailure(await servers.logTail(subject))
+              throw error
+            } finally {
+              unwatch()
+            }
+          }
+        },
+        async undo({input}) {
+          const {runtime, placement, node} = await load(input.instanceId)
+          await runtime.kill(placement, node.runtimeRef)
+        },
+      },
+      'create-access': {
+        async run({input}) {
+          const {engine, host, instance} = await load(input.instanceId)
+          const {database, username, password} = await servers.clientOf(instance)
+          await engine.access.grantApplication(host, await servers.admin(), {database, username, password})
+          return next('verify')
+        },
+      },
+      verify: {
+        async run({input}) {
+          const {engine, host, instance} = await load(input.instanceId)
+          await engine.config.verify(host, await servers.admin(), effectiveParameters(instance.layers))
+          return next(input.inPlaceOf === null ? 'publish-endpoint' : 'hold-connections')
+        },
+      },
+      'hold-connections': {
+        async run({input, operationId, commit}) {
+          await servers.route(await load(input.inPlaceOf as string), 'hold')
+          commit((tx) => tx.settings.put(`gap:${operationId}`, String(clock.now())))
+          return next('stop-servers')
+        },
+        async undo({input, operationId, signal, progress, commit}) {
+          const subject = await load(input.inPlaceOf as string)
+          commit((tx) => tx.settings.remove(`gap:${operationId}`))
+          if (subject.instance.wanted !== 'running') return servers.route(subject, 'closed')
+          await servers.prepare(subject)
+          await servers.serve(subject, {signal, progress, commit})
+          started(subject.instance.id)
+        },
+      },
+      'stop-servers': {
+        async run({input, progress}) {
+          const {one, other, leaving, entering} = await both(input)
+          await haltNode(one, leaving, progress)
+          await haltNode(other, entering, progress)
+          return next('exchange')
+        },
+      },
+      exchange: {
+        async run({input, commit}) {
+          const now = await both(input)
+          if (!now.exchanged) commit((tx) => exchange(tx, now))
+          return next('move-data')
+        },
+        async undo({input, progress}) {
+          const now = await both(input)
+          if (now.exchanged) {
+            await haltNode(now.one, now.entering, progress)
+            await store.transact('platform', (tx) => exchange(tx, now))
+          }
+          await move(input)
+        },
+      },
+      'move-data': {
+        async run({input}) {
+          await move(input)
+          return next('start-server')
+        },
+      },
+      'start-server': {
+        async run({input, commit}) {
+          const subject = await load(input.inPlaceOf as string)
+          await servers.prepare(subject)
+          const {ref} = await servers.launch(subject)
+          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', wanted: 'running', updatedAt: clock.now()}))
+          return next('await-ready')
+        },
+      },
+      'await-ready': {
+        async run({input, signal, progress, commit}) {
+          const ready = await servers.readyOrMoved(await load(input.inPlaceOf as string), signal, progress, commit)
+          return next(ready ? 'open-endpoint' : 'start-server')
+        },
+      },
+      'open-endpoint': {
+        async run({input, operationId, commit}) {
+          const subject = await load(input.inPlaceOf as string)
+          const {database, username, password} = await servers.clientOf(subject.instance)
+          // it may have been changed since that state
+          await subject.engine.access.grantApplication(subject.host, await servers.admin(), {database, username, password})
+          await servers.route(subject, 'open')
+          await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          started(subject.instance.id)
+          const {held, receipt} = await store.read('platform', async (tx) => ({held: await tx.settings.get(`gap:${operationId}`), receipt: await tx.settings.get(receiptOf(operationId))}))
+          commit((tx) => tx.settings.remove(`gap:${operationId}`))
+          return done({
+            ...(JSON.parse(receipt ?? '{}') as object), write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
+            endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`,
+          })
+        },
+      },
+      'publish-endpoint': {
+        async run({input, operationId, commit}) {
+          const subject = await load(input.instanceId)
+          if (!(await servers.publishedOrMoved(subject, false, commit))) return next('publish-endpoint')
+          await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          started(subject.instance.id)
+          const receipt = await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))
+          return done({...(JSON.parse(receipt ?? '{}') as object), endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`})
+        },
+        async undo({input}) {
+          await context.endpoints.remove(input.instanceId)
+        },
+      },
+    },
+    async onDone(tx, {input, tenantId}) {
+      const now = clock.now()
+      const id = hostInstance(input)
+      for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
+      await tx.instances.update(id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
+      if (input.inPlaceOf !== null) {
+        await tx.instances.update(input.instanceId, {
+          status: 'stopped', wanted: 'stopped', updatedAt: now, ...(input.keptAs === null ? {} : {name: input.keptAs}),
+          statusReason: `the state of ${(await tx.instances.find(id))?.name ?? id} before it was ${input.choice ? 'restored' : 'gone back from'}`,
+        })
+      }
+      await tx.event({id: context.newId('event'), tenantId, type: 'instance.restored', subject: id, payload: {backup: input.choice?.backupId ?? null, kept_as: input.keptAs}, at: now})
+    },
+    async onUndone(tx, {input, because}) {
+      const now = clock.now()
+      if (input.choice) await forgetInstance(context, tx, input.instanceId)
+      else await tx.instances.update(input.instanceId, {status: 'stopped', wanted: 'stopped', updatedAt: now})
+      if (input.inPlaceOf === null) return
+      const one = await tx.instances.find(input.inPlaceOf)
+      if (!one) return
+      const [node] = await tx.nodes.ofInstance(one.id)
+      const runs = one.wanted === 'stopped' || node?.status === 'running'
+      if (runs) await tx.instances.update(one.id, {status: one.wanted === 'stopped' ? 'stopped' : 'running', updatedAt: now})
+      else await tx.instances.update(one.id, {status: 'failed', statusReason: because, updatedAt: now})
+    },
+  })
+}

@@ -1,0 +1,218 @@
+/** What a restore asks for before it is begun: that it is possible, that there is room, and what it will be called. */
+import {authorize, type Principal} from '../../../core/access/principal.js'
+import type {BodyOf} from '../../../core/api/schemas.js'
+import {DbaasError} from '../../../core/errors.js'
+import {resolveSize} from '../../../core/instance/sizes.js'
+import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
+import {checkName, maxNameLength} from '../../../core/instance/names.js'
+import {isoTime} from '../../../core/time.js'
+import {formatBytes} from '../../../core/units.js'
+import type {Tx} from '../../store/store.js'
+import type {ServiceContext} from '../context.js'
+import type {Idempotency, Planned, RestoringApi, Started} from '../contract.js'
+import {operationView, planView} from '../operation-view.js'
+import type {RestoreChoice} from '../protection.js'
+import {repeated, submit} from '../submit.js'
+import {resolveVersion} from '../versions.js'
+import {admit} from './admission.js'
+import {freeEndpointPort, freeNodePort} from './ports.js'
+import {restoreKind, restoreSteps, type RestoreInput} from './restore.workflow.js'
+import type {InstancesService} from './service.js'
+import {layersFor, type Templates} from './templates.js'
+
+const loopback = '127.0.0.1'
+/** For an estimate: what a restore and a replay get through here, bytes a second, and what a start takes. */
+const pace = {files: 150 * 1024 ** 2, log: 40 * 1024 ** 2, startSeconds: 3} as const
+/** Beside the backup: its log, and what a recovery writes. */
+const spareBytes = 256 * 1024 ** 2
+
+export function createRestoring(options: {
+  context: ServiceContext; instances: InstancesService; templates: Templates; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
+}): RestoringApi {
+  const {context, instances, templates} = options
+  const {store, clock} = context
+
+  const find = (principal: Principal, ref: string): Promise<InstanceRecord | undefined> => store.read({tenant: principal.tenantId}, (tx) => tx.instances.find(ref))
+  const viewOf = async (instance: InstanceRecord) => instances.view(instance, await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id)))
+
+  /** `orders-before-20261123t172200z`; a long name is cut so that it fits. */
+  function nameOf(name: string, what: 'before' | 'undone'): string {
+    const suffix = `-${what}-${isoTime(clock.now()).replace(/[-:]|\.\d+/g, '').toLowerCase()}`
+    return `${name.slice(0, maxNameLength - suffix.length).replace(/-+$/, '')}${suffix}`
+  }
+
+  function refuseBusy(instance: InstanceRecord): void {
+    if (['running', 'degraded', 'stopped', 'failed'].includes(instance.status)) return
+    throw new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so it cannot be restored`, {
+      details: {instance: instance.name, status: instance.status}, suggestions: [`dbaas operations list --instance ${instance.name}`],
+    })
+  }
+
+  async function again(principal: Principal, idempotency: Idempotency | undefined): Promise<Started | undefined> {
+    const before = await repeated(context, principal, idempotency)
+    if (!before) return undefined
+    const {inPlaceOf, instanceId} = before.input as unknown as RestoreInput
+    return {operation: operationView(before), instance: await viewOf(await instances.find(principal, inPlaceOf ?? instanceId))}
+  }
+
+  /** The rows of the instance that the data is restored into: as its model, where there is one. */
+  async function target(principal: Principal, choice: RestoreChoice, name: string, model: InstanceRecord | undefined): Promise<{instance: InstanceRecord; node: NodeRecord}> {
+    const engine = context.engines.get(choice.engine)
+    const runtime = context.runtimes.get(model?.runtime ?? context.runtimes.default)
+    const major = choice.base.version.split('.')[0] as string
+    const version = model && model.version.split('.')[0] === major ? model.version : (await resolveVersion(engine, runtime, major, options.platform, null)).version
+    const size = model?.size ?? resolveSize({})
+    const layers = model?.layers ?? (await layersFor({engine, size, version, template: undefined, user: {}, templates, principal}))
+    const now = clock.now()
+    const id = context.newId('instance')
+    const instance: InstanceRecord = {
+      id, tenantId: principal.tenantId, name, engine: engine.name, version, runtime: runtime.name, image: model?.version === version ? model.image : null,
+      imageAsked: model?.imageAsked ?? null, publishAddress: model?.publishAddress ?? loopback, leased: false, status: 'provisioning', statusReason: null, wanted: 'running',
+      size, template: model?.template ?? null, layers, endpointHost: loopback, endpointPort: await freeEndpointPort(context, runtime),
+      database: model?.database ?? engine.defaultDatabase, username: model?.username ?? engine.defaultUsername, incarnation: context.newId('event').slice(4), protected: false,
+      expiresAt: null, createdAt: now, updatedAt: now,
+    }
+    const node: NodeRecord = {
+      id: context.newId('node'), tenantId: principal.tenantId, instanceId: id, name: `${name}-1`, role: 'primary', wanted: 'running', status: 'absent', statusReason: null,
+      port: await freeNodePort(context, runtime), runtimeRef: null, createdAt: now, updatedAt: now,
+    }
+    return {instance, node}
+  }
+
+  async function admitRoom(choice: RestoreChoice, runtimeName: string, size: InstanceRecord['size']): Promise<void> {
+    const facts = await context.runtimes.get(runtimeName).facts()
+    admit(size, size.memory_bytes / 4, facts)
+    const needed = choice.base.bytes + spareBytes
+    if (facts.diskFreeBytes >= needed) return
+    throw new DbaasError('INSUFFICIENT_DISK', `the restore takes ${formatBytes(needed)} of disk, and ${formatBytes(facts.diskFreeBytes)} are free`, {
+      details: {needed_bytes: String(needed), free_bytes: String(facts.diskFreeBytes)}, suggestions: ['dbaas doctor', 'delete what is not needed any more: dbaas list'],
+    })
+  }
+
+  async function recoveryView(choice: RestoreChoice) {
+    const missing = await context.protection.recoveries.missing(choice)
+    if (missing.length > 0) {
+      throw new DbaasError('REPOSITORY_DAMAGED', `${missing.length} objects that the restore needs are not in the repository, the first is ${missing[0]}`, {
+        details: {backup: choice.backupId, missing: String(missing.length)}, suggestions: [`dbaas backups verify ${choice.backupId}`],
+      })
+    }
+    const {base, plan} = choice
+    return {
+      backup_id: choice.backupId, ends: plan.expected.because, position: plan.expected.position,
+      last_commit_at: plan.expected.lastCommitMicros === null ? null : isoTime(plan.expected.lastCommitMicros / 1000), size_bytes: base.bytes, log_bytes: plan.logBytes,
+      segments: plan.segments.length, complete: true,
+      estimated_seconds: Math.round(10 * (pace.startSeconds + base.bytes / pace.files + plan.logBytes / pace.log)) / 10,
+    }
+  }
+
+  async function insert(tx: Tx, principal: Principal, {instance, node}: {instance: InstanceRecord; node: NodeRecord}, passwordOf: string | undefined, enabled: boolean): Promise<void> {
+    await tx.instances.insert(instance)
+    await context.protection.enrol(tx, instance, {enabled})
+    await tx.nodes.insert(node)
+    await tx.ports.reserve({tenantId: principal.tenantId, port: instance.endpointPort, ownerId: instance.id})
+    await tx.ports.reserve({tenantId: principal.tenantId, port: node.port, ownerId: node.id})
+    const password = passwordOf === undefined ? undefined : await tx.secrets.get(passwordOf, 'password')
+    await tx.secrets.put(principal.tenantId, instance.id, 'password', password ?? context.randomSecret())
+  }
+
+  async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+    const before = await again(principal, idempotency)
+    if (before) return before
+    context.mayChange()
+    const source = await find(principal, ref)
+    const other = into === undefined ? undefined : await find(principal, into)
+    const inPlaceOf = into === undefined ? source : other
+    if (!source && into === undefined) await instances.find(principal, ref).catch((error: unknown) => {
+      if (!(error instanceof DbaasError)) throw error
+      // kept backups of a deleted instance have no place to go back to
+      throw new DbaasError(error.code, error.message, {details: error.details, suggestions: [...error.suggestions, `dbaas restore ${ref} --into NEW, if its backups were kept`]})
+    })
+    if (into !== undefined && !other) checkName(into)
+    if (inPlaceOf) refuseBusy(inPlaceOf)
+    const choice = await context.protection.recoveries.choose(principal, source, source?.name ?? ref, to)
+    if (inPlaceOf && (inPlaceOf.engine !== choice.engine || inPlaceOf.version.split('.')[0] !== choice.base.version.split('.')[0])) {
+      throw new DbaasError('INVALID_REQUEST', `a backup of ${choice.engine} ${choice.base.version} cannot become ${inPlaceOf.name}, which is ${inPlaceOf.engine} ${inPlaceOf.version}`, {
+        suggestions: [`dbaas restore ${ref} --into NEW`],
+      })
+    }
+    const recovery = await recoveryView(choice)
+    const steps = inPlaceOf ? restoreSteps.inPlace : restoreSteps.into
+    const keptAs = inPlaceOf ? nameOf(inPlaceOf.name, 'before') : null
+    const made = await target(principal, choice, keptAs ?? (into as string), inPlaceOf ?? source)
+    await admitRoom(choice, made.instance.runtime, made.instance.size)
+    if (plan) return {plan: planView({steps, impact: inPlaceOf ? 'restart' : 'none', expected_downtime_ms: inPlaceOf ? null : 0, reversible: true, recovery})}
+    const leaving = inPlaceOf ? (await store.read('platform', (tx) => tx.nodes.ofInstance(inPlaceOf.id))).find((n) => n.role === 'primary') : undefined
+    const input: RestoreInput = {
+      instanceId: made.instance.id, inPlaceOf: inPlaceOf?.id ?? null, leaving: leaving?.id ?? null, entering: made.node.id, choice, keptAs,
+    }
+    const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
+      if (await tx.instances.find(made.instance.name)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${made.instance.name}"`, {suggestions: ['try again']})
+      await insert(tx, principal, made, (inPlaceOf ?? source)?.id, inPlaceOf === undefined)
+      return submit(context, tx, principal, {
+        kind: restoreKind, instanceId: inPlaceOf?.id ?? made.instance.id, resource: `instance/${inPlaceOf?.name ?? made.instance.name}`, input: input as never,
+        start: steps[0], deadlineSeconds: options.workflow(restoreKind).deadlineSeconds,
+      }, idempotency)
+    })
+    context.poke()
+    return {operation: operationView(operation), instance: await viewOf(inPlaceOf ?? made.instance)}
+  }
+
+  async function undo(principal: Principal, ref: string, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+    const before = await again(principal, idempotency)
+    if (before) return before
+    context.mayChange()
+    const instance = await instances.find(principal, ref)
+    refuseBusy(instance)
+    const {kept, nodes} = await store.read('platform', async (tx) => {
+      const done = (await tx.operations.list({instanceId: instance.id, limit: 1000})).filter((o) => o.kind === restoreKind && o.status === 'succeeded')
+        .map((o) => o.input as unknown as RestoreInput).filter((i) => i.inPlaceOf === instance.id)
+      // the newest that is still there; what was gone back from is not gone forward to
+      for (const {instanceId, choice} of done) {
+        const there = choice ? await tx.instances.find(instanceId) : undefined
+        if (there && !there.name.includes('-undone-')) return {kept: there, nodes: {own: await tx.nodes.ofInstance(instance.id), kept: await tx.nodes.ofInstance(there.id)}}
+      }
+      return {kept: undefined, nodes: undefined}
+    })
+    if (!kept || !nodes) {
+      throw new DbaasError('INVALID_STATE', `there is no state of ${instance.name} before a restore to go back to`, {
+        details: {instance: instance.name}, suggestions: [`dbaas restore ${instance.name} --to TIME`, 'dbaas list'],
+      })
+    }
+    if (kept.status !== 'stopped') {
+      throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is ${kept.status}`, {details: {instance: kept.name, status: kept.status}, suggestions: [`dbaas stop ${kept.name}`]})
+    }
+    if (plan) return {plan: planView({steps: restoreSteps.undo, impact: 'restart', expected_downtime_ms: null, reversible: true})}
+    const input: RestoreInput = {
+      instanceId: kept.id, inPlaceOf: instance.id, leaving: nodes.own[0]?.id ?? null, entering: nodes.kept[0]?.id ?? '', choice: null, keptAs: nameOf(instance.name, 'undone'),
+    }
+    const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
+      await tx.instances.update(kept.id, {status: 'maintenance', updatedAt: clock.now()})
+      return submit(context, tx, principal, {
+        kind: restoreKind, instanceId: instance.id, resource: `instance/${instance.name}`, input: input as never, start: restoreSteps.undo[0],
+        deadlineSeconds: options.workflow(restoreKind).deadlineSeconds,
+      }, idempotency)
+    })
+    context.poke()
+    return {operation: operationView(operation), instance: await viewOf(instance)}
+  }
+
+  return {
+    async restore(principal, ref, body: BodyOf<'instances.restore'>, idempotency) {
+      authorize(principal, 'restore', `instance/${ref}`)
+      return restore(principal, ref, body.to ?? 'latest', body.into, body.plan, idempotency)
+    },
+    async undo(principal, ref, {plan}, idempotency) {
+      authorize(principal, 'restore', `instance/${ref}`)
+      return undo(principal, ref, plan, idempotency)
+    },
+    async clone(principal, ref, body: BodyOf<'instances.clone'>, idempotency) {
+      authorize(principal, 'clone', `instance/${ref}`)
+      checkName(body.name)
+      const source = await instances.find(principal, ref)
+      if (await find(principal, body.name)) {
+        throw new DbaasError('NAME_IN_USE', `there already is an instance "${body.name}"`, {details: {name: body.name}, suggestions: ['choose another name']})
+      }
+      return restore(principal, source.name, body.at ?? 'latest', body.name, body.plan, idempotency)
+    },
+  }
+}

@@ -197,6 +197,18 @@ describe('backups in a bucket', function () {
     await assert.rejects(add({name: 'third', location: join(copies.path, 'third'), copy_of: 'second'}), {code: 'INVALID_REQUEST'})
   })
 
+  it('restores from it into a new instance, which is protected there, too', async () => {
+    const answer = await agent.client.call('instances.restore', {params: {instance: 'demo'}, body: {to: 'latest', into: 'back'}, idempotencyKey: freshKey()})
+    const operation = await agent.finish((answer as {operation: ApiOperation}).operation)
+    assert.equal(operation.status, 'succeeded', JSON.stringify(operation.error))
+    const count = async (name: string) =>
+      (await agent.client.call('instances.sql', {params: {instance: name}, body: {statement: 'select count(*), min(n), sum(n) from t'}, idempotencyKey: freshKey()})).rows
+    assert.deepEqual(await count('back'), await count('demo'))
+    const {schedule} = await agent.client.call('schedules.get', {params: {instance: 'back'}})
+    assert.equal(schedule.repository, 'cloud')
+    await agent.remove('back')
+  })
+
   it('changes the repository of an instance only where nothing of it is left behind', async () => {
     const set = (instance: string, name: string) => agent.client.call('schedules.set', {params: {instance}, body: {repository: name}, idempotencyKey: freshKey()})
     await assert.rejects(set('demo', 'local'), (error: {code: string; message: string}) => error.code === 'INVALID_STATE' && /backups? in cloud/.test(error.message))

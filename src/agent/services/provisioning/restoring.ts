@@ -105,9 +105,9 @@ export function createRestoring(options: {
     }
   }
 
-  async function insert(tx: Tx, principal: Principal, {instance, node}: {instance: InstanceRecord; node: NodeRecord}, passwordOf: string | undefined, enabled: boolean): Promise<void> {
+  async function insert(tx: Tx, principal: Principal, {instance, node}: {instance: InstanceRecord; node: NodeRecord}, passwordOf: string | undefined, enabled: boolean, repository: string): Promise<void> {
     await tx.instances.insert(instance)
-    await context.protection.enrol(tx, instance, {enabled})
+    await context.protection.enrol(tx, instance, {enabled, repository})
     await tx.nodes.insert(node)
     await tx.ports.reserve({tenantId: principal.tenantId, port: instance.endpointPort, ownerId: instance.id})
     await tx.ports.reserve({tenantId: principal.tenantId, port: node.port, ownerId: node.id})
@@ -147,7 +147,7 @@ export function createRestoring(options: {
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       if (await tx.instances.find(made.instance.name)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${made.instance.name}"`, {suggestions: ['try again']})
-      await insert(tx, principal, made, (inPlaceOf ?? source)?.id, inPlaceOf === undefined)
+      await insert(tx, principal, made, (inPlaceOf ?? source)?.id, inPlaceOf === undefined, choice.repository)
       return submit(context, tx, principal, {
         kind: restoreKind, instanceId: inPlaceOf?.id ?? made.instance.id, resource: `instance/${inPlaceOf?.name ?? made.instance.name}`, input: input as never,
         start: steps[0], deadlineSeconds: options.workflow(restoreKind).deadlineSeconds,

@@ -48,6 +48,8 @@ export function createFollowers(parts: BackupParts): Followers {
   const live = new Map<string, LogRecord>()
   const written = new Map<string, number>()
   const observed = new Map<string, number>()
+  /** Streams that broke, and have stored nothing since. */
+  const ailing = new Set<string>()
   let stopped = false
   let timer: NodeJS.Timeout | undefined
   let looking: Promise<void> | undefined
@@ -144,6 +146,7 @@ export function createFollowers(parts: BackupParts): Followers {
         if (end === 'gap' && attempt === 1) continue
       } catch (error) {
         const {message} = DbaasError.from(error)
+        ailing.add(instance.incarnation)
         await say(instance, 'broken', message)
       }
       if (follower.last || signal.aborted) return
@@ -165,7 +168,7 @@ export function createFollowers(parts: BackupParts): Followers {
     const server = await serverOf(parts, subject)
     const end = await repositories.through(history.repository, () => archiver.follow({
       archive, engine: instance.engine, server, hold: holdOf(incarnation), system: history.system, fresh: log?.state === 'gap',
-    }, {signal, status: (status) => void noteStatus(instance, status).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))
+    }, {signal, status: (status) => void noteStatus(instance, status, history.repository).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))
     if (end.kind === 'gap') await say(instance, 'gap', end.because)
     else if (end.kind === 'shutdown') await say(instance, 'ended', null)
     else await say(instance, 'waiting', 'the agent does not follow it')
@@ -178,9 +181,13 @@ export function createFollowers(parts: BackupParts): Followers {
   })
 
   /** A few times a second: in memory, and now and then in the store. */
-  async function noteStatus(instance: InstanceRecord, status: LogStatus): Promise<void> {
+  async function noteStatus(instance: InstanceRecord, status: LogStatus, repository: string): Promise<void> {
     const {incarnation} = instance
     const before = live.get(incarnation) ?? newLog(instance)
+    // what it stores says that the repository works again: a stream that goes on has no end that would
+    if (before.position !== status.durable && ailing.delete(incarnation)) {
+      void repositories.through(repository, async () => undefined).catch((error: unknown) => context.log('noting a repository failed', {error: String(error)}))
+    }
     const now = clock.now()
     const fresh: LogRecord = {
       ...before, timeline: status.timeline, position: status.durable, durableAt: status.durableAt ?? before.durableAt, lagBytes: status.lagBytes,

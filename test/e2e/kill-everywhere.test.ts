@@ -194,6 +194,31 @@ const cases: Case[] = [
     undoSteps: ['verify', 'copy'],
   },
   {
+    kind: 'backup.verify', steps: ['read-back', 'read-log'], prepare: protectedOnce,
+    begin: async (site, key) => call(site, 'backups.verify', {params: {backup: (await backupsOf(site))[0]?.id as string}, body: {}}, key),
+    async succeeded(site) {
+      assert.ok((await backupsOf(site)).every((b) => b.status === 'completed'))
+    },
+  },
+  {
+    kind: 'backup.delete', steps: ['forget', 'erase'],
+    async prepare(site) {
+      await protectedOnce(site)
+      await finish(site, await call(site, 'backups.create', {params: {instance: 'demo'}, body: {label: 'to-go'}}))
+    },
+    begin: (site, key) => call(site, 'backups.delete', {params: {backup: 'to-go'}, query: {}}, key),
+    async succeeded(site) {
+      assert.ok((await backupsOf(site)).every((b) => b.label !== 'to-go' && b.status === 'completed'))
+    },
+  },
+  {
+    kind: 'keys.rotate', steps: ['make-key', 'rewrap', 'switch'], prepare: protectedOnce, begin: (site, key) => call(site, 'keys.rotate', {body: {}}, key),
+    async succeeded(site) {
+      const verified = await finish(site, await call(site, 'backups.verify', {params: {backup: (await backupsOf(site))[0]?.id as string}, body: {}}))
+      assert.equal(verified.status, 'succeeded', JSON.stringify(verified.error))
+    },
+  },
+  {
     kind: 'instance.delete', steps: ['close-endpoint', 'end-backups', 'stop-server', 'shred', 'erase'], prepare: created,
     begin: (site, key) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}, key), succeeded: isGone,
   },

@@ -11,7 +11,7 @@ import {incarnations, openRepository, removeIncarnation} from '../repositories/v
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
 import {createPool} from '../repositories/vault/pool.js'
-import type {LogPosition, RepositoryPlace} from './archiver.js'
+import type {ArchivePlace, LogPosition, RepositoryPlace} from './archiver.js'
 import {createArchives} from './archives.js'
 import {follow} from './follow.js'
 import {logArchiveOf} from './log-archive.js'
@@ -31,6 +31,15 @@ const archives = createArchives(data, pool)
 const calls = new Map<number, Call>()
 /** Base backups at once: more would only take the disk from each other and from the servers. */
 const turns = createTurns(2)
+/** One at a time of an incarnation: the next one would take over the session of a copy that is only on its way out. */
+const turnsOf = new Map<string, ReturnType<typeof createTurns>>()
+
+function turnsOfIncarnation({repository, incarnation}: ArchivePlace): ReturnType<typeof createTurns> {
+  const key = JSON.stringify([repository, incarnation])
+  const own = turnsOf.get(key) ?? createTurns(1)
+  turnsOf.set(key, own)
+  return own
+}
 
 function backupOf(name: string): EngineBackup {
   const {backup, title} = findEngine(name)
@@ -59,8 +68,12 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   },
   incarnations: async (_, place) => incarnations(await archives.opened(place)),
   find: async (_, archive, backupId) => find(await archives.vault(archive, true), backupOf, backupId),
-  take: (call, order) => turns(call.controller.signal, async () => take(await archives.vault(order.archive, true), backupOf(order.engine), order, {
-    progress: (received, total) => call.event({received, total}), limit: () => call.bytesPerSecond, signal: call.controller.signal,
+  take: (call, order) => turnsOfIncarnation(order.archive)(call.controller.signal, () => turns(call.controller.signal, async () => {
+    const vault = await archives.vault(order.archive, true)
+    // whoever asked twice gets what the first one took
+    return (await find(vault, backupOf, order.about.backupId)) ?? take(vault, backupOf(order.engine), order, {
+      progress: (received, total) => call.event({received, total}), limit: () => call.bytesPerSecond, signal: call.controller.signal,
+    })
   })),
   async verify(_, archive, snapshot) {
     const {at, packs, pages, bytes, damages} = await (await archives.vault(archive)).verify(snapshot)

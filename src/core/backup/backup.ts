@@ -99,6 +99,8 @@ export interface LogRecord {
   /** Which line of the archive it writes: one more each time that it begins anew with bytes missing before it. */
   readonly line: number
   readonly updatedAt: number
+  /** Not stored: why the server may soon drop what was not read yet; absent or null: it will not. */
+  readonly risk?: string | null
 }
 
 /** What was promised for an instance. */

@@ -105,7 +105,8 @@ function whatIsBroken(view: ProtectionView, policy: PolicyRecord, now: number): 
   const test = view.lastRestoreTest
   if (test && !test.ok) return {broken: true, because: `the restore that was tried at ${isoTime(test.at)} failed: ${whyFailed(test)}`}
   if (repository?.status === 'unavailable') {
-    return since(repository.checkedAt ?? now, graces.repositoryMs, `the repository ${repository.name} does not answer: ${repository.because ?? 'unknown'}`)
+    const because = `the repository ${repository.name} does not answer: ${repository.because ?? 'unknown'}`
+    return log?.risk ? {broken: true, because: `${because}; its log may be lost soon: ${log.risk}`} : since(repository.checkedAt ?? now, graces.repositoryMs, because)
   }
   const reached = onLine(backups, log)
   if (reached.length === 0) {
@@ -115,8 +116,10 @@ function whatIsBroken(view: ProtectionView, policy: PolicyRecord, now: number): 
         ? `there is no backup of it after ${formatDuration(now - policy.enabledAt)}` : 'its first backup is not taken yet')
   }
   if (!log || log.state !== 'following') {
-    return since(log?.since ?? policy.enabledAt, graces.logMs, `its log is not followed${log?.because ? `: ${log.because}` : ' yet'}`)
+    const because = `its log is not followed${log?.because ? `: ${log.because}` : ' yet'}`
+    return log?.risk ? {broken: true, because: `${because}; it may be lost soon: ${log.risk}`} : since(log?.since ?? policy.enabledAt, graces.logMs, because)
   }
+  if (log.risk) return {broken: true, because: `its log may be lost soon: ${log.risk}`}
   if ((log.lagSeconds ?? 0) * 1000 > graces.logMs) return {broken: true, because: `its log is ${formatDuration((log.lagSeconds ?? 0) * 1000)} behind`}
   const due = nextBackupAt(policy, view.instanceId, now)
   if (due < now) return since(due, graces.scheduleMs, `the backup that was due at ${isoTime(due)} has not been taken`)

@@ -15,6 +15,8 @@ const keepMs = 15_000
 const longestDelayMs = 5000
 /** A server that shuts down sends its last bytes within so long, or they come with its next start. */
 const drainMs = 10_000
+/** What the server keeps for us is looked at so often: until it drops that, there is time to do something. */
+const observeMs = 5000
 
 export interface Followers {
   start(): void
@@ -45,6 +47,9 @@ export function createFollowers(parts: BackupParts): Followers {
   const followers = new Map<string, Follower>()
   const live = new Map<string, LogRecord>()
   const written = new Map<string, number>()
+  const observed = new Map<string, number>()
+  /** Streams that broke, and have stored nothing since. */
+  const ailing = new Set<string>()
   let stopped = false
   let timer: NodeJS.Timeout | undefined
   let looking: Promise<void> | undefined
@@ -70,7 +75,31 @@ export function createFollowers(parts: BackupParts): Followers {
     for (const instance of wanted) {
       if (!stopped && !followers.has(instance.id) && context.engines.get(instance.engine).backup) begin(instance)
     }
+    for (const instance of wanted) {
+      const {incarnation} = instance
+      if (stopped || !live.has(incarnation) || performance.now() - (observed.get(incarnation) ?? Number.NEGATIVE_INFINITY) < observeMs) continue
+      observed.set(incarnation, Number.POSITIVE_INFINITY)
+      // a server that does not answer is for others to notice
+      void observe(instance).catch(() => undefined).finally(() => observed.set(incarnation, performance.now()))
+    }
     for (const instance of off) if (!stopped && !followers.has(instance.id)) await release(instance)
+  }
+
+  /** Warns while nothing is lost yet. */
+  async function observe(instance: InstanceRecord): Promise<void> {
+    const {engine, host} = await parts.load(instance.id)
+    const hold = await backupOf(engine).log.observeHold(host, await parts.admin(), holdOf(instance.incarnation))
+    const before = live.get(instance.incarnation)
+    if (!before) return
+    const risk = hold.state === 'at-risk' ? hold.because : null
+    live.set(instance.incarnation, {...before, risk})
+    // the words change with every byte; that it is so is told once
+    if ((before.risk ?? null) !== null || risk === null) return
+    await store.transact('platform', (tx) => tx.event({
+      id: context.newId('event'), tenantId: instance.tenantId, type: 'backup.log_at_risk', subject: instance.id,
+      payload: {because: risk, held_bytes: hold.heldBytes, spare_bytes: hold.spareBytes}, at: clock.now(),
+    }))
+    context.log('a log may be lost soon', {instance: instance.id, because: risk})
   }
 
   /** Nobody reads it any more: a server that still kept it would fill its disk. */
@@ -117,6 +146,7 @@ export function createFollowers(parts: BackupParts): Followers {
         if (end === 'gap' && attempt === 1) continue
       } catch (error) {
         const {message} = DbaasError.from(error)
+        ailing.add(instance.incarnation)
         await say(instance, 'broken', message)
       }
       if (follower.last || signal.aborted) return
@@ -138,7 +168,7 @@ export function createFollowers(parts: BackupParts): Followers {
     const server = await serverOf(parts, subject)
     const end = await repositories.through(history.repository, () => archiver.follow({
       archive, engine: instance.engine, server, hold: holdOf(incarnation), system: history.system, fresh: log?.state === 'gap',
-    }, {signal, status: (status) => void noteStatus(instance, status).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))
+    }, {signal, status: (status) => void noteStatus(instance, status, history.repository).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))
     if (end.kind === 'gap') await say(instance, 'gap', end.because)
     else if (end.kind === 'shutdown') await say(instance, 'ended', null)
     else await say(instance, 'waiting', 'the agent does not follow it')
@@ -151,9 +181,13 @@ export function createFollowers(parts: BackupParts): Followers {
   })
 
   /** A few times a second: in memory, and now and then in the store. */
-  async function noteStatus(instance: InstanceRecord, status: LogStatus): Promise<void> {
+  async function noteStatus(instance: InstanceRecord, status: LogStatus, repository: string): Promise<void> {
     const {incarnation} = instance
     const before = live.get(incarnation) ?? newLog(instance)
+    // what it stores says that the repository works again: a stream that goes on has no end that would
+    if (before.position !== status.durable && ailing.delete(incarnation)) {
+      void repositories.through(repository, async () => undefined).catch((error: unknown) => context.log('noting a repository failed', {error: String(error)}))
+    }
     const now = clock.now()
     const fresh: LogRecord = {
       ...before, timeline: status.timeline, position: status.durable, durableAt: status.durableAt ?? before.durableAt, lagBytes: status.lagBytes,

@@ -89,11 +89,11 @@ async function bareDocker(engine: Engine): Promise<number> {
   }
 }
 
-async function poolReady(site: Site): Promise<void> {
-  const pool = join(dataRootOf(site.home), 'pool')
+async function poolReady(site: Site, engine: Engine, onDocker: boolean): Promise<void> {
+  const pool = join(dataRootOf(site.home), ...(onDocker ? ['docker'] : []), 'pool')
   const entries = (): number => {
     try {
-      return readdirSync(pool).flatMap((key) => readdirSync(join(pool, key)).filter((n) => !n.startsWith('.'))).length
+      return readdirSync(pool).filter((key) => key.startsWith(engine)).flatMap((key) => readdirSync(join(pool, key)).filter((n) => !n.startsWith('.'))).length
     } catch {
       return 0
     }
@@ -110,7 +110,7 @@ export async function benchCell(engine: Engine, runtime: string): Promise<void> 
   const version = onDocker ? ['--version', {postgresql: '18', mysql: '9', mariadb: '10'}[engine]] : []
   const flags = ['bench', '--engine', engine, '--runtime', runtime, ...version]
   const cold = temporarySite('bench-cold', {env: {...env, DBAAS_POOL_SIZE: '0'}})
-  const warm = onDocker ? undefined : temporarySite('bench-warm', {env: {...env, DBAAS_POOL_SIZE: '2'}})
+  const warm = temporarySite('bench-warm', {env: {...env, DBAAS_POOL_SIZE: '2'}})
   const scratch = temporaryFolder('bench-bare')
   const times = {bare: [] as number[], cold: [] as number[], warm: [] as number[]}
   const create = async (site: Site, into: number[]): Promise<void> => {
@@ -118,27 +118,27 @@ export async function benchCell(engine: Engine, runtime: string): Promise<void> 
     must(await site.run('delete', 'bench', '--yes'), 'delete')
   }
   try {
-    for (const site of [cold, ...(warm ? [warm] : [])]) {
+    for (const site of [cold, warm]) {
       if (!onDocker) must(await site.run('engines', 'install', engine, '--from', madeBySite(engine, 'folder')), 'install')
       await create(site, [])
     }
     for (let i = 0; i < pairs; i++) {
-      if (warm) await poolReady(warm)
+      await poolReady(warm, engine, onDocker)
       times.bare.push(await (onDocker ? bareDocker(engine) : bareProcess(engine as 'mysql' | 'mariadb', scratch.path, i)))
       await create(cold, times.cold)
-      if (warm) await create(warm, times.warm)
+      await create(warm, times.warm)
     }
     const row = (name: string, values: readonly number[]): string =>
       `${name.padEnd(44)} median ${median(values).toFixed(0)} ms   ${values.map((v) => v.toFixed(0)).join(' ')}`
     console.log(row(onDocker ? `docker run ${images[engine]}, until it answers` : 'bare initialise + start, until it answers', times.bare))
     console.log(row(`dbaas create, ${engine} on ${runtime}, cold`, times.cold))
-    if (warm) console.log(row(`dbaas create, ${engine} on ${runtime}, warm`, times.warm))
+    console.log(row(`dbaas create, ${engine} on ${runtime}, warm`, times.warm))
     const base = median(times.bare)
     console.log(verdict('cold / bare', median(times.cold) / base, 1.3))
-    if (warm) console.log(verdict('warm / bare', median(times.warm) / base, 0.6))
+    console.log(verdict('warm / bare', median(times.warm) / base, onDocker ? 1.3 : 0.6))
   } finally {
     await cold.dispose()
-    await warm?.dispose()
+    await warm.dispose()
     scratch.dispose()
   }
 }

@@ -35,6 +35,7 @@ import {createWorkflow} from './services/provisioning/create.workflow.js'
 import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
 import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
+import {createPrepared} from './services/provisioning/prepared.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
 import {scaleWorkflow} from './services/provisioning/scale.workflow.js'
 import {createScaling} from './services/provisioning/scaling.js'
@@ -190,9 +191,10 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     closers.push(() => supervisor.stop())
     const adoption = createAdoption({context, instances, strangers: () => supervisor.strangers(), workflow})
 
+    const prepared = createPrepared(context, platform)
     let lastRequestAt = 0
     const upkeep = createUpkeep({
-      context, instances, operations, leases, servers, catalogues, platform, poolSize: options.poolSize,
+      context, instances, operations, leases, servers, catalogues, prepared, poolSize: options.poolSize,
       busy: () => workflowEngine.running(), lastRequestAt: () => lastRequestAt,
     })
     const logFile = join(home, 'logs', 'agent.log')
@@ -233,16 +235,11 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     /** What an agent that died left half-made. A runtime that no instance ever ran on need not even be there. */
     async function tidyRuntimes(): Promise<void> {
-      const used = await store.read('platform', async (tx) => ({
-        instances: await tx.instances.list(), runtimes: new Set((await tx.settings.get(runtimesUsed))?.split(',') ?? []),
-      }))
-      const keys = new Set([
-        ...Object.values(engineTable).flatMap((e) => e.versions.known(platform).map((v) => e.lifecycle.poolKey(v.version))),
-        ...used.instances.flatMap((i) => engineTable[i.engine]?.lifecycle.poolKey(i.version) ?? []),
-      ])
-      await context.runtimes.get(defaultRuntime).tidy(keys)
-      for (const name of runtimeNames.filter((each) => each !== defaultRuntime && used.runtimes.has(each))) {
-        void context.runtimes.get(name).tidy(keys).catch((error: unknown) => log('tidying failed', {runtime: name, error: String(error)}))
+      const used = new Set((await store.read('platform', (tx) => tx.settings.get(runtimesUsed)))?.split(',') ?? [])
+      const tidy = async (name: string): Promise<void> => context.runtimes.get(name).tidy(await prepared.keys(name))
+      await tidy(defaultRuntime)
+      for (const name of runtimeNames.filter((each) => each !== defaultRuntime && used.has(each))) {
+        void tidy(name).catch((error: unknown) => log('tidying failed', {runtime: name, error: String(error)}))
       }
     }
 

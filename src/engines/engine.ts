@@ -137,6 +137,10 @@ export interface EngineLifecycle {
   poolKey(version: string): string
   /** Makes a data directory in the empty `host.paths.data`, with the application's role and database in it. Not idempotent. */
   initialise(host: Host, version: string): Promise<void>
+  /** The first part of `initialise`: all that will be in it, not for certain on disk yet, and not marked as finished. */
+  make(host: Host, version: string): Promise<void>
+  /** The second part: brings what is in it to disk, and marks it as finished only then. Also for a copy of what `make` made. */
+  seal(host: Host, version: string): Promise<void>
   /** Whether `host.paths.data` holds a finished data directory (initialise ran to its end). */
   isInitialised(host: Host): Promise<boolean>
   command(host: Host, version: string): ServerCommand

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import {rmSync} from 'node:fs'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {createClient} from '../../src/agent/client/client.js'
 import {holdLease} from '../../src/commands/_support/run/lease.js'
@@ -12,6 +13,8 @@ async function until(done: () => boolean): Promise<void> {
 
 describe('the holder of a lease', () => {
   let s: Serving
+  /** Of servers that another one took the place of. */
+  const folders: string[] = []
   let open = 0
   let opened = 0
   const stays = (serving: Serving): void => {
@@ -31,7 +34,10 @@ describe('the holder of a lease', () => {
     stays(s)
     open = opened = 0
   })
-  afterEach(() => s.stop().catch(() => undefined))
+  afterEach(async () => {
+    await s.stop().catch(() => undefined)
+    for (const folder of folders.splice(0)) rmSync(folder, {recursive: true, force: true})
+  })
   const hold = (name: string, onGone: () => void = () => assert.fail('it is gone')) => holdLease(createClient({target: {socketPath: s.socketPath}}), name, onGone)
 
   it('keeps one stream open until it lets go', async () => {
@@ -50,7 +56,9 @@ describe('the holder of a lease', () => {
     }
     const lease = hold('demo-1')
     await until(() => opened >= 3)
-    const {socketPath} = s
+    const {socketPath, folder} = s
+    // the next server listens in it
+    folders.push(folder)
     await s.server.close()
     await sleep(700)
     s = await serve({}, 3, socketPath)

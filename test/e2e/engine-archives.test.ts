@@ -5,6 +5,7 @@ import {basename, join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import type {ApiEngine, ApiOperation} from '../../src/core/api/schemas.js'
 import {fileServer, type FileServer} from '../support/archives.js'
+import {connectTo, type TestClient} from '../support/clients.js'
 import {mariadbOrSkip, mysqlOrSkip, systemMariadbOrSkip} from '../support/databases.js'
 import {docker, dockerOrSkip, registry, registryOrSkip} from '../support/docker.js'
 import {assertRefused, refuse, type Refusal} from '../support/refusal.js'
@@ -24,10 +25,26 @@ describe('engines from archives', function () {
       const version = /-(\d+\.\d+\.\d+)-/.exec(name)?.[1] as string
       const series = version.split('.').slice(0, 2).join('.')
       let server: FileServer
-      before(async () => void (server = await fileServer({[`/pub/${name}`]: files.tarball, '/pub/sha256sums.txt': files.sums, [`/bare/${name}`]: files.tarball})))
+      let client: TestClient
+      let atFirst: unknown
+      before(async () => {
+        server = await fileServer({[`/pub/${name}`]: files.tarball, '/pub/sha256sums.txt': files.sums, [`/bare/${name}`]: files.tarball})
+        assert.equal((await site.run('create', 'steady', '--size', 'micro', '--set', 'work_mem=7MB')).code, 0)
+        client = await connectTo(site, 'steady')
+        // lives as long as the session does
+        await client.query("create temporary table mine as select 'kept' as word")
+        atFirst = await neighbour()
+      })
       after(async () => {
+        await client?.close()
         await server.close()
         await site.dispose()
+      })
+      /** All that anybody could notice of the instance that was there before. */
+      const neighbour = async (): Promise<unknown> => ({
+        instance: (await site.json('status', 'steady')).instance,
+        parameters: await site.json('config', 'show', 'steady', '--all'),
+        server: await client.query('select pg_backend_pid(), pg_postmaster_start_time(), pg_conf_load_time(), (select word from mine)'),
       })
       const url = (): string => `${server.url}/pub/${name}`
       const rows = async (): Promise<Row[]> =>
@@ -121,6 +138,12 @@ describe('engines from archives', function () {
         assert.equal((await rows())[0]?.checksum, null)
         await runs('second')
         assert.equal((await site.run('delete', 'second', '--yes')).code, 0)
+      })
+
+      // Feature: enterprise-dbaas-platform, Property 2: Engine Addition Stability
+      // Iterations: real: downloads, installs, creates, deletes and removals of MySQL and of MariaDB
+      it('has changed no process id, setting, or open connection of the PostgreSQL that was there before', async () => {
+        assert.deepEqual(await neighbour(), atFirst)
       })
     })
   }

@@ -17,6 +17,8 @@ const whens = ['before', 'after', 'stored'] as const
 
 interface Case {
   readonly kind: string
+  /** Where there is more than one way through the workflow. */
+  readonly name?: string
   readonly steps: readonly string[]
   /** What must be there first, and the call that starts the operation. */
   prepare(site: Site): Promise<void>
@@ -104,6 +106,20 @@ const wantedMemory = (key: string): number => {
   memoryAsked = known
   return known
 }
+let cpuAsked = 0.5
+let cpuInForce = cpuAsked
+const cpus = new Map<string, number>()
+const wantedCpu = (key: string): number => {
+  const known = cpus.get(key) ?? (cpuInForce === 0.5 ? 1 : 0.5)
+  cpus.set(key, known)
+  cpuAsked = known
+  return known
+}
+async function hasCpu(site: Site): Promise<void> {
+  const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
+  assert.equal(instance.size.cpu, cpuInForce)
+  await serves(site)
+}
 async function hasMemory(site: Site): Promise<void> {
   const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
   assert.equal(instance.size.memory_bytes, memoryInForce)
@@ -147,6 +163,16 @@ const cases: Case[] = [
     undone: hasMemory, undoSteps: ['verify', 'stop-server', 'hold-connections'],
   },
   {
+    kind: 'instance.scale', name: 'live', prepare: created,
+    steps: ['preflight', 'grow-limits', 'reload', 'shrink-limits', 'verify'],
+    begin: (site, key) => start('instances.scale', {cpu: wantedCpu(key)})(site, key),
+    async succeeded(site) {
+      cpuInForce = cpuAsked
+      await hasCpu(site)
+    },
+    undone: hasCpu, undoSteps: ['verify', 'reload', 'grow-limits'],
+  },
+  {
     kind: 'instance.delete', steps: ['close-endpoint', 'stop-server', 'shred', 'erase'], prepare: created,
     begin: (site, key) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}, key), succeeded: isGone,
   },
@@ -174,9 +200,10 @@ describe('an agent killed at any step of any workflow', function () {
   }
 
   for (const one of cases) {
+    const what = one.name === undefined ? one.kind : `${one.kind} (${one.name})`
     for (const step of one.steps) {
       for (const when of whens) {
-        it(`${one.kind} ends the same: killed ${when} ${step}`, async () => {
+        it(`${what} ends the same: killed ${when} ${step}`, async () => {
           const end = await killedAt(one, {step, direction: 'forward', when})
           assert.equal(end.status, 'succeeded', JSON.stringify(end.error))
           await one.succeeded(site)
@@ -185,7 +212,7 @@ describe('an agent killed at any step of any workflow', function () {
     }
     for (const step of one.undoSteps ?? []) {
       for (const when of whens) {
-        it(`${one.kind} is undone the same: killed ${when} undoing ${step}`, async () => {
+        it(`${what} is undone the same: killed ${when} undoing ${step}`, async () => {
           const end = await killedAt(one, {step, direction: 'undo', when}, one.steps.at(-1))
           assert.equal(end.status, 'failed')
           assert.match(end.error?.message ?? '', /fault was injected/)

@@ -4,7 +4,7 @@ import {join} from 'node:path'
 import type {ServerCommand} from '../../src/engines/engine.js'
 import type {Host} from '../../src/engines/host.js'
 import {placementOf} from './placement.js'
-import type {DataPool, Placement, Runtime, Software} from '../../src/agent/runtimes/runtime.js'
+import type {DataMaker, DataPool, Placement, Runtime, Software} from '../../src/agent/runtimes/runtime.js'
 
 export interface RuntimeUnderTest {
   readonly siteId: string
@@ -14,7 +14,7 @@ export interface RuntimeUnderTest {
   open(): Promise<Runtime>
   /** What starts a server that has children, ends with 7 on SIGTERM, and logs a line with `ready`. */
   command(host: Host): ServerCommand
-  /** Makes a data directory. */
+  /** Makes a data directory: a file `identity`. */
   initialise(host: Host): Promise<void>
   /** Whatever of the site exists now: processes, folders, groups; one line each. */
   leftovers(): Promise<readonly string[]>
@@ -66,6 +66,9 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
         if (runtime.pool === null) this.skip()
         await body()
       })
+
+    const sealed = (host: Host): string => join(host.paths.data, 'sealed')
+    const maker = (): DataMaker => ({make: fixture.initialise, seal: (host) => host.write({path: sealed(host), content: ''})})
 
     async function reopen(): Promise<Runtime> {
       const next = await fixture.open()
@@ -273,12 +276,12 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     })
 
     itHasPool('gives each prepared data directory to exactly one node, however many ask at once', async () => {
-      for (let i = 0; i < 3; i++) await pool().prepare('key-1', software, fixture.initialise)
+      for (let i = 0; i < 3; i++) await pool().prepare('key-1', software, maker())
       assert.equal(await pool().count('key-1'), 3)
       assert.equal(await pool().count('other'), 0)
       const nodes = Array.from({length: 8}, () => placement())
       for (const node of nodes) await runtime.place(node)
-      const claims = await Promise.all(nodes.map((node) => pool().claim('key-1', node)))
+      const claims = await Promise.all(nodes.map((node) => pool().claim('key-1', node, maker())))
       assert.equal(claims.filter(Boolean).length, 3)
       assert.equal(await pool().count('key-1'), 0)
       const identities = new Set<string>()
@@ -286,33 +289,68 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
         const host = runtime.host(node)
         const names = await host.list(host.paths.data)
         assert.equal(names.length > 0, claims[i], 'a node has data if and only if its claim says so')
-        if (claims[i]) identities.add(String(await host.read(join(host.paths.data, names[0] as string))))
+        if (!claims[i]) continue
+        assert.deepEqual([...names].sort(), ['identity', 'sealed'])
+        identities.add(String(await host.read(join(host.paths.data, 'identity'))))
       }
       assert.equal(identities.size, 3)
       await runtime.start(nodes[claims.indexOf(true)] as Placement, fixture.command(runtime.host(nodes[claims.indexOf(true)] as Placement)))
     })
 
     itHasPool('does not give a prepared data directory to a node that has data', async () => {
-      await pool().prepare('key-1', software, fixture.initialise)
+      await pool().prepare('key-1', software, maker())
       const node = placement()
       await runtime.place(node)
       const host = runtime.host(node)
       await host.write({path: join(host.paths.data, 'precious'), content: 'x'})
-      assert.equal(await pool().claim('key-1', node), false)
+      assert.equal(await pool().claim('key-1', node, maker()), false)
       assert.deepEqual(await host.list(host.paths.data), ['precious'])
       assert.equal(await pool().count('key-1'), 1)
     })
 
+    itHasPool('seals a prepared data directory once, after all else of it', async () => {
+      const seen: string[][] = []
+      const watched: DataMaker = {
+        ...maker(),
+        async seal(host) {
+          seen.push(await host.list(host.paths.data))
+          await maker().seal(host)
+        },
+      }
+      const node = placement()
+      await runtime.place(node)
+      await pool().prepare('key-1', software, watched)
+      assert.equal(await pool().claim('key-1', node, watched), true)
+      assert.deepEqual(seen, [['identity']])
+      assert.equal(await runtime.host(node).exists(sealed(runtime.host(node))), true)
+    })
+
+    itHasPool('gives what it has after the agent was restarted, and room is asked without an instance', async () => {
+      await pool().prepare('key-1', software, maker())
+      const next = await reopen()
+      assert.ok(next.pool)
+      assert.ok((await next.pool.roomBytes()) > 0)
+      await next.tidy(new Set(['key-1']))
+      assert.equal(await next.pool.count('key-1'), 1)
+      const node = placement()
+      await next.place(node)
+      assert.equal(await next.pool.claim('key-1', node, maker()), true)
+      assert.equal(await pool().count('key-1'), 0)
+    })
+
     itHasPool('never counts or gives what was not finished, and prunes the keys nobody keeps', async () => {
-      const failing = pool().prepare('key-1', software, async (host) => {
-        await fixture.initialise(host)
-        assert.equal(await pool().count('key-1'), 0, 'not while it is made')
-        throw new Error('initdb failed')
+      const failing = pool().prepare('key-1', software, {
+        ...maker(),
+        async make(host) {
+          await fixture.initialise(host)
+          assert.equal(await pool().count('key-1'), 0, 'not while it is made')
+          throw new Error('initdb failed')
+        },
       })
       await assert.rejects(failing, /initdb failed/)
       assert.equal(await pool().count('key-1'), 0)
-      await pool().prepare('key-1', software, fixture.initialise)
-      await pool().prepare('key-2', software, fixture.initialise)
+      await pool().prepare('key-1', software, maker())
+      await pool().prepare('key-2', software, maker())
       await runtime.tidy(new Set(['key-2']))
       assert.equal(await pool().count('key-1'), 0)
       assert.equal(await pool().count('key-2'), 1)

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import {createHash} from 'node:crypto'
 import {mkdirSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
+import {inspect} from 'node:util'
 import fc from 'fast-check'
+import {createClient} from '../../src/agent/runtimes/docker/client.js'
 import {findConnection, type Connection} from '../../src/agent/runtimes/docker/connection.js'
 import {refusalOf, translate, unreachable} from '../../src/agent/runtimes/docker/errors.js'
 import {createFrameReader} from '../../src/agent/runtimes/docker/frames.js'
@@ -91,10 +93,23 @@ describe('what is said when Docker fails', () => {
     })
   }
 
+  it('takes an answer that ended too soon for an engine that went away', () => {
+    assert.equal((said(new Error('Premature close')) as DbaasError).code, 'RUNTIME_UNAVAILABLE')
+  })
+
   it('lets what is not Docker\'s pass', () => {
     const mine = new Error('mine')
     assert.equal(said(mine), mine)
     assert.equal(unreachable(local, 'HUNG').code, 'RUNTIME_UNAVAILABLE')
+  })
+})
+
+describe('a request to Docker', () => {
+  it('is not printed with every socket for a log that nobody reads', async () => {
+    const client = createClient({DOCKER_HOST: 'unix:///nowhere/docker.sock'})
+    const requested = await client.call('look at the connection', async ({modem}) => (modem as unknown as {agent: unknown}).agent)
+    assert.equal(inspect({agent: requested}, {showHidden: true, depth: null}), '{ agent: (agent) }')
+    client.close()
   })
 })
 

@@ -86,9 +86,10 @@ describe('the process runtime with a real PostgreSQL', () => {
 
   it('runs on a prepared data directory, as an unprivileged user, in its limits', async () => {
     await runtime.software.locate(engine, version)
-    await runtime.pool?.prepare('pg', {engine, version, image: null}, initialise)
+    const maker = {make: initialise, seal: async () => undefined}
+    await runtime.pool?.prepare('pg', {engine, version, image: null}, maker)
     await runtime.place(node())
-    assert.equal(await runtime.pool?.claim('pg', node()), true)
+    assert.equal(await runtime.pool?.claim('pg', node(), maker), true)
     await runtime.start(node(), command(runtime.host(node())))
     const client = await connect()
     const {rows} = await client.query<{n: number}>('SELECT 41 + 1 AS n')

@@ -51,10 +51,13 @@ export function leftoversOf(home: string): string[] {
   return found
 }
 
+/** Where directories are prepared in the background, bounded, for instances to come. */
+const preparation = /^dbaas-pool-[0-9a-f]+(-tool)?\b/
+
 /** Containers, volumes and networks that carry the site's label, running or not. */
 export function dockerLeftovers(siteId: string): string[] {
   const list = (what: string, ...args: string[]): string[] =>
-    execFileSync('docker', [...args, '--filter', `label=io.dbaas.site=${siteId}`], {encoding: 'utf8'}).split('\n').filter(Boolean).map((line) => `${what} ${line}`)
+    execFileSync('docker', [...args, '--filter', `label=io.dbaas.site=${siteId}`], {encoding: 'utf8'}).split('\n').filter((line) => line !== '' && !preparation.test(line)).map((line) => `${what} ${line}`)
   return [
     ...list('container', 'ps', '--all', '--format', '{{.Names}} {{.Status}}'),
     ...list('volume', 'volume', 'ls', '--quiet'),

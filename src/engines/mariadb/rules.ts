@@ -24,16 +24,21 @@ const asked = new Set([
   'innodb_compression_algorithm',
   'innodb_ft_sort_pll_degree',
   'innodb_log_write_ahead_size',
+  'innodb_log_file_size',
   'event_scheduler',
   'max_session_mem_used',
 ])
 
 export const valueRules: ValueRules = {
   asks: (name) => asked.has(name),
+  whyNot: (name, value) =>
+    name === 'log_slow_filter' && value.trim() === '' ? 'a server that starts takes it for all of them, and one that runs for none: name those that are wanted' : undefined,
 }
 
 /** SRV_MAX_IO_CAPACITY_DUMMY_DEFAULT, the largest number of 32 bits. */
 const unsetCapacity = 2 ** 32 - 1
+
+const leastQueryUnit = 512
 
 /** What the cache needs for its own tables. */
 const leastQueryCache = 40_960
@@ -76,10 +81,14 @@ export const preflightRules: PreflightRules = {
         of('innodb_io_capacity') > of('innodb_io_capacity_max')
           ? `the server would not exceed innodb_io_capacity_max (${of('innodb_io_capacity_max')})`
           : undefined,
+      innodb_log_file_size:
+        of('innodb_log_file_size') < of('innodb_log_buffer_size')
+          ? `a running server takes no less than innodb_log_buffer_size (${of('innodb_log_buffer_size')})`
+          : undefined,
       innodb_open_files: tooFewOpenFiles(of('innodb_open_files')),
       innodb_buffer_pool_size_auto_min: of('innodb_buffer_pool_size_auto_min') === 0 ? 'the server would make it innodb_buffer_pool_size_max' : undefined,
       innodb_io_capacity_max: of('innodb_io_capacity_max') === unsetCapacity ? 'the server takes it for no value at all, and chooses one by itself' : undefined,
-      query_cache_min_res_unit: of('query_cache_min_res_unit') === 0 ? 'a running server would make it 512' : undefined,
+      query_cache_min_res_unit: of('query_cache_min_res_unit') < leastQueryUnit ? `a running server would make it ${leastQueryUnit}` : undefined,
       thread_cache_size:
         of('thread_cache_size') > of('max_connections') ? `the server would not exceed max_connections (${of('max_connections')})` : undefined,
       innodb_ft_sort_pll_degree: roundedToPowerOfTwo(degree),

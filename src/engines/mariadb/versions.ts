@@ -18,6 +18,8 @@ type Capability = keyof typeof capabilities
 
 export const can = (version: string, capability: Capability): boolean => reaches(version, capabilities[capability])
 
+const archive = 'https://archive.mariadb.org'
+
 export const versions: EngineVersions = {
   default: '11',
 
@@ -43,6 +45,11 @@ export const versions: EngineVersions = {
     '/home/linuxbrew/.linuxbrew/opt/mariadb@*/bin',
   ],
   serverProgram: 'mariadbd',
+
+  installHints: [
+    'apt-get install mariadb-server-core, or the package of your system: it is found by itself',
+    `dbaas engines install mariadb@11.4 --from ${archive}/mariadb-11.4.9/bintar-linux-systemd-x86_64/mariadb-11.4.9-linux-systemd-x86_64.tar.gz`,
+  ],
 
   /** `mariadbd  Ver 10.11.19-MariaDB-0+deb12u1 for debian-linux-gnu on x86_64 (Debian 12)` -> `10.11.19`. */
   parseVersion: (output) => /^.*\b(?:mariadbd|mysqld)\S*\s+Ver (\d+\.\d+\.\d+)-MariaDB\S* for /m.exec(output)?.[1],

@@ -39,18 +39,24 @@ export function check(result: ExecResult, program: string): void {
   )
 }
 
-/** The folder, what is in it, and what is in its folders: there is nothing deeper. Where `sync` takes no names, it syncs all. */
-const syncAll = 'cd "$1" && exec sync . ./* ./*/*'
-
 /**
- * As EngineLifecycle.initialise promises. The server makes the directory and ends, then everything is synced, and only
- * then the marker is written, itself synced: after a crash there is either no marker, or a directory that is whole on
- * disk.
+ * The whole file system at once: file by file the disk is flushed for each. Where `sync` cannot, the folder, what is in
+ * it, and what is in its folders: there is nothing deeper. Where it takes no names, it syncs all.
  */
-export async function initialise(dialect: Dialect, host: Host, version: string): Promise<void> {
+const syncAll = 'cd "$1" && { sync -f . 2>/dev/null || exec sync . ./* ./*/*; }'
+
+/** As EngineLifecycle.make promises: the server makes the directory and ends. */
+export async function make(dialect: Dialect, host: Host, version: string): Promise<void> {
   // the first connection to the server will want it; it loads while the server works
   preloadDriver()
   await dialect.makeData(host, version, await layoutOf(host))
+}
+
+/**
+ * As EngineLifecycle.seal promises. Everything is synced, and only then the marker is written, itself synced: after a
+ * crash there is either no marker, or a directory that is whole on disk.
+ */
+export async function seal(dialect: Dialect, host: Host, version: string): Promise<void> {
   check(await host.exec(['sh', '-c', syncAll, 'sync', host.paths.data], {env: programEnv}), 'sync')
   await host.write({path: markerOf(host), content: `${dialect.poolKey(version)}\n`})
 }

@@ -7,7 +7,7 @@ import type {AdminClient} from './client.js'
 import type {Dialect} from './dialect.js'
 import {explainFailure, isServerError} from './errors.js'
 import {filesOf} from './files.js'
-import {initialise, isInitialised, programEnv} from './initialise.js'
+import {isInitialised, make, programEnv, seal} from './initialise.js'
 import {reload} from './reload.js'
 
 function command(dialect: Dialect, host: Host): ServerCommand {
@@ -88,7 +88,12 @@ async function checkpoint(client: AdminClient): Promise<void> {
 
 export const createLifecycle = (dialect: Dialect): EngineLifecycle => ({
   poolKey: (version) => dialect.poolKey(version),
-  initialise: (host, version) => initialise(dialect, host, version),
+  async initialise(host, version) {
+    await make(dialect, host, version)
+    await seal(dialect, host, version)
+  },
+  make: (host, version) => make(dialect, host, version),
+  seal: (host, version) => seal(dialect, host, version),
   isInitialised,
   command: (host) => command(dialect, host),
   stopSignals: [

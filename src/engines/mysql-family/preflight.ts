@@ -18,7 +18,7 @@ import {askHelp, programEnv} from './help.js'
 import {layoutOf} from './layout.js'
 import {parseBoolean, parseInteger, parseReal} from './numbers.js'
 import {canonicalName, toOptions, variableOf} from './options.js'
-import {paddedOffset} from './values.js'
+import {paddedOffset, serverChoosesAtZero} from './values.js'
 
 export interface Problem {
   readonly parameter: string | null
@@ -99,7 +99,7 @@ function subject(words: string, value: (option: string) => string | undefined, o
 }
 
 /** Whether a value as the program lists it is the asked one; of texts it is not known here. */
-function isListedAs(takes: 'nothing' | 'number' | 'text', asked: string, listed: string): boolean {
+function isListedAs(option: string, takes: 'nothing' | 'number' | 'text', asked: string, listed: string): boolean {
   if (takes === 'text') return true
   if (takes === 'nothing') {
     const a = parseBoolean(asked)
@@ -107,8 +107,8 @@ function isListedAs(takes: 'nothing' | 'number' | 'text', asked: string, listed:
   }
   const [a, b] = [parseInteger(asked), parseInteger(listed)]
   if (typeof a === 'bigint' && typeof b === 'bigint' && a === b) return true
-  // -1 asks the server to choose
-  if (a === -1n) return true
+  // both ask the server to choose
+  if (a === -1n || (a === 0n && serverChoosesAtZero.has(option))) return true
   const [x, y] = [parseReal(asked), parseReal(listed)]
   // six digits are what a real is listed with
   return x !== undefined && y !== undefined && Number(x.toPrecision(6)) === Number(y.toPrecision(6))
@@ -253,7 +253,7 @@ export function createPreflight(dialect: Dialect, rules: PreflightRules): Prefli
       const listed = help.values.get(option)
       const takes = help.options.get(option)?.takes
       if (listed === undefined || listed === null || takes === undefined) continue
-      if (isListedAs(takes, value, listed)) {
+      if (isListedAs(option, takes, value, listed)) {
         const because = adjusted[option]
         if (because !== undefined) found.push({parameter: name, because})
         continue

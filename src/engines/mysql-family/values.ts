@@ -18,6 +18,8 @@ export interface ValueRules {
    * decides (another parameter, a limit of the machine), or the server adjusts what its own description allows.
    */
   asks(name: string): boolean
+  /** Of a value that the catalogue finds nothing wrong in, where a start and a statement understand it differently. */
+  whyNot?(name: string, value: string): string | undefined
 }
 
 export interface Values {
@@ -126,7 +128,8 @@ function sameNumber({name, type, min}: ParameterDefinition, asked: string, read:
   return a === b || (a === -1n && min === '-1') || (a === 0n && serverChoosesAtZero.has(name))
 }
 
-const serverChoosesAtZero = new Set(['back_log', 'open_files_limit', 'innodb_open_files', 'innodb_buffer_pool_instances', 'innodb_buffer_pool_chunk_size'])
+/** Numbers that are chosen by the server where they are 0; it depends on the machine what. */
+export const serverChoosesAtZero: ReadonlySet<string> = new Set(['back_log', 'open_files_limit', 'innodb_open_files', 'innodb_buffer_pool_instances', 'innodb_buffer_pool_chunk_size'])
 
 export function createValues(rules: ValueRules): Values {
   /** As EngineConfig.whyNotValid promises. */
@@ -136,7 +139,8 @@ export function createValues(rules: ValueRules): Values {
     if (/[\r\n]/.test(value)) return 'a value must be one line'
     if (value.includes('\0')) return 'a value must not contain a zero byte'
     const because = whyNot(definition, value)
-    return because === undefined && rules.asks(definition.name) ? 'ask' : because
+    if (because !== undefined && because !== 'ask') return because
+    return rules.whyNot?.(definition.name, value) ?? (rules.asks(definition.name) ? 'ask' : because)
   }
 
   function whyNot(definition: ParameterDefinition, value: string): string | undefined | 'ask' {

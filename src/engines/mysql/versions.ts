@@ -19,6 +19,8 @@ type Capability = keyof typeof capabilities
 
 export const can = (version: string, capability: Capability): boolean => reaches(version, capabilities[capability])
 
+const download = 'https://dev.mysql.com/get/Downloads'
+
 export const versions: EngineVersions = {
   /** The long-term series. */
   default: '8.4',
@@ -44,6 +46,11 @@ export const versions: EngineVersions = {
     '/home/linuxbrew/.linuxbrew/opt/mysql@*/bin',
   ],
   serverProgram: 'mysqld',
+
+  installHints: [
+    'apt-get install mysql-server-core-8.4, or the package of your system: it is found by itself',
+    `dbaas engines install mysql@8.4 --from ${download}/MySQL-8.4/mysql-8.4.7-linux-glibc2.28-x86_64.tar.xz --checksum sha256:HEX`,
+  ],
 
   /**
    * `mysqld  Ver 8.4.3 for Linux on x86_64 (MySQL Community Server - GPL)` -> `8.4.3`. Not MariaDB, to which `mysqld`

@@ -158,6 +158,14 @@ const failures: readonly Failure[] = [
       }),
   },
   {
+    matches: /could not look up effective user ID (\d+): user does not exist/i,
+    explain: ([, uid], words) =>
+      new DbaasError('NOT_SUPPORTED', `PostgreSQL runs only as a user whom the system knows, and it knows no user ${uid}`, {
+        details: {server: words},
+        suggestions: [`add user ${uid} to /etc/passwd, or run as another`, '--runtime docker'],
+      }),
+  },
+  {
     matches: /error while loading shared libraries: (\S+?):|cannot execute|GLIBC_\S+' not found/i,
     explain: (_match, words) =>
       new DbaasError('SERVER_START_FAILED', `the programs of the server do not run on this machine: ${words}`, {

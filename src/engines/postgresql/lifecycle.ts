@@ -6,7 +6,7 @@ import type {Host} from '../host.js'
 import {asAdmin, connectAdmin} from './client.js'
 import {explainFailure, isServerError, sqlstateOf} from './errors.js'
 import {filesOf} from './files.js'
-import {initialise, isInitialised, poolKey} from './initialise.js'
+import {initialise, isInitialised, make, poolKey, seal} from './initialise.js'
 import {programEnv} from './preflight.js'
 
 function command(host: Host): ServerCommand {
@@ -155,6 +155,8 @@ async function reload(host: Host, admin: AdminCredentials): Promise<void> {
 export const lifecycle: EngineLifecycle = {
   poolKey,
   initialise,
+  make,
+  seal,
   isInitialised,
   command,
   stopSignals: [

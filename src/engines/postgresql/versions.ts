@@ -16,6 +16,8 @@ const capabilities = {
   'closed-public-schema': 15,
   /** `initdb --locale-provider=builtin`: collation that no operating system's upgrade can change. */
   'builtin-locale': 17,
+  /** `initdb --sync-method=syncfs`, where the operating system has it (Linux). */
+  'sync-method': 17,
   'allow-alter-system': 17,
   'transaction-timeout': 17,
   /** Asynchronous I/O: `io_method`, `io_workers`. */

@@ -125,6 +125,7 @@ describe("what the end of PostgreSQL's log says", () => {
       'postgres: error while loading shared libraries: libicui18n.so.60: cannot open shared object file',
       'SERVER_START_FAILED',
     ],
+    ['a user nobody knows', 'initdb: could not look up effective user ID 4321: user does not exist', 'NOT_SUPPORTED'],
     ['foreign data', `${at}FATAL:  database files are incompatible with server`, 'SERVER_START_FAILED'],
   ]
   it('does not blame a parameter that was merely changed before', () => {

@@ -6,6 +6,7 @@
 import {Agent as HttpAgent} from 'node:http'
 import {Agent as HttpsAgent} from 'node:https'
 import {setTimeout as sleep} from 'node:timers/promises'
+import {inspect} from 'node:util'
 import type Docker from 'dockerode'
 import {DbaasError} from '../../../core/errors.js'
 import {findConnection, type Connection, type Environment} from './connection.js'
@@ -141,6 +142,9 @@ async function openEngine(env: Environment): Promise<Opened> {
   const {transport} = connection
   const tls = transport.kind === 'tcp' ? transport.tls : null
   const agent = transport.kind === 'ssh' ? new SshAgent(transport, env) : tls ? new HttpsAgent() : new HttpAgent()
+  // docker-modem prints every request for its debug log, whether anybody reads that or not, to any depth: with all the
+  // sockets of the agent, and what they lead to, each call would cost tens to hundreds of milliseconds of this thread
+  Object.defineProperty(agent, inspect.custom, {value: () => '(agent)'})
   const options = {
     // the library fills in what is not named from the environment of the process
     socketPath: transport.kind === 'socket' ? transport.path : undefined,

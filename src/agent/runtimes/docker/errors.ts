@@ -36,7 +36,7 @@ export function translate(error: unknown, doing: string, connection: Connection 
   const isTls = /^(ERR_TLS|ERR_SSL|CERT_|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|EPROTO)/.test(code)
   if (connection && (connectionCodes.has(code) || isTls)) return unreachable(connection, code, error)
   // what an HTTP client says of a connection that ended before the answer did
-  if (error instanceof Error && /socket hang up|aborted/.test(error.message) && connection) return unreachable(connection, code, error)
+  if (error instanceof Error && /socket hang up|aborted|premature close/i.test(error.message) && connection) return unreachable(connection, code, error)
   return error
 }
 

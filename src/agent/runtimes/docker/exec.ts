@@ -2,7 +2,7 @@
  * Runs a program in a container, as the server's user, and ends all of it when it must end. Docker cannot end what it
  * has executed, so the program tells its process id first, and is found by it: every `docker exec` is a session of its own.
  */
-import type {Duplex} from 'node:stream'
+import type {Duplex, Readable} from 'node:stream'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {DbaasError} from '../../../core/errors.js'
 import type {ImagePin} from '../../../core/instance/instance.js'
@@ -22,7 +22,8 @@ const endedMs = 5000
 /** The first line of the standard error is ours. */
 const gate = 'umask 077; command -v "$1" >/dev/null 2>&1 || { echo absent >&2; exit 127; }; echo $$ >&2; exec "$@"'
 
-export async function runProgram(client: Client, container: string, image: ImagePin, argv: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+/** `input`: instead of `options.stdin`, what is too long to be held. */
+export async function runProgram(client: Client, container: string, image: ImagePin, argv: readonly string[], options: ExecOptions = {}, input?: Readable): Promise<ExecResult> {
   options.signal?.throwIfAborted()
   const [program] = argv
   if (program === undefined) throw new DbaasError('INTERNAL', 'exec was called without a program')
@@ -65,7 +66,8 @@ export async function runProgram(client: Client, container: string, image: Image
   // while it was being started
   if (options.signal?.aborted) end()
   try {
-    stream.end(options.stdin ?? '')
+    if (input) input.pipe(stream)
+    else stream.end(options.stdin ?? '')
     const code = await exitCode(client, exec.id, doing, over)
     tellBegun!()
     await ending

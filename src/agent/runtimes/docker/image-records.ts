@@ -1,7 +1,8 @@
 /**
  * What is known of images by their id: which version of which engine is in them, and where. Learnt by running them, so
  * it is kept in a file; an id names the same content for ever, so nothing in it gets old. Losing the file costs one
- * look into each image, and that `remove` no longer knows what was pulled.
+ * look into each image, and that `remove` no longer knows what was pulled; so nothing fails because it cannot be written
+ * (a full disk), and whatever is learnt next tries again.
  */
 import {randomBytes} from 'node:crypto'
 import {mkdir, open, readFile, rename, rm} from 'node:fs/promises'
@@ -38,7 +39,7 @@ export function createImageRecords(dataRoot: string): ImageRecords {
     const content = `${JSON.stringify(Object.fromEntries(await load()), null, 2)}\n`
     // one after the other: the last one written is the last one said
     writing = writing.then(() => writeAtomically(file, content), () => writeAtomically(file, content))
-    return writing
+    return writing.catch(() => undefined)
   }
 
   return {

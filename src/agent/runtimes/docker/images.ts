@@ -25,6 +25,8 @@ export interface ImageConfig {
 export interface Images extends SoftwareStore {
   /** Pulls the image again by its digest when somebody has removed it. Throws IMAGE_NOT_FOUND where that cannot be. */
   configOf(pin: ImagePin): Promise<ImageConfig>
+  /** Whether that very image is here; it is not pulled. */
+  has(pin: ImagePin): Promise<boolean>
   /** It was removed meanwhile: the next `configOf` looks again. */
   forget(pin: ImagePin): void
 }
@@ -216,7 +218,7 @@ export function createImages(client: Client, {engines, env, dataRoot, siteId, lo
     })
   }
 
-  return {onDemand: true, locate, installed, install, remove, configOf, forget: (pin) => void configs.delete(pin.id)}
+  return {onDemand: true, locate, installed, install, remove, configOf, has: async (pin) => (await inspect(pin.id)) !== undefined, forget: (pin) => void configs.delete(pin.id)}
 }
 
 function understood(text: string, where = ''): ImageReference {

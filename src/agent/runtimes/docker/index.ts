@@ -17,6 +17,7 @@ import {filterBy, labels, labelsOfNode} from './labels.js'
 import {readLog} from './logs.js'
 import {nameOfNetwork} from './names.js'
 import {createNetworks} from './networks.js'
+import {createPool} from './pool.js'
 import {createPlaces} from './places.js'
 import {dialled, isPortFree, whyNotPublish} from './ports.js'
 import {parseRef} from './ref.js'
@@ -54,6 +55,12 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
   const seatOf = (placement: Placement) =>
     seats.of({nodeId: placement.nodeId, find: () => servers.find(placement), place: () => places.existing(placement)})
 
+  const hostOf = (placement: Placement): Host => createHost({
+    client, image: placement.image, seat: seatOf(placement), listenPort: enginePort(placement.engine),
+    address: () => ({host: dialled(placement.publishAddress), port: placement.port}),
+  })
+  const pool = createPool({client, dataRoot: options.dataRoot, images, scratch, tools, hostOf, seatOf, log})
+
   async function place(placement: Placement): Promise<void> {
     const wanted = places.of(placement)
     // made while the volume is: only a server needs it
@@ -81,7 +88,8 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
   }
 
   /** What agents that were killed have left of their tools and probes, and networks of tenants that have nothing any more. */
-  async function tidy(): Promise<void> {
+  async function tidy(keep: ReadonlySet<string>): Promise<void> {
+    await pool.tidy(keep)
     const ours = {[labels.site]: siteId}
     for (const role of ['tool', 'probe'] as const) {
       for (const {Id} of await listContainers(client, filterBy({...ours, [labels.role]: role}).label)) if (!tools.has(Id)) await removeContainer(client, Id)
@@ -97,15 +105,12 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     name: 'docker',
     software: images,
     scratch,
-    pool: null,
+    pool,
     facts: createFacts(client, siteId),
     whyNotPublish: async (address) => whyNotPublish(await client.connection(), address),
 
     place: (placement) => inTurn(placement.nodeId, () => place(placement)),
-    host: (placement): Host => createHost({
-      client, image: placement.image, seat: seatOf(placement), listenPort: enginePort(placement.engine),
-      address: () => ({host: dialled(placement.publishAddress), port: placement.port}),
-    }),
+    host: hostOf,
     start: (placement, command) => inTurn(placement.nodeId, async () => ({ref: await servers.start(placement, command), pid: null})),
     observe: (placement) => servers.observe(placement),
     signal: (placement, ref, signal) => servers.signal(placement, ref, signal),
@@ -134,7 +139,7 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     logs: (placement, how) => readLog(client, how, async () => (await servers.find(placement))?.Id, async () => (await places.volumeOf(placement)) !== undefined),
     // Docker keeps the last four files of 16 MiB
     trimLogs: async () => undefined,
-    tidy: () => tidy(),
+    tidy,
     stopBackground: () => scratch.stop(),
 
     async close() {

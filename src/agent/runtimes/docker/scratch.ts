@@ -2,7 +2,8 @@
 import {randomBytes} from 'node:crypto'
 import {DbaasError} from '../../../core/errors.js'
 import type {ServerCommand} from '../../../engines/engine.js'
-import type {Scratch, ScratchPlaces, Software} from '../runtime.js'
+import type {Host} from '../../../engines/host.js'
+import type {ScratchPlaces, Software} from '../runtime.js'
 import type {Client} from './client.js'
 import {inspectContainer, listContainers, removeContainer} from './containers.js'
 import {createHost} from './host.js'
@@ -20,6 +21,8 @@ const size = {cpu: 1, memoryBytes: 1024 ** 3} as const
 const attempts = 5
 
 export interface ScratchKeeper extends ScratchPlaces {
+  /** A scratch place in which no server will run: the volume and its tool, removed afterwards whatever happens. */
+  within<T>(software: Software, work: (place: Place, host: Host) => Promise<T>): Promise<T>
   /** Names of what is in use now. */
   readonly active: ReadonlySet<string>
   /** Removes what a dead agent left. */
@@ -45,7 +48,8 @@ export function createScratch(options: {
     if (stopped) throw new DbaasError('AGENT_STOPPING', 'the agent is shutting down')
   }
 
-  const use: ScratchPlaces['use'] = async (software, work) => {
+  /** `kind` is what a person sees of it in `docker ps`. */
+  async function withPlace<T>(kind: 'scratch' | 'pool', software: Software, work: (place: Place) => Promise<T>): Promise<T> {
     refuseWhenStopped()
     const image = software.image ?? (await images.locate(software.engine, software.version))?.image
     if (!image) {
@@ -55,22 +59,42 @@ export function createScratch(options: {
     }
     const id = randomBytes(6).toString('hex')
     const nodeId = `scratch-${id}`
-    const place: Place = {nodeId, name: `dbaas-scratch-${id}`, image, labels: labelsOfSite(siteId, 'scratch', nodeId), ...size}
+    const place: Place = {nodeId, name: `dbaas-${kind}-${id}`, image, labels: labelsOfSite(siteId, 'scratch', nodeId), ...size}
     active.set(place.name, place)
-    let hold = await holdFreePort(client).catch((error: unknown) => {
-      active.delete(place.name)
-      throw error
-    })
     try {
       await volumes.ensure(place.name, place.labels)
       await volumes.furnish(place, await tools.container(place), null)
+      return await work(place)
+    } finally {
+      try {
+        await clear(place)
+      } finally {
+        active.delete(place.name)
+      }
+    }
+  }
+
+  const hostOf = (place: Place, software: Software, address: () => {host: string; port: number}): Host => createHost({
+    client, image: place.image, listenPort: enginePort(software.engine), address,
+    seat: seats.of({nodeId: place.nodeId, find: () => inspectContainer(client, place.name), place: async () => place}),
+  })
+
+  const within: ScratchKeeper['within'] = (software, work) =>
+    withPlace('pool', software, (place) => work(place, hostOf(place, software, () => ({host: loopback, port: 0}))))
+
+  const use: ScratchPlaces['use'] = async (software, work) => {
+    refuseWhenStopped()
+    let hold = await holdFreePort(client)
+    try {
+      return await withPlace('scratch', software, (place) => inPlace(place))
+    } finally {
+      hold.release()
+    }
+
+    async function inPlace(place: Place): ReturnType<typeof work> {
       const publishAddress = (await client.connection()).local ? loopback : '0.0.0.0'
-      const given: Scratch = {
-        host: createHost({
-          client, image, listenPort: enginePort(software.engine),
-          seat: seats.of({nodeId, find: () => inspectContainer(client, place.name), place: async () => place}),
-          address: () => ({host: dialled(publishAddress), port: hold.port}),
-        }),
+      return work({
+        host: hostOf(place, software, () => ({host: dialled(publishAddress), port: hold.port})),
         async start(command) {
           for (let attempt = 1; ; attempt++) {
             try {
@@ -82,15 +106,7 @@ export function createScratch(options: {
             }
           }
         },
-      }
-      return await work(given)
-    } finally {
-      try {
-        await clear(place)
-      } finally {
-        hold.release()
-        active.delete(place.name)
-      }
+      })
     }
   }
 
@@ -131,7 +147,7 @@ export function createScratch(options: {
   }
 
   return {
-    use, tidy, stop,
+    use, within, tidy, stop,
     get active() {
       return new Set(active.keys())
     },

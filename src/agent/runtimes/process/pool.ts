@@ -3,7 +3,7 @@
  * An entry is made as `.tmp-<uuid>`, synced, then renamed: a name without a dot is always a whole entry.
  */
 import {randomUUID} from 'node:crypto'
-import {access, readdir, rename, rmdir, stat} from 'node:fs/promises'
+import {access, readdir, rename, rmdir, stat, statfs} from 'node:fs/promises'
 import {join} from 'node:path'
 import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
@@ -57,9 +57,14 @@ export function createPool(options: PoolOptions): ProcessPool {
     return found
   }
 
+  const roomBytes = async (): Promise<number> => {
+    const disk = await statfs(options.dataRoot)
+    return disk.bavail * disk.bsize
+  }
+
   const count = async (key: string): Promise<number> => (await entries(key)).length
 
-  const prepare: DataPool['prepare'] = (key, software, initialise) =>
+  const prepare: DataPool['prepare'] = (key, software, maker) =>
     atEdge(`prepare a data directory for ${key}`, async () => {
       refuseWhenStopped()
       await ensureSoftware(software)
@@ -72,7 +77,9 @@ export function createPool(options: PoolOptions): ProcessPool {
           for (const parent of [root, folder]) await makeFolder(parent, passage)
           await makePlace(place, user)
         })
-        await initialise(hostIn(place, software, {port: 0, background: true}))
+        const host = hostIn(place, software, {port: 0, background: true})
+        await maker.make(host)
+        await maker.seal(host)
         for (const path of [place.config, place.log, place.tmp]) await removeTree(path)
         await syncTree(place.folder)
         await rename(place.folder, join(folder, id))
@@ -87,6 +94,7 @@ export function createPool(options: PoolOptions): ProcessPool {
       }
     })
 
+  /** They are sealed when they are prepared: the move takes the mark along. */
   const claim = (key: string, placement: Placement): Promise<boolean> =>
     atEdge(`give ${placement.instanceName} a prepared data directory`, async () => {
       const place = places.of(placement)
@@ -181,7 +189,7 @@ export function createPool(options: PoolOptions): ProcessPool {
     }
   }
 
-  return {count, prepare, claim, scratch: {use}, tidy, stop}
+  return {roomBytes, count, prepare, claim, scratch: {use}, tidy, stop}
 }
 
 const names = (folder: string): Promise<string[]> =>

@@ -35,7 +35,7 @@ export function serviceUser(): Promise<ServiceUser> {
 }
 
 async function resolve(): Promise<ServiceUser> {
-  const self = userInfo()
+  const self = ourselves()
   if (self.uid !== 0) return {name: self.username, uid: self.uid, gid: self.gid, separate: false}
   const existing = await lookUp(serviceUserName)
   if (existing) return existing
@@ -52,6 +52,16 @@ async function resolve(): Promise<ServiceUser> {
   throw new DbaasError('RUNTIME_UNAVAILABLE', `the system user "${serviceUserName}" does not exist and cannot be made`, {
     suggestions: [`useradd --system ${serviceUserName}`, 'run dbaas as a normal user'],
   })
+}
+
+/** A container may run us as a user that its /etc/passwd does not know: PostgreSQL refuses that, and says so; the others do not mind. */
+function ourselves(): {username: string; uid: number; gid: number} {
+  try {
+    return userInfo()
+  } catch {
+    const uid = process.getuid?.() ?? -1
+    return {username: `uid ${uid}`, uid, gid: process.getgid?.() ?? -1}
+  }
 }
 
 /** /etc/passwd and not getent: busybox has none, and a user of the network is no place for a server's files. */

@@ -97,24 +97,28 @@ export function createPlatformService(options: PlatformOptions): PlatformApi {
       authorize(principal, 'read', 'doctor')
       const checks: ApiCheck[] = []
       for (const name of context.runtimes.names) {
-        const facts = await context.runtimes.get(name).facts().catch((error: unknown) => {
-          if (!(error instanceof DbaasError) || error.code !== 'RUNTIME_UNAVAILABLE') throw error
+        // whatever is wrong with one of them is a finding of its own: a doctor that fails finds nothing
+        const found = await Promise.all([
+          context.runtimes.get(name).facts(),
+          Promise.all(context.engines.names.map(async (engine) => ({engine, versions: await context.runtimes.get(name).software.installed(engine)}))),
+        ]).catch((error: unknown) => {
+          if (!(error instanceof DbaasError)) throw error
           return error
         })
-        if (facts instanceof DbaasError) {
+        if (found instanceof DbaasError) {
           // nobody misses what no instance runs on
           const used = (await store.read('platform', (tx) => tx.instances.list())).some((i) => i.runtime === name)
-          checks.push(used ? check(`runtime ${name}`, false, facts.message, facts.suggestions[0] ?? null) : note(`runtime ${name}`, facts.message, facts.suggestions[0] ?? null))
+          checks.push(used ? check(`runtime ${name}`, false, found.message, found.suggestions[0] ?? null) : note(`runtime ${name}`, found.message, found.suggestions[0] ?? null))
           continue
         }
+        const [facts, engines] = found
         checks.push(check(`runtime ${name}`, true, `${facts.platform}, ${facts.cpus} CPUs, ${formatBytes(facts.memoryAvailableBytes)} of ${formatBytes(facts.memoryTotalBytes)} memory free; servers run as ${facts.serverUser}`))
         checks.push(check('disk', facts.diskFreeBytes > lowDiskBytes, `${formatBytes(facts.diskFreeBytes)} free at ${agent.dataRoot}`, 'free some space, or set DBAAS_HOME to a larger disk', 'warning'))
         for (const kind of ['cpu', 'memory', 'storage'] as const) {
           const limit = facts.limits[kind]
           checks.push(limit.enforced ? check(`${kind} limits`, true, limit.because ?? 'enforced') : note(`${kind} limits`, `not enforced here: ${limit.because ?? 'unknown'}`))
         }
-        for (const engineName of context.engines.names) {
-          const versions = await context.runtimes.get(name).software.installed(engineName)
+        for (const {engine: engineName, versions} of engines) {
           checks.push(versions.length > 0
             ? check(`engine ${engineName}`, true, versions.map((v) => `${v.version} (${v.source})`).join(', '))
             : note(`engine ${engineName}`, 'no version is installed', `dbaas engines install ${engineName}`))

@@ -9,6 +9,7 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Catalogues} from './catalogues.js'
 import {notProtected} from './views.js'
+import {makerOf, poolKeyOf, rememberUse} from './prepared.js'
 import {freeEndpointPort} from './ports.js'
 import type {Servers} from './servers.js'
 
@@ -46,7 +47,10 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
             const {template, user} = instance.layers
             await catalogues.check(engine, runtime, found, {...template, ...user}, effectiveParameters(instance.layers))
           }
-          commit((tx) => tx.instances.update(instance.id, {version: found.version, image: found.image}))
+          commit(async (tx) => {
+            await tx.instances.update(instance.id, {version: found.version, image: found.image})
+            await rememberUse(tx, instance.runtime, {engine: instance.engine, version: found.version, image: found.image}, context.clock.now())
+          })
           return next('place-node')
         },
       },
@@ -69,7 +73,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           const certificate = servers.settingsOf(subject)
           certificate.catch(() => undefined)
           if (await engine.lifecycle.isInitialised(host)) return next('configure')
-          if (await runtime.pool?.claim(engine.lifecycle.poolKey(instance.version), placement)) return next('configure')
+          if (await runtime.pool?.claim(poolKeyOf(engine, instance), placement, makerOf(engine, instance.version))) return next('configure')
           signal.throwIfAborted()
           progress(runtime.pool ? 'making a data directory: none was prepared' : 'making a data directory')
           await host.remove(host.paths.data)

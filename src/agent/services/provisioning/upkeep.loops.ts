@@ -1,10 +1,12 @@
 /** What happens by itself: expiry, the end of leases, prepared data directories, catalogues, logs within bounds, old rows removed. */
 import type {Principal} from '../../../core/access/principal.js'
+import type {DataPool, Runtime, Software} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
 import type {InstancesApi, OperationsApi} from '../contract.js'
 import type {Catalogues} from './catalogues.js'
 import {createKind} from './create.workflow.js'
 import type {Leases} from './leases.js'
+import {isSoftwareGone, makerOf, poolKeyOf, type Prepared} from './prepared.js'
 import type {Servers} from './servers.js'
 
 const day = 86_400_000
@@ -13,6 +15,8 @@ const leasesEveryMs = 1000
 /** An end that failed is tried again after so long. */
 const endAgainMs = 60_000
 const poolEveryMs = 1000
+/** A preparation that failed is tried again after so long. */
+const prepareAgainMs = 60_000
 const logsEveryMs = 60_000
 const rowsEveryMs = 3_600_000
 const keepRequestsMs = 7 * day
@@ -30,7 +34,7 @@ export interface UpkeepOptions {
   readonly leases: Leases
   readonly servers: Servers
   readonly catalogues: Catalogues
-  readonly platform: string
+  readonly prepared: Prepared
   readonly poolSize: number
   /** Operations that run now. */
   readonly busy: () => number
@@ -101,29 +105,36 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   const quiet = (): boolean => options.busy() === 0 && clock.now() - options.lastRequestAt() > quietMs
 
   async function fillPool(): Promise<void> {
-    for (const runtimeName of context.runtimes.names) {
-      const runtime = context.runtimes.get(runtimeName)
+    for (const name of context.runtimes.names) {
+      const runtime = context.runtimes.get(name)
       if (!runtime.pool) continue
-      for (const engineName of context.engines.names) {
-        const engine = context.engines.get(engineName)
-        const version = await poolVersion(engineName)
-        if (version === undefined) continue
-        const key = engine.lifecycle.poolKey(version)
-        while (!stopped && quiet() && runtime.pool && (await runtime.pool.count(key)) < options.poolSize) {
-          if ((await runtime.facts()).diskFreeBytes < poolHeadroomBytes) break
-          await runtime.pool.prepare(key, {engine: engineName, version, image: null}, (host) => engine.lifecycle.initialise(host, version))
-        }
-        if (!stopped && quiet()) await options.catalogues.of(engine, runtime, {version, image: null})
-      }
+      for (const software of await options.prepared.wanted(name)) await fillFor(runtime, runtime.pool, software)
     }
   }
 
-  /** Directories are prepared for the version that the next create will most likely ask for. */
-  async function poolVersion(engineName: string): Promise<string | undefined> {
-    const engine = context.engines.get(engineName)
-    const newest = (await store.read('platform', (tx) => tx.instances.list()))
-      .filter((i) => i.engine === engineName).sort((a, b) => b.createdAt - a.createdAt)[0]
-    return newest?.version ?? engine.versions.known(options.platform).find((v) => v.bundled)?.version
+  /** When a preparation that failed is tried again, and why it failed: it must not take the machine, nor stop the others. */
+  const refused = new Map<string, {until: number; because: string}>()
+
+  async function fillFor(runtime: Runtime, pool: DataPool, software: Software): Promise<void> {
+    const engine = context.engines.get(software.engine)
+    const key = poolKeyOf(engine, software)
+    const id = `${runtime.name} ${key}`
+    if ((refused.get(id)?.until ?? 0) > clock.now()) return
+    try {
+      while (!stopped && quiet() && (await pool.count(key)) < options.poolSize) {
+        // where they are kept is asked first: it may say that none would be worth it
+        if ((await pool.roomBytes()) < poolHeadroomBytes || (await runtime.facts()).diskFreeBytes < poolHeadroomBytes) break
+        await pool.prepare(key, software, makerOf(engine, software.version))
+      }
+      // elsewhere a catalogue is read when somebody asks for it
+      if (!stopped && quiet() && runtime.name === context.runtimes.default) await options.catalogues.of(engine, runtime, software)
+      refused.delete(id)
+    } catch (error) {
+      if (stopped) return
+      const because = error instanceof Error ? error.message : String(error)
+      if (because !== refused.get(id)?.because && !isSoftwareGone(error)) context.log('preparing a data directory failed', {runtime: runtime.name, key, error: because})
+      refused.set(id, {until: clock.now() + prepareAgainMs, because})
+    }
   }
 
   async function trimLogs(): Promise<void> {

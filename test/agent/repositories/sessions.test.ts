@@ -286,7 +286,8 @@ describe('sessions of a repository', function () {
             if (snapshot) kept.set(snapshot.number, more)
           }),
         ]
-        const due = gaps.reduce((moments, gap) => [...moments, (moments.at(-1) as number) + gap], [start])
+        const due = [start]
+        for (const gap of gaps) due.push((due.at(-1) as number) + gap)
         let calls = 0
         const interrupted = async () => {
           while (steps.length > 0 && (due[due.length - steps.length] as number) <= calls) await steps.shift()?.()

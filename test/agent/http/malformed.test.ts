@@ -216,7 +216,7 @@ describe('whatever arrives', () => {
           seen.add(error.code)
         }
       }),
-      {numRuns: 1000},
+      {numRuns: 2000},
     )
     // Else the generator has become blunt.
     for (const code of [

@@ -8,6 +8,7 @@ import {listAll} from '../../../src/agent/repositories/repository.js'
 import {openDirectory} from '../../../src/agent/repositories/directory/index.js'
 import {createDataKeys} from '../../../src/agent/repositories/vault/keys.js'
 import {openRepository, openVault} from '../../../src/agent/repositories/vault/index.js'
+import type {SnapshotWriter} from '../../../src/agent/repositories/vault/writer.js'
 import {createInlinePool} from '../../../src/agent/repositories/vault/pool.js'
 import {projectRoot} from '../../support/site.js'
 import {realRuns} from '../../support/runs.js'
@@ -122,7 +123,7 @@ async function stopManyTimes(root: string, stops: number): Promise<{lost: number
     for (let stop = 0; stop < stops; stop++) {
       await new Promise((resolve) => setTimeout(resolve, 100 + Math.random() * 400))
       first.child.kill('SIGSTOP')
-      for (let writer: Awaited<ReturnType<typeof other.begin>> | undefined; !writer; ) {
+      for (let writer: SnapshotWriter | undefined; !writer; ) {
         writer = await other.begin((await other.snapshots()).at(-1)?.number ?? null).catch((error: {code: string}) => {
           assert.equal(error.code, 'REPOSITORY_BUSY')
           return undefined

@@ -24,7 +24,7 @@ async function whileFull(work: () => Promise<void>): Promise<void> {
   try {
     await work()
   } catch (error) {
-    if (!(error instanceof DbaasError) || !['DISK_FULL', 'LEASE_LOST', 'REPOSITORY_BUSY'].includes(error.code)) throw error
+    if (!(error instanceof DbaasError) || !['DISK_FULL', 'LEASE_LOST', 'REPOSITORY_BUSY', 'BACKUP_NOT_FOUND'].includes(error.code)) throw error
     if (error.code !== 'DISK_FULL') say(error.code)
     if (error.code === 'DISK_FULL') say('full')
     await new Promise((resolve) => setTimeout(resolve, 30))

@@ -255,6 +255,68 @@ function describeSessions(make: (root: string) => ObjectStore, runs: number): vo
     }), {numRuns: runs})
   })
 
+  it('lose nothing to a collection that does not know that its lease has run out', async () => {
+    await fc.assert(fc.asyncProperty(fc.nat(40), fc.array(fc.nat(8), {minLength: 3, maxLength: 3}), fc.boolean(), async (start, gaps, deletes) => {
+      const own = await makePlace('sessions-lease')
+      try {
+        const vault = own.vault({packBytes: 16 * 1024})
+        const files = some()
+        const base = await takeSnapshot(vault, await takeSnapshot(vault, null, some()), files)
+        const kept = new Map<number, Files>([[base, files]])
+        await (await own.vault({owner: 'site_dead'}).begin(base)).abort('at random')
+        // For this one the lease of the collection has always run out.
+        const other = own.vault({owner: 'site_other', packBytes: 16 * 1024, clock: {now: () => own.clock.time + 3_600_000}})
+        const more: Files = new Map([...files, ['more', randomBytes(40_000)]])
+        let writer: Awaited<ReturnType<typeof other.begin>> | undefined
+        let failed = false
+        const attempt = async (work: () => Promise<void>) => {
+          if (!failed) await work().catch((error: {code: string}) => {
+            assert.ok(['LEASE_LOST', 'REPOSITORY_DAMAGED', 'BACKUP_NOT_FOUND'].includes(error.code), String(error))
+            failed = true
+          })
+        }
+        const steps: (() => Promise<void>)[] = [
+          () => attempt(async () => { writer = await other.begin(base) }),
+          () => attempt(async () => { for (const [path, bytes] of more) await writer?.write(whole(path, bytes)) }),
+          async () => {
+            if (!deletes) return
+            kept.delete(base)
+            await vault.delete(base)
+          },
+          () => attempt(async () => {
+            const snapshot = await writer?.commit({})
+            if (snapshot) kept.set(snapshot.number, more)
+          }),
+        ]
+        const due = [start]
+        for (const gap of gaps) due.push((due.at(-1) as number) + gap)
+        let calls = 0
+        const interrupted = async () => {
+          while (steps.length > 0 && (due[due.length - steps.length] as number) <= calls) await steps.shift()?.()
+          calls++
+        }
+        const store = {...own.store}
+        for (const name of ['list', 'get', 'stat', 'delete', 'putIfAbsent', 'put', 'barrier'] as const) {
+          const call = own.store[name] as (...args: never[]) => Promise<never>
+          ;(store as unknown as Record<string, unknown>)[name] = async (...args: never[]) => {
+            await interrupted()
+            return call(...args)
+          }
+        }
+        await own.vault({store, owner: 'site_cleaner'}).collect()
+        calls = 1000
+        await interrupted()
+        for (const [n, expected] of kept) {
+          assert.deepEqual((await vault.verify(n)).damages, [])
+          assertSameFiles(await contentsOf(vault, n), expected)
+        }
+        assert.deepEqual((await vault.snapshots()).map(({number}) => number).filter((n) => n >= base), [...kept.keys()])
+      } finally {
+        own.dispose()
+      }
+    }), {numRuns: 120})
+  })
+
   it('and collections run at once, each call of theirs at any moment of the other', async () => {
     const clock = {now: () => Date.now()}
     const slow = (store: ObjectStore): ObjectStore => {

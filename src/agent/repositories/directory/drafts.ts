@@ -13,6 +13,8 @@ export interface Drafts {
   tidy(olderThanMs: number): Promise<number>
   /** Keeps some room, if there is any. */
   reserve(): Promise<void>
+  /** Whether all of it is kept, now or again: what is not urgent may not take the rest. */
+  isReserved(): Promise<boolean>
   /** Gives up as much of the room that was kept as so many bytes need. */
   release(bytes: number): Promise<void>
 }
@@ -42,6 +44,19 @@ export function createDrafts(root: string, folders: Folders): Drafts {
   const folder = join(root, '.drafts')
   const reserved = join(root, '.reserve')
   const here = machine()
+
+  let filling: Promise<boolean> | undefined
+
+  /** Whether all of the room is kept. One at a time: several at once would keep too much. */
+  function fill(): Promise<boolean> {
+    filling ??= (async () => {
+      const size = (await stat(reserved).catch(() => undefined))?.size ?? 0
+      // Not zeros: they might take no room. What does not fit is left.
+      return size >= reserveBytes || appendFile(reserved, Buffer.alloc(reserveBytes - size, 1), {mode: 0o600}).then(() => true, () => false)
+    })().finally(() => (filling = undefined))
+    return filling
+  }
+
   return {
     async write(content) {
       const path = join(folder, [Date.now(), here, process.pid, randomBytes(8).toString('hex')].join('-'))
@@ -68,9 +83,12 @@ export function createDrafts(root: string, folders: Folders): Drafts {
       return left.length
     },
     async reserve() {
-      const size = (await stat(reserved).catch(() => undefined))?.size ?? 0
-      // Not zeros: they might take no room. What does not fit is left.
-      if (size < reserveBytes) await appendFile(reserved, Buffer.alloc(reserveBytes - size, 1), {mode: 0o600}).catch(() => undefined)
+      await fill()
+    },
+    async isReserved() {
+      const size = (await stat(reserved).catch(() => undefined))?.size
+      // none was ever made: nobody has prepared the repository
+      return size === undefined || size >= reserveBytes || (await fill())
     },
     async release(bytes) {
       const size = (await stat(reserved).catch(() => undefined))?.size ?? 0

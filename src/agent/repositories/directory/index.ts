@@ -53,6 +53,9 @@ export function openDirectory(path: string): ObjectStore {
   /** `give` names the draft. The folder may go at this moment, emptied by a delete elsewhere: then it is made again. */
   async function write(name: string, content: Content, give: (from: string, to: string) => Promise<boolean>, options: PutOptions = {}): Promise<boolean> {
     try {
+      await assertMounted()
+      // A repository that is full to the last byte could not even be told that something is to be removed.
+      if (!options.urgent && !(await drafts.isReserved())) throw Object.assign(new Error('what is left is kept for what is urgent'), {code: 'ENOSPC'})
       return await writeOnce(name, content, give).catch(async (error: unknown) => {
         if (!options.urgent || (error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error
         await drafts.release(lengthOf(content))
@@ -65,7 +68,6 @@ export function openDirectory(path: string): ObjectStore {
 
   async function writeOnce(name: string, content: Content, give: (from: string, to: string) => Promise<boolean>): Promise<boolean> {
     const path = pathOf(name)
-    await assertMounted()
     const from = await drafts.write(content)
     try {
       for (let attempt = 1; ; attempt++) {

@@ -134,7 +134,12 @@ export async function readSnapshot(context: Context, n: number): Promise<Snapsho
 
 export async function readTree(context: Context, snapshot: Snapshot): Promise<Tree> {
   const name = objects.tree(snapshot.number)
-  const sealed = await context.store.get(context.at(name))
+  const sealed = await getIfThere(context.store, context.at(name))
+  if (sealed === undefined) {
+    // Deleted since its manifest was read, or damaged.
+    await readSnapshot(context, snapshot.number)
+    throw damaged(context.at(name), 'it is gone')
+  }
   const {answer: {sha256}} = await context.pool.run({kind: 'hash', content: sealed})
   if (sha256 !== snapshot.tree.sha256) throw damaged(context.at(name), 'it is not the one that the snapshot was committed with')
   const {answer: {plain}} = await context.pool.run({kind: 'unseal', keys: context.keyText, name, sealed})

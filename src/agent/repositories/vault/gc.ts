@@ -7,7 +7,7 @@ import {listAll} from '../repository.js'
 import {readCommit, type Commit, type Context} from './context.js'
 import {objects, packOf} from './format.js'
 import {isRecent, keepRenewed} from './leases.js'
-import {bury, openSessions, readSweep, type SessionRecord, type SweepRecord} from './sessions.js'
+import {bury, openSessions, readSweep, sessionRecords, type SessionRecord, type SweepRecord} from './sessions.js'
 import {tidyLog} from './log-format.js'
 import {trimVerifications} from './verify.js'
 
@@ -54,22 +54,29 @@ interface View {
   readonly commits: ReadonlyMap<number, Commit>
   /** Commit points that cannot be read: whatever they need is not known. */
   readonly unreadable: readonly number[]
+  /** Number of the newest session at the beginning: what is of a newer one is left alone. */
   readonly newest: number
 }
 
-/** Sessions before commits: one that commits in between is seen as open. */
+/**
+ * What it takes for granted must hold to its end, even if its lease runs out unnoticed (a machine that sleeps between two
+ * calls): so the order of these looks matters, and nothing that began after the first of them is touched.
+ *
+ * 1. Sessions, with what they say. Those that begin later have higher numbers: `newest`.
+ * 2. Commit points. One that commits after this look was open at the first, and so it is here.
+ * 3. Sessions again: one that began in between may build upon a snapshot that was deleted before the second look; it
+ *    was there before that deletion, so it is seen now.
+ */
 async function observe(context: Context): Promise<View> {
-  const open: SessionRecord[] = []
+  const first = await sessionRecords(context)
+  const newest = [...first.keys()].reduce((most, n) => Math.max(most, n), 0)
   for (const session of await openSessions(context)) {
     // Long past its lease: nobody comes back for it. From its tombstone on, its packs have the grace period.
-    const dead = session.expiresAt + context.graceMs < context.clock.now() && (await bury(context, session.number, 'its writer was gone')) === 'buried'
-    if (!dead) open.push(session)
+    if (session.expiresAt + context.graceMs < context.clock.now()) await bury(context, session.number, 'its writer was gone')
   }
-  const numbers = await context.numbers('snapshots/')
-  const sessions = await context.numbers('sessions/')
   const commits = new Map<number, Commit>()
   const unreadable: number[] = []
-  for (const n of numbers) {
+  for (const n of await context.numbers('snapshots/')) {
     try {
       const commit = await readCommit(context, n)
       if (commit) commits.set(n, commit)
@@ -78,7 +85,9 @@ async function observe(context: Context): Promise<View> {
       unreadable.push(n)
     }
   }
-  return {open, commits, unreadable, newest: [...numbers, ...sessions].reduce((most, n) => Math.max(most, n), 0)}
+  const later = [...(await sessionRecords(context)).values()].filter(({number}) => number > newest)
+  const open = [...[...first.values()].filter(({closed}) => closed === null), ...later].filter(({number}) => !commits.has(number) && !unreadable.includes(number))
+  return {open, commits, unreadable, newest}
 }
 
 function whyKeepAll({open, commits, unreadable}: View): string | null {
@@ -128,7 +137,7 @@ async function beginSweep(context: Context): Promise<{assertHeld(): void; end():
   const lease = keepRenewed(clock, leaseMs, () => store.put(context.at(name), context.seal(name, record()), {urgent: true}))
   return {
     assertHeld() {
-      if (!lease.heldFor(leaseMs / 2)) throw new DbaasError('LEASE_LOST', 'removing old objects took a break that was too long; it will be done again')
+      if (lease.hasLapsed() || !lease.heldFor(leaseMs / 2)) throw new DbaasError('LEASE_LOST', 'removing old objects took a break that was too long; it will be done again')
     },
     async end() {
       await lease.stop()

@@ -33,6 +33,8 @@ export function watchLeases(clock: Clock, leaseMs: number): LeaseWatch {
 export interface RenewedLease {
   /** Whether less than so many milliseconds have passed since it was renewed. */
   heldFor(ms: number): boolean
+  /** Whether it was ever not renewed in time: then somebody may have seen that it had run out, though it is renewed now. */
+  hasLapsed(): boolean
   stop(): Promise<void>
 }
 
@@ -40,20 +42,24 @@ export interface RenewedLease {
 export function keepRenewed(clock: Clock, leaseMs: number, renew: () => Promise<void>): RenewedLease {
   let renewed = {steady: performance.now(), wall: clock.now()}
   let stopped = false
+  let lapsed = false
   let running: Promise<void> = Promise.resolve()
   const timer = setInterval(() => {
     running = running.then(async () => {
       if (stopped) return
       const at = {steady: performance.now(), wall: clock.now()}
       await renew().then(() => {
+        lapsed ||= !heldFor(leaseMs)
         renewed = at
       }, () => undefined)
     })
   }, leaseMs / 3)
   timer.unref()
+  // Two clocks: one that no one sets, but that stands still while the machine sleeps, and one that goes on meanwhile.
+  const heldFor = (ms: number) => performance.now() - renewed.steady < ms && clock.now() - renewed.wall < ms
   return {
-    // Two clocks: one that no one sets, but that stands still while the machine sleeps, and one that goes on meanwhile.
-    heldFor: (ms) => performance.now() - renewed.steady < ms && clock.now() - renewed.wall < ms,
+    heldFor,
+    hasLapsed: () => lapsed,
     async stop() {
       stopped = true
       clearInterval(timer)

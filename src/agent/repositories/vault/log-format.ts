@@ -78,10 +78,11 @@ interface Found extends SegmentFiles {
 
 /** Segments that are there, in order: by timeline, then by segment, as text. */
 export async function* segmentsOf(context: Context, prefix = 'log/'): AsyncGenerator<SegmentFiles> {
-  for await (const {gone, ...files} of allOf(context, prefix)) if (!gone) yield files
+  for await (const {gone, ...files} of foundSegments(context, prefix)) if (!gone) yield files
 }
 
-async function* allOf(context: Context, prefix: string): AsyncGenerator<Found> {
+/** And what is left of those whose removal was interrupted. */
+export async function* foundSegments(context: Context, prefix = 'log/'): AsyncGenerator<Found> {
   let open: {timeline: string; segment: string; slices: number[]; whole: boolean; gone: boolean; storedBytes: number} | undefined
   for await (const {name, size} of listAll(context.store, context.at(prefix))) {
     const [, timeline, segment, part] = name.slice(context.at('').length).split('/') as [string, string, string, string]
@@ -100,10 +101,10 @@ async function* allOf(context: Context, prefix: string): AsyncGenerator<Found> {
 /** Removes what crashes have left: the rest of segments that were being removed; slices of segments that are there whole, and can be read. */
 export async function tidyLog(context: Context): Promise<number> {
   let removed = 0
-  for await (const files of allOf(context, 'log/')) {
+  for await (const files of foundSegments(context)) {
     const {timeline, segment, slices, whole, gone} = files
     if (gone) {
-      await removeParts(context, files)
+      await removeSegment(context, files)
       removed++
     } else if (whole && slices.length > 0 && (await isReadable(context, objects.whole(timeline, segment)))) {
       for (const start of slices) await context.store.delete(context.at(objects.slice(timeline, segment, start)))
@@ -114,9 +115,9 @@ export async function tidyLog(context: Context): Promise<number> {
 }
 
 /** Removes a segment: all of it or, where a crash comes between, what is left of it counts no more and goes with the next `tidyLog`. */
-export async function removeSegment(context: Context, files: SegmentFiles): Promise<void> {
-  const {timeline, segment, slices, whole} = files
-  if (slices.length + (whole ? 1 : 0) > 1) {
+export async function removeSegment(context: Context, files: Found): Promise<void> {
+  const {timeline, segment, slices, whole, gone} = files
+  if (!gone && slices.length + (whole ? 1 : 0) > 1) {
     const name = objects.gone(timeline, segment)
     await context.store.put(context.at(name), context.seal(name, {}), {urgent: true})
     await context.store.barrier()
@@ -127,7 +128,7 @@ export async function removeSegment(context: Context, files: SegmentFiles): Prom
 /** What was left of a segment of that name when its removal was interrupted: a new one could not begin there. */
 export async function finishRemoval(context: Context, timeline: string, segment: string): Promise<void> {
   if ((await context.store.stat(context.at(objects.gone(timeline, segment)))) === undefined) return
-  for await (const files of allOf(context, objects.segment(timeline, segment))) if (files.gone) await removeParts(context, files)
+  for await (const files of foundSegments(context, objects.segment(timeline, segment))) if (files.gone) await removeSegment(context, files)
 }
 
 async function removeParts({store, at}: Context, {timeline, segment, slices, whole}: SegmentFiles): Promise<void> {

@@ -5,7 +5,7 @@
 import {DbaasError} from '../../../core/errors.js'
 import {getIfThere, type Context} from './context.js'
 import {damaged, objects} from './format.js'
-import {finishRemoval, linkOf, openLog, removeSegment, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
+import {finishRemoval, foundSegments, linkOf, openLog, removeSegment, sealLog, segmentsOf, type LogHeader, type LogObject, type Mark, type SegmentFiles} from './log-format.js'
 import type {Damage} from './verify.js'
 
 /** A segment is in memory as a whole, some times over, when it is compacted, read or checked. */
@@ -229,8 +229,8 @@ export function openLogArchive(context: Context): Log {
 
     async prune(needed) {
       let removed = 0
-      for await (const files of segmentsOf(context)) {
-        if (needed({timeline: files.timeline, segment: files.segment})) continue
+      for await (const files of foundSegments(context)) {
+        if (!files.gone && needed({timeline: files.timeline, segment: files.segment})) continue
         await removeSegment(context, files)
         removed++
       }

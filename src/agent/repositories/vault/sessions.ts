@@ -45,6 +45,16 @@ const lastNumber = 99_999_999_999
 
 const lost = (n: number, because: string) => new DbaasError('LEASE_LOST', `session ${n} of the repository does not count any more: ${because}`)
 
+/** What the sessions that are there say, by number. One that cannot be read counts as open until its lease would have ended. */
+export async function sessionRecords(context: Context): Promise<Map<number, SessionRecord>> {
+  const found = new Map<number, SessionRecord>()
+  for (const number of await context.numbers('sessions/')) {
+    const record = await readSession(context, number)
+    if (record !== undefined) found.set(number, record)
+  }
+  return found
+}
+
 /** The sessions that are open: no commit point, not closed. A record that cannot be read counts as open until its lease would have ended. */
 export async function openSessions(context: Context): Promise<SessionRecord[]> {
   const sessions = await context.numbers('sessions/')

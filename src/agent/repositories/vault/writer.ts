@@ -143,7 +143,14 @@ async function startWriter(
     }
   }
 
-  async function write({path, pageSize, attributes = {}, content}: FileInput): Promise<number> {
+  /** Once another has taken over, what this one builds upon may be collected: that is no damage. */
+  async function explain(error: unknown): Promise<never> {
+    await session.look().catch(() => undefined)
+    session.assertHeld()
+    throw error
+  }
+
+  async function writeFile({path, pageSize, attributes = {}, content}: FileInput): Promise<number> {
     if (!isPageSize(pageSize)) throw new DbaasError('INTERNAL', `${pageSize} is no size of a page`)
     if (paths.has(path)) throw new DbaasError('INTERNAL', `the file ${path} is in the snapshot already`)
     paths.add(path)
@@ -178,7 +185,7 @@ async function startWriter(
   }
 
   async function commit(meta: Readonly<Record<string, unknown>>): Promise<Snapshot> {
-    await tasks.done()
+    await tasks.done().catch(explain)
     for (const {thread: from, answer} of await pool.all({kind: 'finish', session: thread})) for (const done of answer.packs) upload(from, done)
     await uploads.done()
     const packs = table.packs()
@@ -188,14 +195,7 @@ async function startWriter(
     const {answer: {sha256}} = await pool.run({kind: 'hash', content: sealed})
     await store.put(context.at(name), sealed)
     await store.barrier()
-    try {
-      await assertThere(context, packs)
-    } catch (error) {
-      // Once another has taken over, what it had built upon may be collected: that is no damage.
-      await session.look()
-      session.assertHeld()
-      throw error
-    }
+    await assertThere(context, packs).catch(explain)
     session.assertHeld()
     const snapshot: Snapshot = {
       kind: 'snapshot', number: session.number, previous: session.previous, startedAt: session.startedAt, committedAt: context.clock.now(),
@@ -209,7 +209,7 @@ async function startWriter(
 
   return {
     number: session.number,
-    write,
+    write: (file) => writeFile(file).catch(explain),
     commit,
     async abort(because) {
       await tasks.done().catch(() => undefined)

@@ -5,7 +5,15 @@ import {join} from 'node:path'
 import Database from 'better-sqlite3'
 import {dataRootOf, processesOf} from './site.js'
 
-const children = (path: string): string[] => (existsSync(path) ? readdirSync(path).map((name) => join(path, name)) : [])
+/** None where there is no such folder: it may go between one look and the next. */
+function children(path: string): string[] {
+  try {
+    return readdirSync(path).map((name) => join(path, name))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    return []
+  }
+}
 
 /** What initdb starts does not say where it works; its working folder does. */
 function worksBelow(pid: number, folder: string): boolean {

@@ -1,6 +1,6 @@
 /** What a home still holds of instances: the list must be empty when none exists. */
 import {execFileSync} from 'node:child_process'
-import {existsSync, readdirSync, readlinkSync} from 'node:fs'
+import {readdirSync, readlinkSync} from 'node:fs'
 import {join} from 'node:path'
 import Database from 'better-sqlite3'
 import {dataRootOf, processesOf} from './site.js'

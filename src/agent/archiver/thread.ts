@@ -136,7 +136,12 @@ function createTurns(limit: number) {
       signal.throwIfAborted()
       await new Promise<void>((resolve) => {
         waiting.push(resolve)
-        signal.addEventListener('abort', () => resolve(), {once: true})
+        // one that has gone must not be given a turn that another waits for
+        signal.addEventListener('abort', () => {
+          const at = waiting.indexOf(resolve)
+          if (at >= 0) waiting.splice(at, 1)
+          resolve()
+        }, {once: true})
       })
     }
     signal.throwIfAborted()

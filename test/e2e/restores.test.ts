@@ -104,7 +104,8 @@ describe('restores of real servers', function () {
     await assert.rejects(agent.client.call('instances.clone', {params: {instance: 'demo'}, body: {name: 'copy'}, idempotencyKey: freshKey()}), {code: 'NAME_IN_USE'})
   })
 
-  // Feature: enterprise-dbaas-platform, Property 10: Backup Integrity Verification
+  // Feature: enterprise-dbaas-platform, Property 15: Backup Integrity Verification
+  // Iterations: one, all tables and indexes of a restored server
   it('are tried on a throw-away server, with a receipt', async () => {
     const drill = await agent.client.call('drills.restore', {params: {instance: 'demo'}, body: {}, idempotencyKey: freshKey()})
     const receipt = await good(drill) as unknown as {

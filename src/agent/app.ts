@@ -13,6 +13,7 @@ import type {Engine} from '../engines/engine.js'
 import {engines as builtInEngines, findEngine} from '../engines/index.js'
 import type {KeySource} from './archiver/archiver.js'
 import {createArchiver} from './archiver/control.js'
+import {masterKeyOf} from './archiver/key-source.js'
 import {openAuthority} from './certificates/authority.js'
 import {prepareHome} from './client/home.js'
 import {agentSocketPath, leaveSocketFolder} from './client/socket-path.js'
@@ -20,7 +21,6 @@ import type {AgentConfig} from './config.js'
 import {createEndpoints} from './endpoints/control.js'
 import type {ResponseCheck} from './http/register.js'
 import {createHttpServer} from './http/server.js'
-import {masterKeyFromCommand, masterKeyFromEnvironment, masterKeyFromFile} from './repositories/vault/master-key.js'
 import {guarded, type Breaker} from './runtimes/guarded.js'
 import {runtimes} from './runtimes/index.js'
 import {defaultRuntime, runtimeNames} from './runtimes/names.js'
@@ -183,8 +183,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       backups.protection.started(instanceId)
     }
     const keySource = keySourceOf(home, options.env)
-    const masterKey = keySource.kind === 'file' ? masterKeyFromFile(keySource.path)
-      : keySource.kind === 'environment' ? masterKeyFromEnvironment(keySource.variable, options.env) : masterKeyFromCommand(keySource.argv)
+    const masterKey = masterKeyOf(keySource, options.env)
     const archiver = createArchiver({
       key: keySource, owner: siteId, cache: join(home, 'cache', 'repositories'), threads: Math.max(1, Math.min(4, availableParallelism())), environment: options.env,
     })
@@ -195,7 +194,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const backups = assembleBackups({
       context, archiver, load: servers.load, admin: servers.admin, localPath: join(dataRoot, 'repository'), keys: createKeyRing(keySource, () => masterKey.load()),
       find: (principal, ref) => instances.find(principal, ref),
-      view: async (instance) => instances.view(instance, await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))), workflow: (kind) => workflow(kind),
+      view: (instance) => instances.withNodes(instance), workflow: (kind) => workflow(kind),
       async cancel(id) {
         const operation = await store.read('platform', (tx) => tx.operations.get(id))
         if (operation) await workflowEngine.cancel(operation).catch((error: unknown) => log('a backup could not be cancelled', {operation: id, error: String(error)}))

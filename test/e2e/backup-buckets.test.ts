@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import {mkdirSync, readdirSync, readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {setTimeout as pause} from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import {openDirectory} from '../../src/agent/repositories/directory/index.js'
 import {openS3, type S3Options} from '../../src/agent/repositories/s3/index.js'
@@ -12,14 +11,7 @@ import {startFaultyProxy, type Fault, type FaultyProxy} from '../agent/repositor
 import {freshKey, startInProcess, type InProcess} from '../support/in-process.js'
 import {makeBucket, s3OrSkip} from '../support/s3.js'
 import {temporaryFolder} from '../support/temporary.js'
-
-async function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end; await pause(100)) {
-    const found = await look()
-    if (found !== undefined) return found
-  }
-  throw new Error(`${what} did not come within ${seconds} s`)
-}
+import {until} from '../support/until.js'
 
 describe('backups in a bucket', function () {
   this.timeout(300_000)

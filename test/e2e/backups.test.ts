@@ -3,22 +3,14 @@ import assert from 'node:assert/strict'
 import {randomBytes} from 'node:crypto'
 import {existsSync, readdirSync, readFileSync, rmSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {setTimeout as pause} from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import type {ApiBackup, ApiInstance, ApiOperation} from '../../src/core/api/schemas.js'
 import {DbaasError} from '../../src/core/errors.js'
 import {freshKey, startInProcess, type InProcess} from '../support/in-process.js'
 import {dataRootOf} from '../support/site.js'
+import {until} from '../support/until.js'
 
 type Body = Parameters<InProcess['create']>[0]
-
-async function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end; await pause(100)) {
-    const found = await look()
-    if (found !== undefined) return found
-  }
-  throw new Error(`${what} did not come within ${seconds} s`)
-}
 
 describe('backups of real servers', function () {
   this.timeout(300_000)

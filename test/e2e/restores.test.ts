@@ -3,14 +3,7 @@ import assert from 'node:assert/strict'
 import {setTimeout as pause} from 'node:timers/promises'
 import type {ApiInstance, ApiOperation} from '../../src/core/api/schemas.js'
 import {freshKey, startInProcess, type InProcess} from '../support/in-process.js'
-
-async function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 90): Promise<T> {
-  for (const end = Date.now() + seconds * 1000; Date.now() < end; await pause(100)) {
-    const found = await look()
-    if (found !== undefined) return found
-  }
-  throw new Error(`${what} did not come within ${seconds} s`)
-}
+import {until} from '../support/until.js'
 
 interface Receipt {recovered_to: string | null; backup_id: string; kept_as: string | null; bytes: number; write_gap_ms: number}
 
@@ -26,7 +19,7 @@ describe('restores of real servers', function () {
   const protectedNow = (name: string) => until(`the first backup of ${name}`, async () => {
     const instance = await get(name)
     return instance.backup.recoverable_to === null ? undefined : instance
-  })
+  }, 90)
   async function ended(answer: object): Promise<ApiOperation> {
     assert.ok('operation' in answer, JSON.stringify(answer))
     return agent.finish(answer.operation as ApiOperation)
@@ -128,7 +121,7 @@ describe('restores of real servers', function () {
     assert.deepEqual(await numbers('demo'), [1, 2])
     assert.equal((await get(inPlace)).status, 'stopped')
     await sql('demo', 'insert into journal values (200)')
-    await until('a backup of the new history', async () => ((await get('demo')).backup.recoverable_to === null ? undefined : true))
+    await until('a backup of the new history', async () => ((await get('demo')).backup.recoverable_to === null ? undefined : true), 90)
   })
 
   it('in place are undone, and the state that was gone back from is kept, too', async () => {
@@ -141,7 +134,7 @@ describe('restores of real servers', function () {
     await assert.rejects(undo('demo'), {code: 'INVALID_STATE'})
     // and it is protected again as if nothing had been: what it writes now can be restored
     await sql('demo', 'insert into journal values (6)')
-    await until('the log goes on', async () => ((await get('demo')).backup.recoverable_to === null ? undefined : true))
+    await until('the log goes on', async () => ((await get('demo')).backup.recoverable_to === null ? undefined : true), 90)
     await good(await restore('demo', {into: 'later'}))
     assert.deepEqual(await numbers('later'), [1, 2, 3, 4, 5, 6])
     const started = await agent.client.call('instances.start', {params: {instance: other}, body: {}, idempotencyKey: freshKey()})

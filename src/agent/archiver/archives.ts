@@ -8,9 +8,10 @@ import {storeOf} from '../repositories/index.js'
 import type {ObjectStore} from '../repositories/repository.js'
 import {openRepository, openVault, type Vault} from '../repositories/vault/index.js'
 import {createDataKeys, openDataKeys, type DataKeys} from '../repositories/vault/keys.js'
-import {masterKeyFromCommand, masterKeyFromEnvironment, masterKeyFromFile, type MasterKey} from '../repositories/vault/master-key.js'
+import {masterKeyFromFile, type MasterKey} from '../repositories/vault/master-key.js'
 import type {Pool} from '../repositories/vault/pool.js'
 import type {ArchivePlace, KeySource, RepositoryPlace} from './archiver.js'
+import {masterKeyOf} from './key-source.js'
 import type {ThreadData} from './protocol.js'
 
 export interface Archives {
@@ -48,8 +49,7 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
 
   const store = (place: RepositoryPlace): Promise<ObjectStore> => once(stores, JSON.stringify([place.kind, place.settings]), () => storeOf(place))
 
-  const keyOf = (source: KeySource): MasterKey => source.kind === 'file' ? masterKeyFromFile(source.path)
-    : source.kind === 'environment' ? masterKeyFromEnvironment(source.variable, data.environment) : masterKeyFromCommand(source.argv)
+  const keyOf = (source: KeySource): MasterKey => masterKeyOf(source, data.environment)
 
   const idOf = (place: RepositoryPlace): Promise<string> => once(ids, nameOf(place), async () => openRepository(await store(place), place.access, place.id))
 

@@ -2,7 +2,7 @@
 import type {LogArchive} from '../../engines/backup.js'
 import type {Vault} from '../repositories/vault/index.js'
 
-/** `completeUntil`: see LogArchive. Segments that were read stay for a moment: to plan and to restore reads the same. */
+/** `completeUntil`: see LogArchive. */
 export function logArchiveOf({log}: Pick<Vault, 'log'>, completeUntil: number | null): LogArchive {
   return {
     completeUntil,

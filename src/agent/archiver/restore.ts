@@ -30,11 +30,11 @@ export async function restoreFiles(vault: Vault, engine: EngineBackup, {snapshot
     if (clean.startsWith('..') || clean.startsWith('/')) throw new DbaasError('REPOSITORY_DAMAGED', `the backup has a file outside of its folder: ${path}`)
     return join(folder, clean)
   }
-  const own = uid === process.getuid?.() && gid === process.getgid?.() ? async (): Promise<void> => undefined : (path: string) => chown(path, uid, gid)
+  const isOurs = uid === process.getuid?.() && gid === process.getgid?.()
   const makeFolder = async (path: string, mode: number): Promise<void> => {
     if ((await mkdir(path, {recursive: true})) === undefined) return
     await chmod(path, mode)
-    await own(path)
+    if (!isOurs) await chown(path, uid, gid)
   }
 
   async function begin(file: TreeFile): Promise<void> {
@@ -52,7 +52,7 @@ export async function restoreFiles(vault: Vault, engine: EngineBackup, {snapshot
     files.set(file, handle)
     await handle.truncate(file.length)
     await handle.chmod(place.mode)
-    if (uid !== process.getuid?.() || gid !== process.getgid?.()) await handle.chown(uid, gid)
+    if (!isOurs) await handle.chown(uid, gid)
   }
 
   try {

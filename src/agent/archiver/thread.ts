@@ -34,10 +34,9 @@ const turns = createTurns(2)
 /** One at a time of an incarnation: the next one would take over the session of a copy that is only on its way out. */
 const turnsOf = new Map<string, ReturnType<typeof createTurns>>()
 
-function turnsOfIncarnation({repository, incarnation}: ArchivePlace): ReturnType<typeof createTurns> {
-  const key = JSON.stringify([repository, incarnation])
-  const own = turnsOf.get(key) ?? createTurns(1)
-  turnsOf.set(key, own)
+function turnsOfIncarnation({incarnation}: ArchivePlace): ReturnType<typeof createTurns> {
+  const own = turnsOf.get(incarnation) ?? createTurns(1)
+  turnsOf.set(incarnation, own)
   return own
 }
 
@@ -52,9 +51,7 @@ function positionOf(engine: EngineBackup, end: Pick<LogEnd, 'timeline' | 'segmen
 }
 
 /** The default one is made by the first backup: of an engine without any there is nothing to erase. */
-async function wasNeverMade(place: RepositoryPlace): Promise<boolean> {
-  return place.id === null && place.kind === 'directory' && !existsSync(place.location)
-}
+const wasNeverMade = ({id, kind, location}: RepositoryPlace): boolean => id === null && kind === 'directory' && !existsSync(location)
 
 const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promise<Answer<Name>>} = {
   describe: (_, asked) => describeRepository(asked),
@@ -113,12 +110,12 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   logHistory: async (_, archive, timeline) => (await (await archives.vault(archive)).log.history(timeline)) ?? null,
   async shred(_, archive) {
     archives.forget(archive)
-    if (await wasNeverMade(archive.repository)) return
+    if (wasNeverMade(archive.repository)) return
     await destroyDataKey(await archives.opened(archive.repository), archive.incarnation)
   },
   async erase(_, archive) {
     archives.forget(archive)
-    if (await wasNeverMade(archive.repository)) return 0
+    if (wasNeverMade(archive.repository)) return 0
     return removeIncarnation(await archives.opened(archive.repository), archive.incarnation)
   },
   async rewrap(_, archive, from, to) {

@@ -2,7 +2,6 @@
  * A new instance. Its rows (instance, node, ports, password) were written with the operation itself; every step looks
  * for what it would make. Undone, nothing is left but the operation with its error.
  */
-import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters} from '../../../core/instance/instance.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
@@ -30,16 +29,9 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
     steps: {
       'prepare-software': {
         async run({input, progress, signal, commit}) {
-          const {instance, runtime, engine} = await servers.load(input.instanceId)
-          const {software} = runtime
-          const found = (await software.locate(instance.engine, instance.version, instance.imageAsked)) ?? (software.onDemand
-            ? await software.install(instance.engine, {version: instance.version, known: null, from: instance.imageAsked, checksum: null}, progress, signal)
-            : undefined)
-          if (!found) {
-            throw new DbaasError('ENGINE_NOT_INSTALLED', `${instance.engine} ${instance.version} is not installed`, {
-              suggestions: [`dbaas engines install ${instance.engine}@${instance.version}`],
-            })
-          }
+          const subject = await servers.load(input.instanceId)
+          const {instance, runtime, engine} = subject
+          const found = await servers.softwareOf(subject, progress, signal)
           if (input.unchecked) {
             progress('checking the parameters that were asked for')
             const {template, user} = instance.layers

@@ -99,16 +99,9 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     steps: {
       'prepare-software': {
         async run({input, progress, signal, commit}) {
-          const {instance, runtime} = await load(input.instanceId)
-          const {software} = runtime
-          const found = (await software.locate(instance.engine, instance.version, instance.imageAsked)) ?? (software.onDemand
-            ? await software.install(instance.engine, {version: instance.version, known: null, from: instance.imageAsked, checksum: null}, progress, signal)
-            : undefined)
-          if (!found) {
-            throw new DbaasError('ENGINE_NOT_INSTALLED', `${instance.engine} ${instance.version} is not installed, and the backup is of it`, {
-              suggestions: [`dbaas engines install ${instance.engine}@${instance.version}`],
-            })
-          }
+          const subject = await load(input.instanceId)
+          const {instance} = subject
+          const found = await servers.softwareOf(subject, progress, signal)
           commit((tx) => tx.instances.update(instance.id, {version: found.version, image: found.image}))
           return next('place-node')
         },

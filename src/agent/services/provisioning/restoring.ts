@@ -33,7 +33,6 @@ export function createRestoring(options: {
   const {store, clock} = context
 
   const find = (principal: Principal, ref: string): Promise<InstanceRecord | undefined> => store.read({tenant: principal.tenantId}, (tx) => tx.instances.find(ref))
-  const viewOf = async (instance: InstanceRecord) => instances.view(instance, await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id)))
 
   /** `orders-before-20261123t172200z`; a long name is cut so that it fits. */
   function nameOf(name: string, what: 'before' | 'undone'): string {
@@ -52,7 +51,7 @@ export function createRestoring(options: {
     const before = await repeated(context, principal, idempotency)
     if (!before) return undefined
     const {inPlaceOf, instanceId} = before.input as unknown as RestoreInput
-    return {operation: operationView(before), instance: await viewOf(await instances.find(principal, inPlaceOf ?? instanceId))}
+    return {operation: operationView(before), instance: await instances.withNodes(await instances.find(principal, inPlaceOf ?? instanceId))}
   }
 
   /** The rows of the instance that the data is restored into: as its model, where there is one. */
@@ -154,7 +153,7 @@ export function createRestoring(options: {
       }, idempotency)
     })
     context.poke()
-    return {operation: operationView(operation), instance: await viewOf(inPlaceOf ?? made.instance)}
+    return {operation: operationView(operation), instance: await instances.withNodes(inPlaceOf ?? made.instance)}
   }
 
   async function undo(principal: Principal, ref: string, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
@@ -193,7 +192,7 @@ export function createRestoring(options: {
       }, idempotency)
     })
     context.poke()
-    return {operation: operationView(operation), instance: await viewOf(instance)}
+    return {operation: operationView(operation), instance: await instances.withNodes(instance)}
   }
 
   return {

@@ -3,7 +3,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceFacts, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
 import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
 import type {Host} from '../../../engines/host.js'
-import type {Observation, Placement, Runtime} from '../../runtimes/runtime.js'
+import type {InstalledVersion, Observation, Placement, Runtime} from '../../runtimes/runtime.js'
 import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
@@ -91,6 +91,16 @@ export function createServers(context: ServiceContext) {
       })
     }
     await engine.config.write(host, await settingsOf(subject))
+  }
+
+  /** The programs of the instance, fetched where the runtime does so by itself. Throws ENGINE_NOT_INSTALLED. */
+  async function softwareOf({instance, runtime: {software}}: Subject, progress: (because: string) => void, signal: AbortSignal): Promise<InstalledVersion> {
+    const {engine, version, imageAsked} = instance
+    const found = (await software.locate(engine, version, imageAsked)) ?? (software.onDemand
+      ? await software.install(engine, {version, known: null, from: imageAsked, checksum: null}, progress, signal)
+      : undefined)
+    if (found) return found
+    throw new DbaasError('ENGINE_NOT_INSTALLED', `${engine} ${version} is not installed`, {suggestions: [`dbaas engines install ${engine}@${version}`]})
   }
 
   const observe = (subject: Subject): Promise<Observation> => subject.runtime.observe(subject.placement, subject.node.runtimeRef)
@@ -241,7 +251,7 @@ export function createServers(context: ServiceContext) {
     }
   }
 
-  return {publishedOrMoved, subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
+  return {publishedOrMoved, softwareOf, subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
 }
 
 /** What the place says of its instance, for a store that has to be rebuilt. */

@@ -56,6 +56,8 @@ const defaultSqlSeconds = 60
 
 export type InstancesService = InstancesApi & {
   view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance>
+  /** With the nodes that the store has now. */
+  withNodes(instance: InstanceRecord): Promise<ApiInstance>
   /** Throws INSTANCE_NOT_FOUND, with the nearest name. */
   find(principal: Principal, ref: string): Promise<InstanceRecord>
 }
@@ -265,6 +267,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
 
   return {
     view,
+    withNodes,
     find,
     create,
     async list(principal, query: QueryOf<'instances.list'>) {

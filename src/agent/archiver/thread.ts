@@ -92,8 +92,17 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   follow: async (call, order) => follow(await archives.vault(order.archive, true), backupOf(order.engine), order, {
     status: call.event, signal: call.controller.signal, log: () => undefined,
   }),
-  plan: async (_, {archive, engine, backups, target, completeUntil}) =>
-    backupOf(engine).recovery.plan(backups, logArchiveOf(await archives.vault(archive), completeUntil), target),
+  async plan(_, {archive, engine, backups, target, completeUntil}) {
+    const log = logArchiveOf(await archives.vault(archive), completeUntil)
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await backupOf(engine).recovery.plan(backups, log, target)
+      } catch (error) {
+        // a segment that no backup needs any more was pruned after it was listed
+        if (attempt === 3 || !(error instanceof DbaasError && error.code === 'BACKUP_NOT_FOUND')) throw error
+      }
+    }
+  },
   missing: async (_, archive, snapshot) => (await archives.vault(archive)).missing(snapshot),
   restore: async (call, order) => {
     let told = 0

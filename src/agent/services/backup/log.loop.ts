@@ -3,6 +3,8 @@
  * server that shuts down in order is followed to its last byte; what was lost is said, and the line begins anew.
  */
 import type {LogRecord, LogState} from '../../../core/backup/backup.js'
+import {graces} from '../../../core/backup/protection.js'
+import {createSpells} from '../../../core/backup/spells.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
@@ -48,6 +50,7 @@ export function createFollowers(parts: BackupParts): Followers {
   const live = new Map<string, LogRecord>()
   const written = new Map<string, number>()
   const observed = new Map<string, number>()
+  const spells = createSpells(graces.logMs)
   /** Streams that broke, and have stored nothing since. */
   const ailing = new Set<string>()
   let stopped = false
@@ -189,6 +192,7 @@ export function createFollowers(parts: BackupParts): Followers {
       void repositories.through(repository, async () => undefined).catch((error: unknown) => context.log('noting a repository failed', {error: String(error)}))
     }
     const now = clock.now()
+    spells.ended(incarnation, now)
     const fresh: LogRecord = {
       ...before, timeline: status.timeline, position: status.durable, durableAt: status.durableAt ?? before.durableAt, lagBytes: status.lagBytes,
       lagSeconds: status.lagSeconds, updatedAt: now, ...(before.state === 'following' ? {} : {state: 'following', because: null, since: now}),
@@ -206,7 +210,7 @@ export function createFollowers(parts: BackupParts): Followers {
     const now = clock.now()
     // stored before the line begins anew: what was backed up before must never be thought to reach across
     const fresh: LogRecord = {
-      ...before, state, because, updatedAt: now, line: before.line + (state === 'gap' ? 1 : 0), since: before.state === state ? before.since : now,
+      ...before, state, because, updatedAt: now, line: before.line + (state === 'gap' ? 1 : 0), since: before.state === state ? before.since : state === 'broken' ? spells.began(incarnation, now) : now,
     }
     live.set(incarnation, fresh)
     written.set(incarnation, now)

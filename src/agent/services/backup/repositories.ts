@@ -59,9 +59,11 @@ export function createRepositories(context: ServiceContext, archiver: Pick<Archi
     const status = problem === null ? 'ok' : 'unavailable'
     if (before.status === status && before.because === problem) return
     const now = clock.now()
+    if (problem === null) spells.ended(name, now)
+    const since = problem === null ? now : spells.began(name, now)
     await store.transact('platform', async (tx) => {
       // since when it is so, not when it was last said
-      await tx.repositories.update(name, {status, because: problem, ...(before.status === status ? {} : {checkedAt: now})})
+      await tx.repositories.update(name, {status, because: problem, ...(before.status === status ? {} : {checkedAt: since})})
       if (before.status === status || (before.status === 'unknown' && problem === null)) return
       await tx.event({
         id: context.newId('event'), tenantId: before.tenantId, type: problem === null ? 'repository.recovered' : 'repository.unavailable', subject: name,

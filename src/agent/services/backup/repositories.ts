@@ -1,5 +1,7 @@
 /** Repositories as the store knows them: where they are, and whether they answer. */
 import type {RepositoryRecord} from '../../../core/backup/backup.js'
+import {graces} from '../../../core/backup/protection.js'
+import {createSpells} from '../../../core/backup/spells.js'
 import {DbaasError} from '../../../core/errors.js'
 import {nearest} from '../../../core/nearest.js'
 import type {Archiver, RepositoryPlace} from '../../archiver/archiver.js'
@@ -27,6 +29,7 @@ export interface RepositoryBook extends Repositories {
 
 export function createRepositories(context: ServiceContext, archiver: Pick<Archiver, 'prepare'>, localPath: string): RepositoryBook {
   const {store, clock} = context
+  const spells = createSpells(graces.repositoryMs)
 
   /** The default one is a folder of the site; it is there from its first use on. */
   async function ensureLocal(): Promise<RepositoryRecord> {

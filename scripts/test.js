@@ -6,7 +6,8 @@
  *
  * --full runs the counts that the properties ask for instead of a quick sample (DBAAS_TEST_FULL=1).
  */
-import {spawnSync} from 'node:child_process'
+import {spawn, spawnSync} from 'node:child_process'
+import {once} from 'node:events'
 import {existsSync, mkdtempSync, readdirSync, readFileSync, rmSync} from 'node:fs'
 import {tmpdir} from 'node:os'
 import {join} from 'node:path'
@@ -51,17 +52,67 @@ for (const [name, command] of checks) {
   else failed.push(name)
 }
 
+/**
+ * Two at a time: most of what tests do is wait for servers. All cheap ones are one job, each of the others is its own; the
+ * longest begins at once, so that nothing is waited for at the end. What a job printed appears when it has ended.
+ */
+const longest = 'test/e2e/kill-everywhere.test.ts'
+const isCheap = (file) => rank(file.slice('test/'.length)) <= order.indexOf('commands') || file === 'test/docs.test.ts'
+function jobsOf(files) {
+  const cheap = files.filter(isCheap)
+  const rest = files.filter((file) => !isCheap(file) && file !== longest)
+  return [...(cheap.length > 0 ? [cheap] : []), ...(files.includes(longest) ? [[longest]] : []), ...rest.map((file) => [file])]
+}
+
 process.stdout.write('\n== tests\n')
 const scratch = mkdtempSync(join(tmpdir(), 'dbaas-test-counts-'))
-const counts = join(scratch, 'counts.json')
-const files = mochaArguments.some((arg) => arg.endsWith('.ts')) ? [] : testFiles()
-const mocha = tool('mocha/bin/mocha.js', '--reporter', 'test/support/reporter.cjs', ...files, ...mochaArguments)
-const status = run(mocha, {...process.env, DBAAS_TEST_COUNTS: counts, ...(full ? {DBAAS_TEST_FULL: '1'} : {})})
-// No counts: mocha itself did not come to its end, which is a failure by whatever code it exited.
-const tests = existsSync(counts) ? JSON.parse(readFileSync(counts, 'utf8')) : {passed: 0, failed: 1, skipped: 0}
-if (status !== 0 && tests.failed === 0) tests.failed = 1
+const tests = {passed: 0, failed: 0, skipped: 0}
+const broken = []
+const seconds = []
+const running = new Set()
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {
+  for (const child of running) child.kill(signal)
+})
+
+async function runJob(files, number, shown) {
+  const counts = join(scratch, `${number}.json`)
+  const began = Date.now()
+  const [program, ...args] = tool('mocha/bin/mocha.js', '--reporter', 'test/support/reporter.cjs', ...files, ...mochaArguments)
+  const child = spawn(program, args, {
+    cwd: root, stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'], env: {...process.env, DBAAS_TEST_COUNTS: counts, ...(full ? {DBAAS_TEST_FULL: '1'} : {})},
+  })
+  running.add(child)
+  const printed = []
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => printed.push(chunk))
+  const [status] = await once(child, 'close')
+  running.delete(child)
+  process.stdout.write(Buffer.concat(printed))
+  // No counts: mocha itself did not come to its end, which is a failure by whatever code it exited.
+  const counted = existsSync(counts) ? JSON.parse(readFileSync(counts, 'utf8')) : {passed: 0, failed: 1, skipped: 0}
+  if (status !== 0 && counted.failed === 0) counted.failed = 1
+  for (const key of Object.keys(tests)) tests[key] += counted[key]
+  if (counted.failed > 0) broken.push({files, printed: Buffer.concat(printed).toString()})
+  seconds.push({name: files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} more`, took: (Date.now() - began) / 1000})
+}
+
+const chosen = mochaArguments.some((arg) => arg.endsWith('.ts'))
+const jobs = chosen ? [[]] : jobsOf(testFiles())
+const lanes = chosen ? 1 : Number(process.env.DBAAS_TEST_LANES ?? 2)
+let next = 0
+await Promise.all(Array.from({length: lanes}, async () => {
+  for (let number = next++; number < jobs.length; number = next++) await runJob(jobs[number], number, lanes === 1)
+}))
 rmSync(scratch, {recursive: true, force: true})
 
+if (lanes > 1) {
+  process.stdout.write('\n== longest\n')
+  for (const {name, took} of seconds.sort((a, b) => b.took - a.took).slice(0, 25)) process.stdout.write(`${took.toFixed(0).padStart(5)} s  ${name}\n`)
+  // what failed once more at the end: what scrolls by is not read
+  for (const {files, printed} of broken) {
+    const at = printed.search(/^.*\d+ failing/m)
+    process.stdout.write(`\n== failed in ${files.join(' ').slice(0, 200)}\n${at >= 0 ? printed.slice(at) : printed.slice(-4000)}`)
+  }
+}
 if (failed.length > 0) process.stdout.write(`\nnot passed: ${failed.join(', ')}\n`)
 const skipped = tests.skipped > 0 ? `, ${tests.skipped} skipped` : ''
 process.exitCode = failed.length + tests.failed === 0 ? 0 : 1

@@ -53,6 +53,7 @@ import {assembleBackups} from './services/backup/assemble.js'
 import {createKeyRing} from './services/backup/keys.js'
 import {createSoftwareService} from './services/software/service.js'
 import {softwareWorkflows} from './services/software/workflows.js'
+import {endKeyCommands} from './repositories/vault/master-key.js'
 import {catalogueFiles} from './store/catalogue-files.js'
 import {createVault, loadMasterKey} from './store/secrets.js'
 import {openSqliteAuditLog} from './store/sqlite/audit-log.js'
@@ -238,13 +239,16 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const stop = (): Promise<void> => {
       stopping ??= (async () => {
-        await http.close()
+        const inTime = createStages(log)
+        endKeyCommands()
+        archiver.endPrograms()
+        await inTime('requests', http.close())
         supervisor.stop()
-        await upkeep.stop()
-        await workflowEngine.stop()
-        await backups.stop()
-        await leaveEndpoint()
-        await closeAll()
+        await inTime('upkeep', upkeep.stop())
+        await inTime('operations', workflowEngine.stop())
+        await inTime('backups', backups.stop())
+        await inTime('the endpoint process', leaveEndpoint())
+        await inTime('what is open', closeAll())
         end()
       })()
       return stopping
@@ -324,6 +328,22 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
   } catch (error) {
     await closeAll()
     throw error
+  }
+}
+
+/**
+ * An end in order, as far as it comes: what hangs (a disk, a container engine, a program) must not keep the agent alive. A
+ * SIGKILL loses nothing, so what is left undone is no worse.
+ */
+function createStages(log: AppOptions['log']): (name: string, work: Promise<void>) => Promise<void> {
+  const deadline = performance.now() + 15_000
+  return async (name, work) => {
+    const limitMs = Math.max(1000, deadline - performance.now())
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<'late'>((resolve) => (timer = setTimeout(() => resolve('late'), limitMs)))
+    const ended = work.catch((error: unknown) => log('ending failed', {of: name, error: String(error)}))
+    if ((await Promise.race([ended, late])) === 'late') log('the agent ends without waiting any longer', {for: name})
+    clearTimeout(timer)
   }
 }
 

@@ -205,6 +205,20 @@ describe('reality', function () {
     }
   })
 
+  it('ends in time while a program that it waits for hangs, and leaves none behind', async () => {
+    const other = temporarySite('hanging', {env: {DBAAS_POOL_SIZE: '0', DBAAS_BACKUP_KEY_COMMAND: 'sleep 987'}})
+    const asked = () => processesOf(['sleep 987'])
+    try {
+      assert.equal((await other.run('create', 'demo', '--size', 'micro')).code, 0)
+      await until('the command that gives the key', async () => asked().length > 0)
+      const stopped = await other.run('agent', 'stop')
+      assert.equal(stopped.code, 0, stopped.stderr)
+      await until('its end', async () => asked().length === 0)
+    } finally {
+      await other.dispose()
+    }
+  })
+
   it('deletes an instance by itself when its time is over', async () => {
     assert.equal((await site.run('create', 'brief', '--size', 'micro', '--ttl', '2s')).code, 0)
     await until('brief is gone', async () => (await site.run('status', 'brief')).code === 3)

@@ -55,6 +55,8 @@ export interface Archiver {
   erase(archive: ArchivePlace): Promise<number>
   /** Wraps the data key by another master key; whether there was anything to do. */
   rewrap(archive: ArchivePlace, from: KeySource, to: KeySource): Promise<boolean>
+  /** The agent is about to end: programs that calls wait for must not outlive it. The calls fail. */
+  endPrograms(): void
   close(): Promise<void>
 }
 

@@ -56,7 +56,15 @@ export function createArchiver(data: ThreadData): Archiver {
     const id = ++last
     const to = thread()
     const send = (message: ToThread): void => to.postMessage(message)
-    const stop = (): void => send({kind: 'stop', id, because: String((signal?.reason as Error | undefined)?.message ?? signal?.reason)})
+    let timer: NodeJS.Timeout | undefined
+    const stop = (): void => {
+      send({kind: 'stop', id, because: String((signal?.reason as Error | undefined)?.message ?? signal?.reason)})
+      // a disk or a program that hangs holds the thread's call up, and must not hold up who asked for its end
+      timer = setTimeout(() => {
+        waiting.get(id)?.reject(reasonOf(signal as AbortSignal))
+        waiting.delete(id)
+      }, farewellMs)
+    }
     signal?.addEventListener('abort', stop)
     const answer = new Promise<Answer<Name>>((resolve, reject) => {
       waiting.set(id, {resolve: resolve as Waiting['resolve'], reject, event: options.event ?? (() => undefined)})
@@ -70,6 +78,7 @@ export function createArchiver(data: ThreadData): Archiver {
       })
       .finally(() => {
         signal?.removeEventListener('abort', stop)
+        clearTimeout(timer)
         end?.()
       })
   }
@@ -113,6 +122,7 @@ export function createArchiver(data: ThreadData): Archiver {
       if (signal.aborted) return {kind: 'asked'} as const
       throw error
     }),
+    endPrograms: () => void worker?.postMessage({kind: 'end-programs'} satisfies ToThread),
     async close() {
       closing = true
       const ending = worker

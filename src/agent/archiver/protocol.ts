@@ -2,7 +2,7 @@
 import type {ErrorDetail} from '../../core/errors.js'
 import type {Archiver, BackupOrder, KeySource, LogOrder, RestoreOrder} from './archiver.js'
 
-type Plain = Omit<Archiver, 'take' | 'follow' | 'verify' | 'restore' | 'close'>
+type Plain = Omit<Archiver, 'take' | 'follow' | 'verify' | 'restore' | 'endPrograms' | 'close'>
 /** Each method with the arguments that can be sent; those with more to them have a form of their own. */
 export type Calls = {[Name in keyof Plain]: Parameters<Plain[Name]>} & {
   verify: [archive: Parameters<Archiver['verify']>[0], snapshot: number]
@@ -18,6 +18,7 @@ export type ToThread =
   /** The call shall end; `because` is the message of the signal's reason. */
   | {readonly kind: 'stop'; readonly id: number; readonly because: string}
   | {readonly kind: 'limit'; readonly id: number; readonly bytesPerSecond: number | null}
+  | {readonly kind: 'end-programs'}
 
 export type FromThread =
   | {readonly kind: 'answer'; readonly id: number; readonly answer: unknown}

@@ -10,6 +10,7 @@ import {beginCopy, copyRepository} from '../repositories/vault/copy.js'
 import {incarnations, openRepository, removeIncarnation} from '../repositories/vault/index.js'
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
+import {endKeyCommands} from '../repositories/vault/master-key.js'
 import {createPool} from '../repositories/vault/pool.js'
 import type {ArchivePlace, LogPosition, RepositoryPlace} from './archiver.js'
 import {createArchives} from './archives.js'
@@ -165,6 +166,7 @@ const port = parentPort
 if (port) {
   const say = (message: FromThread): void => port.postMessage(message)
   port.on('message', (message: ToThread) => {
+    if (message.kind === 'end-programs') return endKeyCommands()
     const {id} = message
     if (message.kind === 'stop') return calls.get(id)?.controller.abort(new DbaasError('OPERATION_CANCELLED', message.because))
     if (message.kind === 'limit') {

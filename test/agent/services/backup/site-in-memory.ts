@@ -98,7 +98,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     shred: ({incarnation}) => answer(() => void archive.shredded.add(incarnation)),
     erase: ({incarnation}) => answer(() => { archive.erased.add(incarnation); return 1 }),
     plan: refuse, missing: refuse, restore: refuse, logSegment: refuse, logHistory: refuse,
-    rewrap: async () => true, close: async () => undefined,
+    rewrap: async () => true, endPrograms: () => undefined, close: async () => undefined,
   }
   const engine = {
     name: 'thought', title: 'Thought', lifecycle: {whyNotReady: async () => undefined},

@@ -208,7 +208,10 @@ export function createArchives(options: ArchivesOptions): Archives {
 
   const install: Archives['install'] = (engine, request, progress, signal) => inTurn(folderOf(engine, request), () => guarded(engine, request, async () => {
     const known = await options.already(engine, request)
-    return known ?? finish(await begin(engine, request, progress, signal))
+    if (known === undefined) return finish(await begin(engine, request, progress, signal))
+    // who made it may have been killed before it had tidied up
+    await removeTree(folderOf(engine, request))
+    return known
   }))
 
   return {

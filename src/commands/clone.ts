@@ -5,7 +5,7 @@ import {instanceArgument, operationFlags} from './_support/flags.js'
 
 export default class Clone extends BaseCommand {
   static override summary = 'Copy a database, as of any second that is kept'
-  static override description = 'The copy is a database of its own that can be written to; the first one does not notice. It is made from the backup and the log.'
+  static override description = 'The copy is a database of its own that can be written to; the first one does not notice. On a file system with reflinks (XFS, Btrfs) a copy of now is made at once and takes no room; else, and of the past, it is made from the backup and the log. The result says which.'
   static override examples = ['<%= config.bin %> clone demo demo-copy', '<%= config.bin %> clone demo demo-then --at -1h']
   static override args = {...instanceArgument, new: Args.string({description: 'name of the copy', required: true})}
   static override flags = {

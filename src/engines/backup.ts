@@ -24,11 +24,23 @@ export interface EngineBackup {
   readonly log: EngineLog
   readonly recovery: EngineRecovery
   /**
+   * Fills the data folder of `target`, whose server has never run, with a copy of the running `source`, of everything that was
+   * committed before; the server needs nothing but a start. Throws NOT_SUPPORTED where it cannot be copied like that; then
+   * what `target` has is worth nothing.
+   */
+  cloneFiles?(source: Host, target: Host, admin: AdminCredentials, copy: FileCopy): Promise<void>
+  /**
    * Reads everything and runs the engine's own checks: for a restored server that nobody uses. A finding is an answer,
    * not an error. Needs a server that can be written to.
    */
   check(host: Host, admin: AdminCredentials, options: CheckOptions): Promise<CheckReport>
 }
+
+/**
+ * Copies what is wanted of the source's data folder as it is at that moment, without reading it. Asked by path below that
+ * folder; a folder's path ends with a slash, and one that is not wanted is not looked into. What vanishes meanwhile is left out.
+ */
+export type FileCopy = (wanted: (path: string) => boolean) => Promise<void>
 
 /** A server as the reader sees it: plain data, that can be sent to a thread. */
 export interface BackupServer {

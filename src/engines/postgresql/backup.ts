@@ -1,6 +1,7 @@
 import type {EngineBackup} from '../backup.js'
 import {baseBackup} from './backup/base-backup.js'
 import {check} from './backup/check.js'
+import {cloneFiles} from './backup/clone.js'
 import {follow} from './backup/follow.js'
 import {hold, observeHold, release} from './backup/hold.js'
 import {isNeeded, mark} from './backup/log.js'
@@ -25,5 +26,6 @@ export const backup: EngineBackup = {
     mark,
   },
   recovery,
+  cloneFiles,
   check,
 }

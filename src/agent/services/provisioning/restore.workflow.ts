@@ -13,6 +13,7 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {RestoreChoice} from '../protection.js'
 import {forgetInstance} from './create.workflow.js'
+import {canReflink, reflinkTree} from './reflink.js'
 import type {Servers, Subject} from './servers.js'
 
 export interface RestoreInput {
@@ -25,6 +26,8 @@ export interface RestoreInput {
   readonly entering: string
   /** Null: the data is there, and is gone back to. */
   readonly choice: RestoreChoice | null
+  /** It is a clone. `of`: the running instance whose files are copied instead, where its file system can do that without reading them. */
+  readonly clone?: {readonly of: string | null}
   /** What the other instance is called when all is done. */
   readonly keptAs: string | null
 }
@@ -87,6 +90,24 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     }
   }
 
+  /** False: nothing is there, restore it. */
+  async function cloned(sourceId: string, {engine, host}: Subject, folder: string, signal: AbortSignal): Promise<boolean> {
+    const source = await load(sourceId).catch(() => undefined)
+    const from = source && (await source.runtime.dataFolder(source.placement))
+    if (!source || !from || !engine.backup?.cloneFiles || !(await canReflink(from, folder))) return false
+    try {
+      await engine.backup.cloneFiles(source.host, host, await servers.admin(), (wanted) => reflinkTree(from, folder, wanted, signal))
+      return true
+    } catch (error) {
+      signal.throwIfAborted()
+      context.log('a clone goes by the backup instead', {of: source.instance.name, error: String(error)})
+      return false
+    }
+  }
+
+  const isCopy = async (operationId: string): Promise<boolean> =>
+    (JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as {method?: string}).method === 'reflink'
+
   async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {
     await servers.halt(servers.subjectOf(instance, node), progress)
   }
@@ -122,26 +143,38 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
         async run({input, operationId, progress, signal, commit}) {
           const subject = await load(input.instanceId)
           const {engine, host, runtime, placement} = subject
-          if (await engine.lifecycle.isInitialised(host)) return next('configure')
+          // a copy of files looks finished before it is
+          if (!input.clone?.of && (await engine.lifecycle.isInitialised(host))) return next('configure')
+          const emptyFolder = async (): Promise<string | null> => {
+            await host.remove(host.paths.data)
+            await runtime.place(placement)
+            return runtime.dataFolder(placement)
+          }
           // what an agent that was killed left of it
-          await host.remove(host.paths.data)
-          await runtime.place(placement)
-          const folder = await runtime.dataFolder(placement)
+          const folder = await emptyFolder()
           if (folder === null) {
             throw new DbaasError('NOT_SUPPORTED', `the volumes of ${runtime.name} cannot be reached from this machine, so nothing can be restored into them`, {
               suggestions: ['run the agent where the Docker engine runs, as a user who may write its volumes'],
             })
           }
           const began = clock.now()
+          if (input.clone?.of) {
+            progress('copying by the file system')
+            if (await cloned(input.clone.of, subject, folder, signal)) {
+              commit((tx) => tx.settings.put(receiptOf(operationId), JSON.stringify({method: 'reflink', restore_ms: clock.now() - began})))
+              return next('configure')
+            }
+            await emptyFolder()
+          }
           const {files, bytes} = await context.protection.recoveries.files(choiceOf(input), folder, (now, total) => progress(`${formatBytes(now)} of ${formatBytes(total)} restored`), signal)
-          commit((tx) => tx.settings.put(receiptOf(operationId), JSON.stringify({files, bytes, restore_ms: clock.now() - began})))
+          commit((tx) => tx.settings.put(receiptOf(operationId), JSON.stringify({...(input.clone ? {method: 'copy'} : {}), files, bytes, restore_ms: clock.now() - began})))
           return next('configure')
         },
       },
       configure: {
-        async run({input}) {
+        async run({input, operationId}) {
           const subject = await load(input.instanceId)
-          await recoveryOf(subject).configure(subject.host, choiceOf(input).plan, context.protection.recoveries.archive(choiceOf(input)))
+          if (!(await isCopy(operationId))) await recoveryOf(subject).configure(subject.host, choiceOf(input).plan, context.protection.recoveries.archive(choiceOf(input)))
           await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
           return next('recover')
         },
@@ -157,6 +190,11 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           const archive = context.protection.recoveries.archive(choiceOf(input))
           const began = clock.now()
           let launched = await servers.launch(subject)
+          if (await isCopy(operationId)) {
+            await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: launched.ref}}, signal, progress)
+            commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: launched.ref, status: 'running', updatedAt: clock.now()}))
+            return next('create-access')
+          }
           for (;;) {
             const ended = new AbortController()
             const unwatch = runtime.watch(placement, launched.ref, () => ended.abort())

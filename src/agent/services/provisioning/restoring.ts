@@ -114,7 +114,7 @@ export function createRestoring(options: {
     await tx.secrets.put(principal.tenantId, instance.id, 'password', password ?? context.randomSecret())
   }
 
-  async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+  async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined, isClone = false): Promise<Started | Planned> {
     const before = await again(principal, idempotency)
     if (before) return before
     context.mayChange()
@@ -143,6 +143,8 @@ export function createRestoring(options: {
     const leaving = inPlaceOf ? (await store.read('platform', (tx) => tx.nodes.ofInstance(inPlaceOf.id))).find((n) => n.role === 'primary') : undefined
     const input: RestoreInput = {
       instanceId: made.instance.id, inPlaceOf: inPlaceOf?.id ?? null, leaving: leaving?.id ?? null, entering: made.node.id, choice, keptAs,
+      // of now: another moment is in the log alone; and the same version, for the server starts on the files as they are
+      ...(isClone ? {clone: {of: to === 'latest' && source?.wanted === 'running' && source.version === made.instance.version ? source.id : null}} : {}),
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       if (await tx.instances.find(made.instance.name)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${made.instance.name}"`, {suggestions: ['try again']})
@@ -211,7 +213,7 @@ export function createRestoring(options: {
       if (await find(principal, body.name)) {
         throw new DbaasError('NAME_IN_USE', `there already is an instance "${body.name}"`, {details: {name: body.name}, suggestions: ['choose another name']})
       }
-      return restore(principal, source.name, body.at ?? 'latest', body.name, body.plan, idempotency)
+      return restore(principal, source.name, body.at ?? 'latest', body.name, body.plan, idempotency, true)
     },
   }
 }

@@ -5,6 +5,7 @@ import {doneLine, renderMutation} from './operation.js'
 import type {Paint} from './paint.js'
 
 interface Receipt {
+  readonly method?: 'reflink' | 'copy'
   readonly recovered_to?: string | null
   readonly ended?: string
   readonly kept_as?: string | null
@@ -13,10 +14,12 @@ interface Receipt {
 
 export function renderRestored(result: MutationResult, name: string, paint: Paint): string {
   return renderMutation(result, paint, (instance, operation) => {
-    const {recovered_to: to, ended, kept_as: kept, write_gap_ms: gap} = (operation.result ?? {}) as Receipt
+    const {method, recovered_to: to, ended, kept_as: kept, write_gap_ms: gap} = (operation.result ?? {}) as Receipt
     const own = instance?.name ?? name
-    const what = to === undefined ? `${own} is back in the state before its restore` : `${own} is restored${to === null ? '' : `; its last transaction is of ${to}`}`
+    const what = method === 'reflink' ? `${own} is copied, by a reflink: it shares its blocks until one of them changes`
+      : to === undefined ? `${own} is back in the state before its restore` : `${own} is restored${to === null ? '' : `; its last transaction is of ${to}`}`
     const lines = [
+      ...(method === 'copy' ? [paint.dim('it is a copy, made from the backup: a reflink takes another file system (XFS, Btrfs), or no --at')] : []),
       ...(ended === undefined ? [] : [paint.dim(`it ended ${ended}`)]), ...(gap === undefined || gap === null ? [] : [paint.dim(`clients waited for ${gap} ms`)]),
       ...(kept ? [`the other state is ${kept}, stopped; dbaas restore ${own} --undo goes back, dbaas delete ${kept} removes it`] : []),
     ]

@@ -83,6 +83,8 @@ export interface App {
 }
 
 const logLimitBytes = 16 * 1024 ** 2
+/** When the agent ends, what is under way in repositories has so long until it is asked to end, too. */
+const repositoryPatienceMs = 5000
 
 /** Undefined when another agent has the home: the loser of the lock has nothing to do. Throws DbaasError. */
 export async function startApp(options: AppOptions): Promise<App | undefined> {
@@ -243,10 +245,14 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
         endKeyCommands()
         archiver.endPrograms()
         await inTime('requests', http.close())
+        // whatever waits for a repository that does not answer (a share that hangs) holds the end up no longer than this
+        const impatient = setTimeout(() => void archiver.close().catch((error: unknown) => log('closing the archiver failed', {error: String(error)})), repositoryPatienceMs)
+        impatient.unref()
         supervisor.stop()
         await inTime('upkeep', upkeep.stop())
         await inTime('operations', workflowEngine.stop())
         await inTime('backups', backups.stop())
+        clearTimeout(impatient)
         await inTime('the endpoint process', leaveEndpoint())
         await inTime('what is open', closeAll())
         end()

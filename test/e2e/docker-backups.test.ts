@@ -45,13 +45,13 @@ describe('backups of a database in a container', function () {
     assert.equal(then.runtime, 'docker')
     assert.notEqual(then.nodes[0]?.container, null)
     await until('its first backup', async () => (await get('then')).backup.recoverable_to !== null, 90)
-    assert.equal((await site.run('delete', 'then')).code, 0, '--yes')
+    assert.equal((await site.run('delete', 'then', '--yes')).code, 0)
   })
 
   it('become a clone, which says that it is a copy', async () => {
     assert.equal((await good('clone', 'shop', 'copy')).method, 'copy')
     assert.deepEqual(await numbers('copy'), [1, 2])
-    assert.equal((await site.run('delete', 'copy')).code, 0, '--yes')
+    assert.equal((await site.run('delete', 'copy', '--yes')).code, 0)
   })
 
   it('are gone back to in place, under the same address, and back again', async () => {
@@ -65,7 +65,7 @@ describe('backups of a database in a container', function () {
     assert.deepEqual(await numbers('shop'), [1, 2])
     const others = (await site.json('list')).instances.map((i: ApiInstance) => i.name).filter((name: string) => name !== 'shop')
     assert.equal(others.length, 1, `${kept} became ${others}`)
-    assert.equal((await site.run('delete', others[0])).code, 0, '--yes')
+    assert.equal((await site.run('delete', others[0], '--yes')).code, 0)
   })
 
   it('are proven in a container that is thrown away', async () => {
@@ -76,7 +76,7 @@ describe('backups of a database in a container', function () {
 
   it('leave nothing when the database is deleted', async () => {
     const id = siteOf(site.home)
-    assert.equal((await site.run('delete', 'shop')).code, 0, '--yes')
+    assert.equal((await site.run('delete', 'shop', '--yes')).code, 0)
     assert.deepEqual(leftoversOf(site.home), [])
     assert.deepEqual(dockerLeftovers(id), [])
   })

@@ -4,16 +4,12 @@
  * operation must end as if nothing had happened, and nothing may be left when the instance is deleted.
  */
 import assert from 'node:assert/strict'
-import {randomUUID} from 'node:crypto'
-import {once} from 'node:events'
 import type {ApiOperation} from '../../src/core/api/schemas.js'
 import type {EndpointId} from '../../src/core/api/paths.js'
-import {hasEnded, type OperationStatus} from '../../src/core/workflow/operation.js'
+import {call, finish, killedAgent, whens} from '../support/kills.js'
 import {leftoversOf} from '../support/leftovers.js'
-import {clientOf, startProbed, stopAgent, untilAnswers} from '../support/probed-agent.js'
+import {clientOf} from '../support/probed-agent.js'
 import {temporarySite, type Site} from '../support/site.js'
-
-const whens = ['before', 'after', 'stored'] as const
 
 interface Case {
   readonly kind: string
@@ -30,11 +26,6 @@ interface Case {
   readonly undoSteps?: readonly string[]
 }
 
-/** The same key asked again is the same operation: how a client finds out what became of a request that broke off. */
-const call = async (site: Site, id: EndpointId, options: object, key = `${Math.random()}`): Promise<ApiOperation> => {
-  const answer = await clientOf(site).call(id as 'instances.start', {...options, idempotencyKey: key} as never)
-  return (answer as {operation: ApiOperation}).operation
-}
 const start = (id: EndpointId, body: object = {}) => (site: Site, key?: string) => call(site, id, {params: {instance: 'demo'}, body}, key)
 
 async function serves(site: Site): Promise<void> {
@@ -69,21 +60,6 @@ const parameter = (value: string) => async (site: Site): Promise<void> => {
   const {parameters} = await clientOf(site).call('configuration.get', {params: {instance: 'demo'}, query: {all: true}})
   assert.equal(parameters.max_connections?.value, value)
   await serves(site)
-}
-
-async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation> {
-  let latest = operation
-  for (const until = Date.now() + 60_000; !hasEnded(latest.status as OperationStatus); ) {
-    if (Date.now() > until) throw new Error(`${operation.kind} did not end: ${JSON.stringify(latest.steps.at(-1))}`)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-    try {
-      latest = (await clientOf(site).call('operations.get', {params: {operation: operation.id}})).operation
-    } catch {
-      // the agent is between two lives
-      await untilAnswers(site)
-    }
-  }
-  return latest
 }
 
 const backupsOf = async (site: Site) => (await clientOf(site).call('backups.list', {query: {instance: 'demo'}})).backups
@@ -232,17 +208,7 @@ describe('an agent killed at any step of any workflow', function () {
 
   async function killedAt(one: Case, kill: {step: string; direction: 'forward' | 'undo'; when: (typeof whens)[number]}, fault?: string): Promise<ApiOperation> {
     await one.prepare(site)
-    await stopAgent(site)
-    const agent = await startProbed(site, {kill: {kind: one.kind, ...kill}, ...(fault ? {fault: {kind: one.kind, step: fault}} : {})})
-    const death = once(agent, 'exit')
-    const key = randomUUID()
-    const begun = one.begin(site, key).catch(() => undefined)
-    const [, signal] = await death
-    assert.equal(signal, 'SIGKILL', 'the agent was not killed where it should have been')
-    // with the endpoint process alive the agent would come back by itself; the next command brings it sooner
-    assert.equal((await site.run('agent', 'start')).code, 0)
-    const operation = (await begun) ?? (await one.begin(site, key))
-    return finish(site, operation)
+    return killedAgent(site, {kill: {kind: one.kind, ...kill}, ...(fault ? {fault: {kind: one.kind, step: fault}} : {})}, (key) => one.begin(site, key))
   }
 
   for (const one of cases) {

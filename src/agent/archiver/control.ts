@@ -11,6 +11,7 @@ import type {Answer, CallName, Calls, FromThread, ThreadData, ToThread} from './
 const limitMs = 100
 /** What is under way has so long to end in order. */
 const farewellMs = 5000
+const terminateMs = 2000
 
 interface Waiting {
   readonly resolve: (answer: never) => void
@@ -129,7 +130,10 @@ export function createArchiver(data: ThreadData): Archiver {
       if (!ending) return
       for (const id of waiting.keys()) ending.postMessage({kind: 'stop', id, because: 'the agent is shutting down'} satisfies ToThread)
       for (const until = performance.now() + farewellMs; waiting.size > 0 && performance.now() < until; ) await new Promise((resolve) => setTimeout(resolve, 10))
-      await ending.terminate()
+      for (const one of waiting.values()) one.reject(new DbaasError('AGENT_STOPPING', 'the agent is shutting down'))
+      waiting.clear()
+      // a thread in a call that the system does not come back from does not end
+      await Promise.race([ending.terminate(), new Promise((resolve) => setTimeout(resolve, terminateMs))])
     },
   }
 }

@@ -99,7 +99,10 @@ const whyFailed = ({result}: RestoreTestRecord): string => {
 function whatIsBroken(view: ProtectionView, policy: PolicyRecord, now: number): Problem | undefined {
   const {backups, log, repository} = view
   const since = (at: number, grace: number, because: string): Problem => ({broken: now - at > grace, because})
-  if (log?.state === 'gap') return {broken: true, because: `its log has a gap: ${log.because ?? 'something was lost'}; a new backup is due`}
+  if (log?.state === 'gap') {
+    const away = repository?.status === 'unavailable' ? `, and the repository ${repository.name} does not answer: ${repository.because ?? 'unknown'}` : ''
+    return {broken: true, because: `its log has a gap: ${log.because ?? 'something was lost'}; a new backup is due${away}`}
+  }
   const found = damaged(backups)
   if (found) return found
   const test = view.lastRestoreTest

@@ -94,6 +94,8 @@ export function createFollowers(parts: BackupParts): Followers {
     const hold = await backupOf(engine).log.observeHold(host, await parts.admin(), holdOf(instance.incarnation))
     const before = live.get(instance.incarnation)
     if (!before) return
+    // nobody reads it now, so no stream ends by it: it is told at once, not when the repository works again
+    if (hold.state === 'lost' && before.state !== 'following') return say(instance, 'gap', hold.because)
     const risk = hold.state === 'at-risk' ? hold.because : null
     live.set(instance.incarnation, {...before, risk})
     // the words change with every byte; that it is so is told once
@@ -166,11 +168,15 @@ export function createFollowers(parts: BackupParts): Followers {
     if (!history) throw new DbaasError('INVALID_STATE', `${instance.name} has no history to archive`)
     if (!live.has(incarnation)) live.set(incarnation, log ?? newLog(instance))
     await parts.prepare(subject)
-    await backupOf(subject.engine).log.hold(subject.host, await parts.admin(), holdOf(incarnation))
+    const engineLog = backupOf(subject.engine).log
+    // what takes its place knows nothing of what it has lost
+    const held = await engineLog.observeHold(subject.host, await parts.admin(), holdOf(incarnation))
+    if (held.state === 'lost') await say(instance, 'gap', held.because)
+    await engineLog.hold(subject.host, await parts.admin(), holdOf(incarnation))
     const archive = await repositories.place(history.repository, incarnation)
     const server = await serverOf(parts, subject)
     const end = await repositories.through(history.repository, () => archiver.follow({
-      archive, engine: instance.engine, server, hold: holdOf(incarnation), system: history.system, fresh: log?.state === 'gap',
+      archive, engine: instance.engine, server, hold: holdOf(incarnation), system: history.system, fresh: held.state === 'lost' || log?.state === 'gap',
     }, {signal, status: (status) => void noteStatus(instance, status, history.repository).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))
     if (end.kind === 'gap') await say(instance, 'gap', end.because)
     else if (end.kind === 'shutdown') await say(instance, 'ended', null)
@@ -207,10 +213,12 @@ export function createFollowers(parts: BackupParts): Followers {
     const {incarnation} = instance
     const before = live.get(incarnation) ?? (await store.read('platform', (tx) => tx.logs.get(incarnation))) ?? newLog(instance)
     if (before.state === state && before.because === because) return
+    // a gap is one until the log is followed again, whatever else goes wrong meanwhile
+    if (before.state === 'gap' && (state === 'gap' || state === 'broken')) return
     const now = clock.now()
     // stored before the line begins anew: what was backed up before must never be thought to reach across
     const fresh: LogRecord = {
-      ...before, state, because, updatedAt: now, line: before.line + (state === 'gap' ? 1 : 0), since: before.state === state ? before.since : state === 'broken' ? spells.began(incarnation, now) : now,
+      ...before, state, because, updatedAt: now, ...(state === 'gap' ? {risk: null} : {}), line: before.line + (state === 'gap' ? 1 : 0), since: before.state === state ? before.since : state === 'broken' ? spells.began(incarnation, now) : now,
     }
     live.set(incarnation, fresh)
     written.set(incarnation, now)

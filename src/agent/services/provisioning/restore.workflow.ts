@@ -170,6 +170,9 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           commit((tx) => tx.settings.put(receiptOf(operationId), JSON.stringify({...(input.clone ? {method: 'copy'} : {}), files, bytes, restore_ms: clock.now() - began})))
           return next('configure')
         },
+        async undo({operationId, commit}) {
+          commit((tx) => tx.settings.remove(receiptOf(operationId)))
+        },
       },
       configure: {
         async run({input, operationId}) {
@@ -325,7 +328,10 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           started(subject.instance.id)
           const {held, receipt} = await store.read('platform', async (tx) => ({held: await tx.settings.get(`gap:${operationId}`), receipt: await tx.settings.get(receiptOf(operationId))}))
-          commit((tx) => tx.settings.remove(`gap:${operationId}`))
+          commit(async (tx) => {
+            await tx.settings.remove(`gap:${operationId}`)
+            await tx.settings.remove(receiptOf(operationId))
+          })
           return done({
             ...(JSON.parse(receipt ?? '{}') as object), write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
             endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`,
@@ -339,6 +345,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           started(subject.instance.id)
           const receipt = await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))
+          commit((tx) => tx.settings.remove(receiptOf(operationId)))
           return done({...(JSON.parse(receipt ?? '{}') as object), endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`})
         },
         async undo({input}) {

@@ -5,13 +5,16 @@
  */
 import {DbaasError} from '../../../core/errors.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
+import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Found, Observation, Runtime, ServerEnd} from '../../runtimes/runtime.js'
 import type {Route, RouteState} from '../../endpoints/endpoint.js'
 import type {ServiceContext} from '../context.js'
 import {createKind} from './create.workflow.js'
 import {deleteKind} from './delete.workflow.js'
 import {recoverKind} from './lifecycle.workflows.js'
+import {restoreKind, type RestoreInput} from './restore.workflow.js'
 import type {Servers, Subject} from './servers.js'
+import type {ReadTx} from '../../store/store.js'
 import {submit} from '../submit.js'
 
 /** A server that lived this long before it ended starts again from the shortest delay. */
@@ -182,8 +185,13 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     })
   }
 
-  const isBusy = async (instanceId: string): Promise<boolean> =>
-    (await store.read('platform', (tx) => tx.operations.openOfInstance(instanceId))).length > 0
+  /** A restore in place is an operation of the instance that stays; the one that it is made in is no less its own. */
+  async function isUnderWay(tx: ReadTx, instanceId: string): Promise<boolean> {
+    if ((await tx.operations.openOfInstance(instanceId)).length > 0) return true
+    return (await tx.operations.open()).some((o) => o.kind === restoreKind && restoredBy(o) === instanceId)
+  }
+
+  const isBusy = (instanceId: string): Promise<boolean> => store.read('platform', (tx) => isUnderWay(tx, instanceId))
 
   async function ended(instanceId: string, end: ServerEnd): Promise<void> {
     if (stopped) return
@@ -191,7 +199,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
       const instance = await tx.instances.find(instanceId)
       if (!instance || instance.wanted !== 'running') return undefined
       // an operation that is under way knows what it did
-      if ((await tx.operations.openOfInstance(instanceId)).length > 0) return undefined
+      if (await isUnderWay(tx, instanceId)) return undefined
       const because = end.because ?? (end.exitCode === null ? 'its server ended' : `its server ended with code ${end.exitCode}`)
       const now = clock.now()
       for (const node of await tx.nodes.ofInstance(instanceId)) {
@@ -223,7 +231,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     await store.transact('platform', async (tx) => {
       const instance = await tx.instances.find(instanceId)
       if (!instance || instance.wanted !== 'running' || instance.status === 'deleting') return
-      if ((await tx.operations.openOfInstance(instanceId)).length > 0) return
+      if (await isUnderWay(tx, instanceId)) return
       await submit(context, tx, {...context.principalOfAgent(), tenantId: instance.tenantId}, {
         kind: recoverKind, instanceId, resource: `instance/${instance.name}`, input: {instanceId}, start: 'hold-connections', deadlineSeconds,
       }, undefined)
@@ -233,7 +241,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
 
   async function routes(): Promise<Route[]> {
     const {instances, open} = await store.read('platform', async (tx) => ({instances: await tx.instances.list(), open: await tx.operations.open()}))
-    const inMaking = new Set(open.filter((o) => o.kind === createKind || o.kind === deleteKind).map((o) => o.instanceId))
+    const inMaking = new Set(open.flatMap((o) => (o.kind === createKind || o.kind === deleteKind ? [o.instanceId] : o.kind === restoreKind ? [restoredBy(o)] : [])))
     const result: Route[] = []
     for (const instance of instances) {
       if (instance.wanted !== 'running' || inMaking.has(instance.id)) continue
@@ -289,3 +297,5 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     },
   }
 }
+
+const restoredBy = ({input}: OperationRecord): string => (input as unknown as RestoreInput).instanceId

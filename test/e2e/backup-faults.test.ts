@@ -6,9 +6,10 @@ import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import type {ApiBackup, ApiInstance} from '../../src/core/api/schemas.js'
+import {connectTo} from '../support/clients.js'
 import {clientOf, untilAnswers} from '../support/probed-agent.js'
 import {dataRootOf, temporarySite, type Site} from '../support/site.js'
-import {startWriter} from '../support/writer.js'
+import {startWriter, type Writer} from '../support/writer.js'
 
 async function until<T>(what: string, look: () => Promise<T | undefined>, seconds = 60): Promise<T> {
   for (const end = Date.now() + seconds * 1000; Date.now() < end; await pause(100)) {
@@ -51,6 +52,30 @@ describe('backups through faults', function () {
     const ran = await site.run('backups', 'verify', newest?.id as string)
     assert.equal(ran.code, 0, ran.stderr)
   }
+  /** The moment up to which the archive says that it has everything, once that is past what was acknowledged when this was asked. */
+  async function promised(writer: Writer): Promise<string> {
+    const now = (writer.attempts.findLast(({acknowledgedAt}) => acknowledgedAt !== null))?.acknowledgedAt as number
+    return until('the log of these rows', async () => {
+      const {recoverable_to: to} = (await get()).backup
+      return to !== null && Date.parse(to) >= now ? to : undefined
+    }, 90)
+  }
+  /** The archive alone gives back what was acknowledged by the moment that it had promised, and nothing that was sent later. */
+  async function restoredTo(promise: string, {attempts}: Writer): Promise<void> {
+    const into = await site.run('restore', 'demo', '--to', promise, '--into', 'proof')
+    assert.equal(into.code, 0, into.stderr)
+    const client = await connectTo(site, 'proof')
+    const there = new Set((await client.query('select n from writes')).map(([n]) => Number(n)))
+    await client.close()
+    const at = Date.parse(promise)
+    const must = attempts.filter(({acknowledgedAt}) => acknowledgedAt !== null && acknowledgedAt <= at)
+    const mustNot = attempts.filter(({sentAt}) => sentAt > at)
+    assert.ok(must.length > 20 && mustNot.length > 5, `${must.length} before and ${mustNot.length} after`)
+    assert.deepEqual(must.filter(({n}) => !there.has(n)), [], `lost, though archived by ${promise}`)
+    assert.deepEqual(mustNot.filter(({n}) => there.has(n)), [], `written after ${promise}`)
+    const removed = await site.run('delete', 'proof', '--yes')
+    assert.equal(removed.code, 0, removed.stderr)
+  }
 
   before(async () => {
     site = temporarySite('faults', {env: {DBAAS_POOL_SIZE: '0'}})
@@ -79,9 +104,11 @@ describe('backups through faults', function () {
   it('goes on without a gap when the agent is killed while the log is followed', async () => {
     const before = line()
     const writer = await startWriter(site, 'demo', 5)
+    let promise = ''
     for (let i = 0; i < 3; i++) {
       const {agent} = await clientOf(site).call('agent.get', {})
       await pause(700)
+      promise = await promised(writer)
       process.kill(agent.pid, 'SIGKILL')
       // the endpoint process brings it back
       await untilAnswers(site)
@@ -92,6 +119,7 @@ describe('backups through faults', function () {
     await archived()
     assert.equal(line(), before)
     await verified()
+    await restoredTo(promise, writer)
   })
 
   it('goes on without a gap when the server is killed, also in the middle of a base backup', async () => {
@@ -99,6 +127,7 @@ describe('backups through faults', function () {
     const writer = await startWriter(site, 'demo', 5)
     process.kill(postmaster(), 'SIGKILL')
     await archived()
+    const promise = await promised(writer)
     const backup = site.run('backup', 'demo', '--label', 'through-a-crash')
     await until('the base backup', async () => ((await list()).some((b) => b.status === 'running') ? true : undefined), 20)
     process.kill(postmaster(), 'SIGKILL')
@@ -111,6 +140,7 @@ describe('backups through faults', function () {
     await archived()
     assert.equal(line(), before)
     await verified()
+    await restoredTo(promise, writer)
   })
 
   it('says that the disk of the repository is full, and goes on by itself when there is room', async function () {

@@ -203,7 +203,7 @@ describe('restores to random moments of random work', function () {
   after(() => agent?.dispose())
 
   // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery
-  // Iterations: one real restore in place, 12 in test:full
+  // Iterations: one real restore in place
   it('have in place exactly what was committed by then', async () => {
     const [{at}] = fc.sample(draw, {numRuns: 1, ...draws}) as [Draw]
     // with something before and something after it
@@ -216,7 +216,7 @@ describe('restores to random moments of random work', function () {
   })
 
   // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery
-  // Iterations: 3 real restores of a history that began with a restore and of the one before it, 24 in test:full
+  // Iterations: 3 real restores of a history that began with a restore and of the one before it, 25 in test:full
   it('have it also where the history began with a restore, and in the history before that', async () => {
     await fc.assert(fc.asyncProperty(fc.constantFrom(...kinds), draw, draw, async (kind, one, other) => {
       await proven(targetOf(second, kind, one), second)

@@ -148,7 +148,7 @@ describe('backups of real servers', function () {
     assert.ok(rows<{type: string}>("SELECT type FROM events WHERE type = 'backup.log_gap'").length > 0)
   })
 
-  // Feature: enterprise-dbaas-platform, Property 14: Backup Encryption
+  // Feature: enterprise-dbaas-platform, Property 14: Backup Encryption Completeness
   // Iterations: every object of the repository of one instance
   it('leaves nothing readable in the repository, names and sizes of files included', async () => {
     await sql('demo', "create table secrets as select 'marker-of-a-secret-' || n as text from generate_series(1, 5000) n")

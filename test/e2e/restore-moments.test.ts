@@ -202,7 +202,7 @@ describe('restores to random moments of random work', function () {
   })
   after(() => agent?.dispose())
 
-  // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery
+  // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery Capability
   // Iterations: one real restore in place
   it('have in place exactly what was committed by then', async () => {
     const [{at}] = fc.sample(draw, {numRuns: 1, ...draws}) as [Draw]
@@ -215,7 +215,7 @@ describe('restores to random moments of random work', function () {
     await write(second, 150, () => mark('other'))
   })
 
-  // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery
+  // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery Capability
   // Iterations: 3 real restores of a history that began with a restore and of the one before it, 25 in test:full
   it('have it also where the history began with a restore, and in the history before that', async () => {
     await fc.assert(fc.asyncProperty(fc.constantFrom(...kinds), draw, draw, async (kind, one, other) => {
@@ -225,7 +225,7 @@ describe('restores to random moments of random work', function () {
     await proven({to: 'latest', expected: committedBefore(second, second.ends.length)}, second)
   })
 
-  // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery
+  // Feature: enterprise-dbaas-platform, Property 13: Point-in-Time Recovery Capability
   // Iterations: 5 real restores to random targets of every kind, 100 in test:full; to points and a backup
   it('have it when the restore was undone and more was written: by any kind of target', async () => {
     await finish(await agent.client.call('instances.undo', {params: {instance: 'demo'}, body: {}, idempotencyKey: freshKey()}))

@@ -6,6 +6,7 @@ import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import Database from 'better-sqlite3'
 import type {ApiBackup, ApiInstance} from '../../src/core/api/schemas.js'
+import {connectTo} from '../support/clients.js'
 import {clientOf, untilAnswers} from '../support/probed-agent.js'
 import {dataRootOf, temporarySite, type Site} from '../support/site.js'
 import {startWriter, type Writer} from '../support/writer.js'
@@ -52,8 +53,32 @@ describe('backups through faults', function () {
     const ran = await site.run('backups', 'verify', newest?.id as string)
     assert.equal(ran.code, 0, ran.stderr)
   }
+  /** The moment up to which the archive says that it has everything, once that is past what was acknowledged when this was asked. */
+  async function promised(writer: Writer): Promise<string> {
+    const now = (writer.attempts.findLast(({acknowledgedAt}) => acknowledgedAt !== null))?.acknowledgedAt as number
+    return until('the log of these rows', async () => {
+      const {recoverable_to: to} = (await get()).backup
+      return to !== null && Date.parse(to) >= now ? to : undefined
+    }, 90)
+  }
+  /** The archive alone gives back what was acknowledged by the moment that it had promised, and nothing that was sent later. */
+  async function restoredTo(promise: string, {attempts}: Writer): Promise<void> {
+    const into = await site.run('restore', 'demo', '--to', promise, '--into', 'proof')
+    assert.equal(into.code, 0, into.stderr)
+    const client = await connectTo(site, 'proof')
+    const there = new Set((await client.query('select n from writes')).map(([n]) => Number(n)))
+    await client.close()
+    const at = Date.parse(promise)
+    const must = attempts.filter(({acknowledgedAt}) => acknowledgedAt !== null && acknowledgedAt <= at)
+    const mustNot = attempts.filter(({sentAt}) => sentAt > at)
+    assert.ok(must.length > 20 && mustNot.length > 5, `${must.length} before and ${mustNot.length} after`)
+    assert.deepEqual(must.filter(({n}) => !there.has(n)), [], `lost, though archived by ${promise}`)
+    assert.deepEqual(mustNot.filter(({n}) => there.has(n)), [], `written after ${promise}`)
+    const removed = await site.run('delete', 'proof', '--yes')
+    assert.equal(removed.code, 0, removed.stderr)
+  }
 
-  const write = async (): Promise<void> => void (writer = await startWriter(site, 'demo', 5))
+  const write = async (): Promise<Writer> => (writer = await startWriter(site, 'demo', 5))
   /** Ends the writing: what was acknowledged and is not there. */
   async function written(): Promise<number[]> {
     const ending = writer
@@ -131,10 +156,12 @@ describe('backups through faults', function () {
 
   it('goes on without a gap when the agent is killed while the log is followed', async () => {
     const before = line()
-    await write()
+    const writer = await write()
+    let promise = ''
     for (let i = 0; i < 3; i++) {
       const {agent} = await clientOf(site).call('agent.get', {})
       await pause(700)
+      promise = await promised(writer)
       process.kill(agent.pid, 'SIGKILL')
       // the endpoint process brings it back
       await untilAnswers(site)
@@ -144,13 +171,15 @@ describe('backups through faults', function () {
     await archived()
     assert.equal(line(), before)
     await verified()
+    await restoredTo(promise, writer)
   })
 
   it('goes on without a gap when the server is killed, also in the middle of a base backup', async () => {
     const before = line()
-    await write()
+    const writer = await write()
     process.kill(postmaster(), 'SIGKILL')
     await archived()
+    const promise = await promised(writer)
     const backup = site.run('backup', 'demo', '--label', 'through-a-crash')
     await until('the base backup', async () => ((await list()).some((b) => b.status === 'running') ? true : undefined), 20)
     process.kill(postmaster(), 'SIGKILL')
@@ -162,6 +191,7 @@ describe('backups through faults', function () {
     await archived()
     assert.equal(line(), before)
     await verified()
+    await restoredTo(promise, writer)
   })
 
   it('says that the disk of the repository is full, and goes on by itself when there is room', async function () {

@@ -96,6 +96,21 @@ describe('backups of real servers', function () {
     assert.equal((await list('demo')).length, 1)
   })
 
+  it('takes two that are asked for at once one after the other, and one that is asked for twice once', async () => {
+    const ask = (idempotencyKey: string) => agent.client.call('backups.create', {params: {instance: 'demo'}, body: {}, idempotencyKey})
+    const before = (await list('demo')).length
+    const [once, key] = [freshKey(), freshKey()]
+    const answers = await Promise.all([ask(once), ask(key)]) as {operation: ApiOperation; backup: ApiBackup}[]
+    const repeated = await ask(once) as {operation: ApiOperation; backup: ApiBackup}
+    assert.deepEqual([repeated.operation.id, repeated.backup.id], [answers[0]?.operation.id, answers[0]?.backup.id])
+    const ended = await Promise.all(answers.map(({operation}) => agent.finish(operation)))
+    for (const {status, error} of ended) assert.equal(status, 'succeeded', JSON.stringify(error))
+    const [first, second] = ended.sort((a, b) => ((a.steps[0]?.started_at ?? '') < (b.steps[0]?.started_at ?? '') ? -1 : 1)) as [ApiOperation, ApiOperation]
+    assert.ok((first.ended_at ?? '') <= (second.steps[0]?.started_at ?? ''), `${first.ended_at} and ${second.steps[0]?.started_at}`)
+    const taken = (await list('demo')).filter((b) => answers.some((a) => a.backup.id === b.id))
+    assert.deepEqual([(await list('demo')).length, taken.map((b) => b.status), new Set(taken.map((b) => b.snapshot)).size], [before + 2, ['completed', 'completed'], 2])
+  })
+
   it('has the last byte of a server that is stopped, and goes on without a gap when it starts again', async () => {
     const incarnation = incarnationOf('demo')
     await sql('demo', 'insert into t select generate_series(1, 1000)')
@@ -133,7 +148,7 @@ describe('backups of real servers', function () {
     assert.ok(rows<{type: string}>("SELECT type FROM events WHERE type = 'backup.log_gap'").length > 0)
   })
 
-  // Feature: enterprise-dbaas-platform, Property 14: Backup Encryption
+  // Feature: enterprise-dbaas-platform, Property 14: Backup Encryption Completeness
   // Iterations: every object of the repository of one instance
   it('leaves nothing readable in the repository, names and sizes of files included', async () => {
     await sql('demo', "create table secrets as select 'marker-of-a-secret-' || n as text from generate_series(1, 5000) n")

@@ -6,6 +6,8 @@ import type {Site} from './site.js'
 export interface Writer {
   /** Numbers whose insert was acknowledged, in order. */
   readonly acknowledged: readonly number[]
+  /** Every insert, in order, in milliseconds; one without an acknowledgement may have come to pass. */
+  readonly attempts: readonly {readonly n: number; readonly sentAt: number; readonly acknowledgedAt: number | null}[]
   /** Ends it, and compares: longest time between two acknowledged writes, and acknowledged rows that are not there. */
   stop(): Promise<{gapMs: number; lost: number[]; failures: number}>
 }
@@ -13,6 +15,7 @@ export interface Writer {
 export async function startWriter(site: Site, name: string, everyMs = 50): Promise<Writer> {
   const acknowledged: number[] = []
   const times: number[] = []
+  const attempts: {n: number; sentAt: number; acknowledgedAt: number | null}[] = []
   let failures = 0
   let stopped = false
   let client: TestClient | undefined = await connectTo(site, name)
@@ -20,11 +23,14 @@ export async function startWriter(site: Site, name: string, everyMs = 50): Promi
   await client.query('delete from writes')
   const work = (async () => {
     for (let n = 1; !stopped; n++) {
+      const attempt = {n, sentAt: Date.now(), acknowledgedAt: null as number | null}
+      attempts.push(attempt)
       try {
         client ??= await connectTo(site, name)
         await client.query(`insert into writes values (${n})`)
         acknowledged.push(n)
-        times.push(Date.now())
+        attempt.acknowledgedAt = Date.now()
+        times.push(attempt.acknowledgedAt)
       } catch {
         failures++
         void client?.close()
@@ -36,7 +42,7 @@ export async function startWriter(site: Site, name: string, everyMs = 50): Promi
   })()
   while (acknowledged.length < 3) await pause(10)
   return {
-    acknowledged,
+    acknowledged, attempts,
     async stop() {
       const enough = acknowledged.length + 3
       // what comes after the change counts, too

@@ -54,6 +54,10 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
   }
 }
 
+/** What lies in the way of protection; one that has backups is not unprotected by what has its grace. */
+const said = ({enabled, last_backup_at, reason}: ApiInstance['backup']): string | null =>
+  reason === null || (enabled && last_backup_at !== null) ? reason : `${enabled ? 'not protected yet' : 'not protected'}: ${reason}`
+
 /** Nobody may read "healthy" into "running" where nothing is kept of what is written. */
 const reasonOf = (instance: InstanceRecord, backup: ApiInstance['backup']): string | null =>
-  instance.statusReason ?? (instance.status === 'running' && backup.reason !== null ? `${backup.enabled ? 'not protected yet' : 'not protected'}: ${backup.reason}` : null)
+  instance.statusReason ?? (instance.status === 'running' ? said(backup) : null)

@@ -58,6 +58,8 @@ for (const [name, command] of checks) {
  */
 const longest = 'test/e2e/kill-everywhere.test.ts'
 const isCheap = (file) => rank(file.slice('test/'.length)) <= order.indexOf('commands') || file === 'test/docs.test.ts'
+/** Tests of one group give their things the same names: never two at once. */
+const exclusive = (file) => /^test\/(runtimes)\//.exec(file)?.[1]
 function jobsOf(files) {
   const cheap = files.filter(isCheap)
   const rest = files.filter((file) => !isCheap(file) && file !== longest)
@@ -74,12 +76,12 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {
   for (const child of running) child.kill(signal)
 })
 
-async function runJob(files, number, shown) {
+async function runJob(files, number, shown, lane) {
   const counts = join(scratch, `${number}.json`)
   const began = Date.now()
   const [program, ...args] = tool('mocha/bin/mocha.js', '--reporter', 'test/support/reporter.cjs', ...files, ...mochaArguments)
   const child = spawn(program, args, {
-    cwd: root, stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'], env: {...process.env, DBAAS_TEST_COUNTS: counts, ...(full ? {DBAAS_TEST_FULL: '1'} : {})},
+    cwd: root, stdio: shown ? 'inherit' : ['ignore', 'pipe', 'pipe'], env: {...process.env, DBAAS_TEST_COUNTS: counts, DBAAS_FIRST_PORT: String(15_432 + 1000 * lane), ...(full ? {DBAAS_TEST_FULL: '1'} : {})},
   })
   running.add(child)
   const printed = []
@@ -98,9 +100,17 @@ async function runJob(files, number, shown) {
 const chosen = mochaArguments.some((arg) => arg.endsWith('.ts'))
 const jobs = chosen ? [[]] : jobsOf(testFiles())
 const lanes = chosen ? 1 : Number(process.env.DBAAS_TEST_LANES ?? 2)
-let next = 0
-await Promise.all(Array.from({length: lanes}, async () => {
-  for (let number = next++; number < jobs.length; number = next++) await runJob(jobs[number], number, lanes === 1)
+const waiting = jobs.map((files, number) => ({files, number, group: files.length === 1 ? exclusive(files[0]) : undefined}))
+const busy = new Set()
+await Promise.all(Array.from({length: lanes}, async (_, lane) => {
+  for (;;) {
+    const at = waiting.findIndex(({group}) => group === undefined || !busy.has(group))
+    const [job] = waiting.splice(at === -1 ? 0 : at, 1)
+    if (job === undefined) return
+    busy.add(job.group)
+    await runJob(job.files, job.number, lanes === 1, lane)
+    busy.delete(job.group)
+  }
 }))
 rmSync(scratch, {recursive: true, force: true})
 

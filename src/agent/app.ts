@@ -152,7 +152,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const context: ServiceContext = {
-      store, clock, newId, log,
+      store, clock, newId, log, endpointPorts: {from: options.firstPort ?? 15_432, to: (options.firstPort ?? 15_432) + 999},
       randomSecret: () => randomBytes(24).toString('base64url'),
       engines: {get names() { return Object.keys(engineTable) }, get: (name) => findEngine(name, engineTable)},
       runtimes: {

@@ -37,7 +37,7 @@ export async function startInProcess(name: string, options: InProcessOptions = {
   const site = temporarySite(name)
   const {version} = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as {version: string}
   const app = await startApp({
-    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, poolSize: options.poolSize ?? 2, env: {...process.env, ...options.env}, checkResponse: checkAgainstSchema,
+    home: site.home, siteName: 'test', region: 'test', packageRoot: projectRoot, version, ...(process.env.DBAAS_FIRST_PORT ? {firstPort: Number(process.env.DBAAS_FIRST_PORT)} : {}), poolSize: options.poolSize ?? 2, env: {...process.env, ...options.env}, checkResponse: checkAgainstSchema,
     log: options.log ?? ((message, facts) => void (process.env.DBAAS_TEST_LOG && console.error(message, facts))),
     ...(options.engines ? {engines: options.engines} : {}), ...(options.probe ? {probe: options.probe} : {}),
     ...(options.now ? {clock: {now: options.now}} : {}),

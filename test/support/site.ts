@@ -50,7 +50,7 @@ export function temporarySite(name: string, options: {home?: string; folder?: st
   mkdirSync(home, {recursive: true, mode: 0o711})
   const env: NodeJS.ProcessEnv = {
     PATH: process.env.PATH, HOME: folder.path, DBAAS_HOME: home, NO_COLOR: '1', LANG: 'C.UTF-8',
-    ...(process.env.npm_config_registry ? {npm_config_registry: process.env.npm_config_registry} : {}), ...options.env,
+    ...(process.env.DBAAS_FIRST_PORT ? {DBAAS_FIRST_PORT: process.env.DBAAS_FIRST_PORT} : {}), ...(process.env.npm_config_registry ? {npm_config_registry: process.env.npm_config_registry} : {}), ...options.env,
   }
   const cli = (...args: string[]) => run([process.execPath, join(projectRoot, 'bin', 'run.js'), ...args], {env})
   return {

@@ -26,6 +26,8 @@ export interface ServiceContext {
     get(name: string): Runtime
   }
   readonly endpoints: Endpoints
+  /** Ports of endpoints, from the first to the last. */
+  readonly endpointPorts: {readonly from: number; readonly to: number}
   readonly protection: InstanceProtection
   readonly certificates: {
     readonly caCertificate: string

@@ -3,6 +3,8 @@ export interface Spells {
   /** It is in trouble at `now`: returns since when (both milliseconds since the epoch). */
   began(key: string, now: number): number
   ended(key: string, now: number): void
+  /** What was is no part of what may come. */
+  forget(key: string): void
 }
 
 /** `calmMs`: after so long without it, trouble is new trouble. */
@@ -15,6 +17,7 @@ export function createSpells(calmMs: number): Spells {
       spells.set(key, {began, ended: null})
       return began
     },
+    forget: (key) => void spells.delete(key),
     ended(key, now) {
       const last = spells.get(key)
       if (last && last.ended === null) spells.set(key, {...last, ended: now})

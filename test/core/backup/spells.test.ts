@@ -13,5 +13,7 @@ describe('spells of trouble', () => {
     assert.equal(spells.began('a', 6999), 100)
     spells.ended('a', 7000)
     assert.equal(spells.began('a', 8000), 8000)
+    spells.forget('a')
+    assert.equal(spells.began('a', 8100), 8100)
   })
 })

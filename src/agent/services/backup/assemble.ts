@@ -60,7 +60,7 @@ export function assembleBackups(options: BackupsOptions) {
     checkRepository: async (name) => void (await repositories.own(name)),
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
     of: protection.of,
-    started: () => followers.poke(),
+    started: followers.started,
     drained: followers.drained,
     finalBackup: (instance, key, progress, signal) => takeFinal(context, instance, key, deadline(), progress, signal),
     quiet: erasure.quiet,

@@ -24,6 +24,8 @@ export interface Followers {
   start(): void
   /** Looks at once, instead of at its next turn. */
   poke(): void
+  /** The server of that instance was started: what broke while there was none is over, and it is asked at once. */
+  started(instanceId: string): void
   /** What is true now of the log of that incarnation, newer than the store's. */
   live(incarnation: string): LogRecord | undefined
   /** After an orderly shutdown: resolves when the last of the log is archived, or cannot be for now. */
@@ -234,6 +236,19 @@ export function createFollowers(parts: BackupParts): Followers {
     if (state === 'gap' || state === 'broken') context.log(state === 'gap' ? 'a log has a gap' : 'a log is not followed', {instance: instance.id, because})
   }
 
+  async function begun(instanceId: string): Promise<void> {
+    const instance = await store.read('platform', (tx) => tx.instances.find(instanceId))
+    if (!instance) return
+    const {incarnation} = instance
+    const before = live.get(incarnation) ?? (await store.read('platform', (tx) => tx.logs.get(incarnation)))
+    if (before?.state === 'broken') {
+      spells.forget(incarnation)
+      await say(instance, 'waiting', 'its server was only now started')
+    }
+    followers.get(instanceId)?.wake()
+    poke()
+  }
+
   async function end(instanceId: string): Promise<void> {
     const follower = followers.get(instanceId)
     if (!follower) return
@@ -250,6 +265,9 @@ export function createFollowers(parts: BackupParts): Followers {
       poke()
     },
     poke,
+    started(instanceId) {
+      void begun(instanceId).catch((error: unknown) => context.log('noting a start failed', {instance: instanceId, error: String(error)}))
+    },
     live: (incarnation) => live.get(incarnation),
     async drained(instanceId) {
       const follower = followers.get(instanceId)

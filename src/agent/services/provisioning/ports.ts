@@ -3,12 +3,11 @@ import type {Runtime} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
 
 /** Below the ephemeral range of Linux (32768), so that no outgoing connection sits on them. */
-const endpointPorts = {from: 15_432, to: 16_431}
 const nodePorts = {from: 20_432, to: 28_431}
 
 /** The lowest free port of the range of endpoints: the first instance of a laptop always gets the same. */
 export async function freeEndpointPort(context: ServiceContext, runtime: Runtime): Promise<number> {
-  return firstFree(context, runtime, endpointPorts, endpointPorts.from)
+  return firstFree(context, runtime, context.endpointPorts, context.endpointPorts.from)
 }
 
 /** From a random place on: two agents on one machine seldom try the same one. */

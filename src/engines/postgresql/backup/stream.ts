@@ -38,6 +38,8 @@ const silenceMs = 30_000
  * that reader to end, and one that cannot get its last words out never ends (checkpoints stop; so does a shutdown).
  */
 const stallMs = 10_000
+/** A stream that has not come so far by then lags. */
+const graceMs = 10_000
 /** What may wait for the sink; then the server is held back. */
 const waitingBytes = (flushBytes: number): number => Math.max(4 * 1024 * 1024, 2 * flushBytes)
 
@@ -51,6 +53,9 @@ export async function streamTimeline(session: Session, command: string, options:
   const most = waitingBytes(flush.bytes)
   let durable = start
   let at = options.at
+  /** The server has told where it is: until then only what an earlier stream knew is known, and that grows old while nobody listens. */
+  let isKnown = false
+  const knownBy = performance.now() + graceMs
   let fresh = options.fresh
   let open = false
   let paused = false
@@ -81,8 +86,12 @@ export async function streamTimeline(session: Session, command: string, options:
     sink.status({
       timeline: timelineName(timeline), durable: formatLsn(durable), server: formatLsn(Math.max(progress.serverEnd, slices.end)), durableAt,
       lagBytes: Math.max(progress.serverEnd, slices.end) - durable,
-      lagSeconds: durableAt === null || now === undefined ? null : Math.max(0, now - durableAt) / 1000,
+      lagSeconds: durableAt === null || now === undefined || !(isKnown || performance.now() > knownBy) ? null : Math.max(0, now - durableAt) / 1000,
     })
+  }
+  function advance(to: number): void {
+    isKnown ||= to > at
+    at = Math.max(at, to)
   }
   function ending(kind: Streamed['kind']): void {
     end ??= kind
@@ -106,7 +115,7 @@ export async function streamTimeline(session: Session, command: string, options:
       end(message) {
         if (end === 'asked') return
         if (isCurrent) progress.message(message, slices.end)
-        if (isCurrent && slices.waiting === 0) at = Math.max(at, progress.completeAt(durable) ?? 0)
+        if (isCurrent && slices.waiting === 0) advance(progress.completeAt(durable) ?? 0)
         if (message.replyNow) {
           reply(false)
           // it may be about to shut down, and waits for us to have all
@@ -160,7 +169,7 @@ export async function streamTimeline(session: Session, command: string, options:
     })
     fresh = undefined
     durable = to
-    at = complete
+    advance(complete)
     progress.forget(to)
     reply(false)
     hold()

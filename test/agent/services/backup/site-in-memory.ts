@@ -120,7 +120,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     },
   }
   const followers: Followers = {
-    start: () => undefined, poke: () => undefined, live: () => undefined, drained: async () => undefined, end: async () => undefined, stop: async () => undefined,
+    start: () => undefined, started: () => undefined, poke: () => undefined, live: () => undefined, drained: async () => undefined, end: async () => undefined, stop: async () => undefined,
   }
   const flows = [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, createKeyRing({kind: 'file', path: join(folder.path, 'key')}, async () => Buffer.alloc(32, 1)))]
   const workflows: WorkflowEngine = createWorkflowEngine({

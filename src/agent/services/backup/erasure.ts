@@ -46,7 +46,7 @@ export function createErasure(parts: BackupParts, followers: Followers, cancel: 
   /** A repository that does not answer holds no delete up: it is asked again until all has gone. */
   async function eraseLater(history: HistoryRecord): Promise<void> {
     await eraseAll(history).catch((error: unknown) => {
-      if (!(error instanceof DbaasError) || !error.code.startsWith('REPOSITORY_')) throw error
+      if (!(error instanceof DbaasError) || !(error.code.startsWith('REPOSITORY_') || error.code === 'DISK_FULL' || error.code === 'KEY_UNAVAILABLE')) throw error
       context.log('backups could not be erased yet', {incarnation: history.id, error: error.message})
     })
   }

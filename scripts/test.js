@@ -73,6 +73,8 @@ const broken = []
 const seconds = []
 const running = new Set()
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => {
+  failed.push(`the rest: ${signal}`)
+  waiting.length = 0
   for (const child of running) child.kill(signal)
 })
 

@@ -1,16 +1,28 @@
 /** Operations and plans as text. */
 import type {ApiInstance, ApiOperation, ApiPlan} from '../../../core/api/schemas.js'
 import {formatDuration} from '../../../core/time.js'
+import {formatBytes} from '../../../core/units.js'
 import type {MutationResult} from '../follow.js'
 import {renderDetails} from './details.js'
 import type {Paint} from './paint.js'
 import {stepLine} from './steps.js'
 import {renderTable} from './table.js'
 
+function recoveryLines(recovery: ApiPlan['recovery']): [string, string][] {
+  if (!recovery) return []
+  const {backup_id: backup, size_bytes: size, log_bytes: log, segments, ends, last_commit_at: last, estimated_seconds: seconds} = recovery
+  return [
+    ['from', `${backup}, ${formatBytes(size)}, and ${formatBytes(log)} of log in ${segments} segments; all of it is there`],
+    ['ends', `at ${ends}${last === null ? '' : `; the last transaction is of ${last}`}`],
+    ['takes', `about ${formatDuration(seconds * 1000)}`],
+  ]
+}
+
 export function renderPlan(plan: ApiPlan, paint: Paint): string {
   const downtime = plan.expected_downtime_ms === null ? 'not measured here yet' : formatDuration(plan.expected_downtime_ms)
   return `${paint.bold('Plan')} ${paint.dim('(nothing was changed)')}\n${renderDetails([
     ['steps', plan.steps.length === 0 ? 'none: nothing to do' : plan.steps.map((step, i) => `${i + 1}. ${step}`).join('\n')],
+    ...recoveryLines(plan.recovery),
     ['impact', plan.impact],
     ['downtime', plan.impact === 'none' || plan.impact === 'reload' ? 'none' : downtime],
     ['cost', plan.cost_month_delta === null ? undefined : `${plan.cost_month_delta >= 0 ? '+' : ''}${plan.cost_month_delta.toFixed(2)} a month`],

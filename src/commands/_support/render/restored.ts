@@ -17,9 +17,10 @@ export function renderRestored(result: MutationResult, name: string, paint: Pain
     const {method, recovered_to: to, ended, kept_as: kept, write_gap_ms: gap} = (operation.result ?? {}) as Receipt
     const own = instance?.name ?? name
     const what = method === 'reflink' ? `${own} is copied, by a reflink: it shares its blocks until one of them changes`
+      : method === 'copy' ? `${own} is a copy${to === null || to === undefined ? '' : `; its last transaction is of ${to}`}`
       : to === undefined ? `${own} is back in the state before its restore` : `${own} is restored${to === null ? '' : `; its last transaction is of ${to}`}`
     const lines = [
-      ...(method === 'copy' ? [paint.dim('it is a copy, made from the backup: a reflink takes another file system (XFS, Btrfs), or no --at')] : []),
+      ...(method === 'copy' ? [paint.dim('it was made from the backup and the log; on XFS or Btrfs, and without --at, it would be a reflink')] : []),
       ...(ended === undefined ? [] : [paint.dim(`it ended ${ended}`)]), ...(gap === undefined || gap === null ? [] : [paint.dim(`clients waited for ${gap} ms`)]),
       ...(kept ? [`the other state is ${kept}, stopped; dbaas restore ${own} --undo goes back, dbaas delete ${kept} removes it`] : []),
     ]

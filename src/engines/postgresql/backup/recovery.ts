@@ -174,7 +174,8 @@ async function reportOf(host: Host, client: Client, plan: RecoveryPlan): Promise
   }
   return {
     timeline, from: {timeline: timelineName(left.timeline), position},
-    lastCommitMicros: row?.micros == null ? plan.expected.lastCommitMicros : Number(row.micros), because: left.because,
+    lastCommitMicros: row?.micros == null ? plan.expected.lastCommitMicros : Number(row.micros),
+    because: left.because === 'no recovery target specified' ? 'at the end of the log' : left.because,
   }
 }
 

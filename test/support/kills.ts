@@ -4,6 +4,7 @@ import {randomUUID} from 'node:crypto'
 import {once} from 'node:events'
 import type {EndpointId} from '../../src/core/api/paths.js'
 import type {ApiOperation} from '../../src/core/api/schemas.js'
+import {DbaasError} from '../../src/core/errors.js'
 import {hasEnded, type OperationStatus} from '../../src/core/workflow/operation.js'
 import type {Probe} from './agent-with-probe.js'
 import {clientOf, startProbed, stopAgent, untilAnswers} from './probed-agent.js'
@@ -39,11 +40,14 @@ export async function killedAgent(site: Site, probe: Probe, begin: (key: string)
   const agent = await startProbed(site, probe)
   const death = once(agent, 'exit')
   const key = randomUUID()
-  const begun = begin(key).catch(() => undefined)
-  const [, signal] = await death
+  const begun = begin(key).catch((error: unknown) => error as Error)
+  // one that could not even be begun is not killed either
+  const refused = begun.then((answer) => (answer instanceof DbaasError && answer.code !== 'AGENT_UNREACHABLE' && answer.code !== 'AGENT_STOPPING' ? Promise.reject(answer) : new Promise<never>(() => undefined)))
+  const [, signal] = await Promise.race([death, refused])
   assert.equal(signal, 'SIGKILL', 'the agent was not killed where it should have been')
   // with the endpoint process alive the agent would come back by itself; the next command brings it sooner
   assert.equal((await site.run('agent', 'start')).code, 0)
-  const operation = (await begun) ?? (await begin(key))
+  const answer = await begun
+  const operation = answer instanceof Error ? await begin(key) : answer
   return finish(site, operation)
 }

@@ -241,7 +241,7 @@ export function createFollowers(parts: BackupParts): Followers {
     if (!instance) return
     const {incarnation} = instance
     const before = live.get(incarnation) ?? (await store.read('platform', (tx) => tx.logs.get(incarnation)))
-    if (before?.state === 'broken') {
+    if (before?.state === 'broken' || before?.state === 'ended') {
       spells.forget(incarnation)
       await say(instance, 'waiting', 'its server was only now started')
     }

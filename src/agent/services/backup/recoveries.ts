@@ -43,7 +43,7 @@ export function createRecoveries(parts: Pick<BackupParts, 'context' | 'archiver'
   async function caughtUp(incarnation: string): Promise<void> {
     const [asked, until] = [clock.now(), performance.now() + catchUpMs]
     while (performance.now() < until && ((await durableAt(incarnation)) ?? 0) < asked) {
-      if (followers.live(incarnation)?.state !== 'following') return
+      if (followers.live(incarnation)?.state === 'released') return
       await pause(50)
     }
   }
@@ -72,7 +72,8 @@ export function createRecoveries(parts: Pick<BackupParts, 'context' | 'archiver'
       // what is the latest of a history that was left is not the latest
       const wanted = target.kind === 'latest' ? lines.slice(0, 1) : lines
       const current = lines[0] as Line
-      if (instance && (target.kind === 'latest' || target.kind === 'time')) await caughtUp(current.history.id)
+      // what a stopped server wrote is there; one that was only now started is about to be followed
+      if (instance?.wanted === 'running' && (target.kind === 'latest' || target.kind === 'time')) await caughtUp(current.history.id)
       let refused: {because: string; window: RecoveryWindow} | undefined
       for (const line of wanted) {
         const meant = meaning(target, line)

@@ -23,3 +23,5 @@ export function routeWith(changes: Partial<Route> = {}): Route & {readonly kept:
 const anything = fc.string({minLength: 1, maxLength: 24, unit: 'grapheme'}).filter((text) => !text.includes('\0'))
 /** Words that are hard on every quoting rule there is. */
 export const awkward = fc.oneof(anything, fc.stringMatching(/^[ '"\\$`%&?#@:/=;!\n]{1,8}$/))
+/** The path of a URL cannot end with these: whoever reads it takes them for folders. */
+export const nameInPath = awkward.filter((name) => name !== '.' && name !== '..')

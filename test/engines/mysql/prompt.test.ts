@@ -10,7 +10,7 @@ import {prompt as mariadb} from '../../../src/engines/mariadb/prompt.js'
 import {javaKeyStore} from '../../../src/engines/mysql/java-key-store.js'
 import {prompt as mysql} from '../../../src/engines/mysql/prompt.js'
 import {testAuthority} from '../certificates.js'
-import {accessTo, awkward, routeWith} from '../connection-support.js'
+import {accessTo, awkward, nameInPath, routeWith} from '../connection-support.js'
 import {temporaryFolder} from '../../support/temporary.js'
 
 const notSupported = (words: RegExp) => (error: DbaasError) => error.code === 'NOT_SUPPORTED' && words.test(`${error.message} ${error.suggestions.join(' ')}`)
@@ -31,7 +31,7 @@ for (const [name, prompt] of [['MySQL', mysql], ['MariaDB', mariadb]] as const) 
       assert.equal(
         prompt.uri(accessTo(), routeWith({direct: true})), 'mysql://app:secret@127.0.0.1:21000,[::1]:21001/app?ssl-mode=VERIFY_IDENTITY&ssl-ca=/home/a/ca.pem',
       )
-      fc.assert(fc.property(awkward, awkward, awkward, (username, password, database) => {
+      fc.assert(fc.property(awkward, awkward, nameInPath, (username, password, database) => {
         const url = new URL(prompt.uri(accessTo({username, password, database}), routeWith({caFile: `/x/${username}`})).replace(/^mysql:/, 'http:'))
         assert.deepEqual([url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent), [username, password, database])
         assert.equal(url.searchParams.get('ssl-ca'), `/x/${username}`)

@@ -3,7 +3,7 @@ import {execFileSync} from 'node:child_process'
 import fc from 'fast-check'
 import {connectionString} from '../../../src/commands/_support/render/connection.js'
 import {prompt} from '../../../src/engines/postgresql/prompt.js'
-import {accessTo, awkward, routeWith} from '../connection-support.js'
+import {accessTo, awkward, nameInPath, routeWith} from '../connection-support.js'
 
 /** libpq's own rules for `name = 'value'` (its manual, 32.1.1.1). */
 function parseKeywords(text: string): Record<string, string> {
@@ -24,7 +24,7 @@ describe('PostgreSQL connection strings', () => {
   })
 
   it('say the same user, password and database in every form, whatever these are', () =>
-    fc.assert(fc.asyncProperty(awkward, awkward, awkward, async (username, password, database) => {
+    fc.assert(fc.asyncProperty(awkward, awkward, nameInPath, async (username, password, database) => {
       const asked = accessTo({username, password, database})
       const url = new URL(prompt.uri(asked, routeWith({caFile: `/x/${username}`})).replace(/^postgresql:/, 'http:'))
       assert.deepEqual([url.username, url.password, url.pathname.slice(1)].map(decodeURIComponent), [username, password, database])

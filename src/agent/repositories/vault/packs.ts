@@ -4,7 +4,7 @@ import {count} from './bitmap.js'
 import {pack as packed, unpack, type Codec} from './codec.js'
 import {bind, hashBytes, idBytes, packMagic, packTrailerBytes, saltBytes} from './format.js'
 import {packKey, type DataKeys} from './keys.js'
-import {bitmapBytes, idOf, isPageSize, parsePlain, plainOf, type Content, type PageSet} from './pages.js'
+import {bitmapBytes, hashesOf, idOf, isPageSize, parsePlain, plainOf, type Content, type PageSet} from './pages.js'
 import {decrypt, encrypt} from './sealed.js'
 
 /** A page set in a pack, as its footer tells it. */
@@ -158,9 +158,14 @@ export function openFooter(keys: DataKeys, tail: Buffer): Footer | number {
   return footerOf(salt, decrypt(packKey(keys, salt), footerBinding(keys, offset), sealed))
 }
 
-/** A page set, opened and checked: its tag, its place in its pack, its pages, its id. Throws a plain Error. */
-export function openBlob(keys: DataKeys, key: Buffer, id: Buffer, offset: number, pageSize: number, sealed: Buffer): Content {
-  const content = parsePlain(unpack(decrypt(key, blobBinding(keys, id, offset), sealed)), pageSize, keys.page)
+/** A page set, opened: its tag shows that it is what was sealed as that id, at that place of that pack. Throws a plain Error. */
+export const openBlob = (keys: DataKeys, key: Buffer, id: Buffer, offset: number, pageSize: number, sealed: Buffer): Omit<Content, 'hashes'> =>
+  parsePlain(unpack(decrypt(key, blobBinding(keys, id, offset), sealed)), pageSize)
+
+/** And checked: that its pages are those that its id was made of. Whoever reads a backup back asks; a restore of it need not again. */
+export function checkBlob(keys: DataKeys, key: Buffer, id: Buffer, offset: number, pageSize: number, sealed: Buffer): Content {
+  const opened = openBlob(keys, key, id, offset, pageSize, sealed)
+  const content = {...opened, hashes: hashesOf(keys.page, opened)}
   if (!idOf(keys.id, content).equals(id)) throw new Error('its pages are not those of its id')
   return content
 }

@@ -81,18 +81,19 @@ export function take(pageKey: Buffer, pageSize: number, listed: Uint8Array, page
 /** What is compressed and encrypted: the two bitmaps and the pages. */
 export const plainOf = ({listed, stored, pages}: Content): Buffer => Buffer.concat([listed, stored, pages])
 
-/** The other way round, its hashes computed from its pages. Throws a plain Error when it is none. */
-export function parsePlain(plain: Uint8Array, pageSize: number, pageKey: Buffer): Content {
+/** The other way round. Throws a plain Error when it is none. */
+export function parsePlain(plain: Uint8Array, pageSize: number): Omit<Content, 'hashes'> {
   const size = bitmapBytes(pageSize)
   const [listed, stored, pages] = [plain.subarray(0, size), plain.subarray(size, 2 * size), plain.subarray(2 * size)]
-  const n = count(stored)
-  if (stored.length !== size || pages.length !== n * pageSize) throw new Error('its pages do not add up')
-  const hashes = Buffer.concat(Array.from({length: n}, (_, i) => hashPage(pageKey, pages.subarray(i * pageSize, (i + 1) * pageSize))))
-  return {pageSize, listed, stored, hashes, pages}
+  if (stored.length !== size || pages.length !== count(stored) * pageSize) throw new Error('its pages do not add up')
+  return {pageSize, listed, stored, pages}
 }
 
+export const hashesOf = (pageKey: Buffer, {pages, pageSize}: Pick<Content, 'pages' | 'pageSize'>): Buffer =>
+  Buffer.concat(Array.from({length: pages.length / pageSize}, (_, i) => hashPage(pageKey, pages.subarray(i * pageSize, (i + 1) * pageSize))))
+
 /** Writes the pages of the set into the beginning of an extent; those behind the end of `bytes` (whole pages) are left out. */
-export function apply({pageSize, listed, stored, pages}: Content, bytes: Uint8Array): void {
+export function apply({pageSize, listed, stored, pages}: Omit<Content, 'hashes'>, bytes: Uint8Array): void {
   const end = bytes.length / pageSize
   let at = 0
   for (let page = 0; page < end; page++) {

@@ -6,7 +6,7 @@ import type {Codec} from './codec.js'
 import {extentBytes, hashBytes, idBytes} from './format.js'
 import {whyDamaged} from './intact.js'
 import {deriveKeys, packKey, type DataKeys} from './keys.js'
-import {openBlob, openFooter, startPack, type PackWriter} from './packs.js'
+import {checkBlob, openBlob, openFooter, startPack, type PackWriter} from './packs.js'
 import {apply, idOf, type Content} from './pages.js'
 import {openObject, sealObject} from './sealed.js'
 import {decide, type Decision} from './store-extent.js'
@@ -71,11 +71,11 @@ export function createPipeline(): Pipeline {
     return stored
   }
 
-  const openAll = (keys: DataKeys, pageSize: number, ranges: readonly Uint8Array[], blobs: readonly SealedBlob[]): Content[] =>
+  const openAll = <Opened>(open: (...blob: Parameters<typeof openBlob>) => Opened, keys: DataKeys, pageSize: number, ranges: readonly Uint8Array[], blobs: readonly SealedBlob[]): Opened[] =>
     blobs.map(({id, salt, offset, range, at, length}) => {
       const sealed = buffer((ranges[range] as Uint8Array).subarray(at, at + length))
       try {
-        return openBlob(keys, packKey(keys, salt), buffer(id), offset, pageSize, sealed)
+        return open(keys, packKey(keys, salt), buffer(id), offset, pageSize, sealed)
       } catch (cause) {
         if (cause instanceof DbaasError) throw cause
         throw new DbaasError('REPOSITORY_DAMAGED', `a page set of ${keys.incarnation} is damaged: ${(cause as Error).message}`, {
@@ -87,7 +87,7 @@ export function createPipeline(): Pipeline {
   function store(request: StoreExtent): Answers['store'] {
     const session = sessionOf(request.session)
     const merge = request.content.kind === 'changed' ? request.content.merge : null
-    const opened = merge === null ? [] : openAll(session.keys, request.pageSize, merge.ranges, merge.blobs)
+    const opened = merge === null ? [] : openAll(checkBlob, session.keys, request.pageSize, merge.ranges, merge.blobs)
     const decision: Decision = decide(session.keys, request, opened)
     const outcome: Outcome = 'content' in decision ? {kind: decision.kind, stored: storeSet(session, decision.content)} : {kind: decision.kind}
     const full = session.pack !== undefined && session.pack.bytes >= session.packBytes
@@ -107,7 +107,7 @@ export function createPipeline(): Pipeline {
       for (const {id, offset, length} of blobs) {
         const entry = footer.at(offset)
         if (!entry || entry.length !== length || !entry.id.equals(id)) throw new Error(`its footer does not know the page set at ${offset}`)
-        const opened = openBlob(keys, key, entry.id, offset, entry.pageSize, bytes.subarray(offset, offset + length))
+        const opened = checkBlob(keys, key, entry.id, offset, entry.pageSize, bytes.subarray(offset, offset + length))
         if (Buffer.compare(opened.hashes, entry.hashes) !== 0) throw new Error(`the pages at ${offset} have other hashes than its footer says`)
         checked.blobs++
         checked.pages += entry.hashes.length / hashBytes
@@ -155,7 +155,7 @@ export function createPipeline(): Pipeline {
       return {
         extents: extents.map(({pageSize, length, blobs}) => {
           const bytes = new Uint8Array(Math.ceil(length / pageSize) * pageSize)
-          for (const content of openAll(keys, pageSize, ranges, blobs)) apply(content, bytes)
+          for (const content of openAll(openBlob, keys, pageSize, ranges, blobs)) apply(content, bytes)
           return bytes.subarray(0, length)
         }),
       }

@@ -35,7 +35,7 @@ function tend(state: HaState, view: ClusterView, rules: Safeguards): Decision {
   if (!server || server.inRecovery) return {actions: [], because: view.diagnosis.because}
   if (view.gate !== primary) return {actions: [{kind: 'open', node: primary}], because: `${primary} serves`}
   const step = planQuorum({
-    state, set: server.set, position: server.position, timelineBegan: server.line.at(-2)?.until ?? 0n, streams: view.streams, mark: view.mark,
+    state, set: server.set, settled: server.settled, position: server.position, timelineBegan: server.line.at(-2)?.until ?? 0n, streams: view.streams, mark: view.mark,
   }, rules)
   const followers = tendFollowers(state, view)
   const quorum = toAction(state, step)

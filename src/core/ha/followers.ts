@@ -1,11 +1,13 @@
 /** Bringing every node but the primary to follow it, whatever state it is in. */
 import {isOnLine, timelineOf} from './line.js'
-import {withRejoin, type HaState, type NodeId, type Rejoin} from './state.js'
+import {changed, withNode, type HaState, type NodeId, type Rejoin} from './state.js'
 import type {Action, ClusterView, Decision, NodeView, ServerView} from './view.js'
 
 /** Out of recovery without being the primary: an old primary that was out of reach, or one that somebody promoted by hand. */
-export const strays = (state: HaState, view: ClusterView): NodeId[] =>
-  Object.keys(state.nodes).filter((id) => id !== state.primary && view.nodes[id]?.process === 'running' && view.nodes[id]?.server?.inRecovery === false)
+export const strays = (state: HaState, view: ClusterView): NodeId[] => Object.keys(state.nodes).filter((id) => {
+  const node = view.nodes[id]
+  return id !== state.primary && node?.process === 'running' && (node.server ? !node.server.inRecovery : state.nodes[id]!.unfenced)
+})
 
 /** What the others need, where the primary serves or is about to. Undefined: nothing. */
 export function tendFollowers(state: HaState, view: ClusterView): Decision | undefined {
@@ -36,17 +38,19 @@ function whatItNeeds(state: HaState, id: NodeId, node: NodeView, primary: Server
   const {server} = node
   const rejoin = state.nodes[id]?.rejoin ?? null
   if (server && !server.inRecovery) return {action: {kind: 'fence', node: id}, because: `${id} is out of recovery and not the primary`}
+  const hasEnded = node.process === 'exited' || server?.inRecovery === true
+  if (state.nodes[id]?.unfenced && hasEnded) return {state: changed(state, {nodes: withNode(state, id, {unfenced: false})}), because: `${id} takes itself for the primary no more`}
   if (rejoin && node.stamp !== rejoin.stamp) {
     const {how, stamp} = rejoin
     return {action: {kind: 'rejoin', node: id, from: state.primary, how, stamp}, because: `${id} is made anew from ${state.primary} (${how})`}
   }
   const diverged = server ? !isOnLine(server.line, server.position, primary.line) || server.systemId !== state.systemId : false
-  if (diverged || node.cannotFollow) return {state: withRejoin(state, id, planRejoin(state, server, primary)), because: `the log of ${id} is not that of ${state.primary}`}
+  if (diverged || node.cannotFollow) return {state: changed(state, {nodes: withNode(state, id, {rejoin: planRejoin(state, server, primary)})}), because: `the log of ${id} is not that of ${state.primary}`}
   if (node.process === 'exited') return {action: {kind: 'start', node: id, follows: state.primary}, because: `${id} does not run`}
   if (!server) return undefined
   if (server.follows !== state.primary) return {action: {kind: 'repoint', node: id, to: state.primary}, because: `${id} follows ${server.follows ?? 'nobody'}`}
   if (rejoin && server.streaming && server.position >= rejoin.atLeast && timelineOf(server.line) === timelineOf(primary.line)) {
-    return {state: withRejoin(state, id, null), because: `${id} is whole and streams from ${state.primary}`}
+    return {state: changed(state, {nodes: withNode(state, id, {rejoin: null})}), because: `${id} is whole and streams from ${state.primary}`}
   }
   return undefined
 }

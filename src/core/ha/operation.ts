@@ -12,7 +12,7 @@ import {strays, tendFollowers} from './followers.js'
 import {timelineOf} from './line.js'
 import {barrier} from './quorum.js'
 import {allSafeguards, type Safeguards} from './safeguards.js'
-import {changed, describeSet, sameSet, sortedNames, type HaOperation, type HaState, type NodeId, type Phase, type SyncSet} from './state.js'
+import {changed, describeSet, sameSet, sortedNames, withNode, type HaOperation, type HaState, type NodeId, type Phase, type SyncSet} from './state.js'
 import type {Action, ClusterView, Decision, NodeView} from './view.js'
 
 /** An orderly end may take so long; then it is a failover. */
@@ -28,7 +28,9 @@ export interface OperationRequest {
 
 /** The state with which an operation begins; what ran is replaced. */
 export function beginOperation(state: HaState, request: OperationRequest, now: number): HaState {
+  const before = state.operation
   const operation: HaOperation = {
+    unproven: before !== null && (before.unproven || before.phase === 'promote' || before.phase === 'prove'),
     kind: request.kind, phase: request.kind === 'switchover' ? 'stop' : 'fence', startedAt: now, phaseAt: now, old: state.primary,
     preferred: request.preferred ?? null, chosen: null, timeline: null, forced: request.forced ?? false, allowDataLoss: request.allowDataLoss ?? false,
     snapshot: {voters: state.voters, k: state.k, timeline: timelineOf(state.line)}, because: request.because,
@@ -59,7 +61,7 @@ const serves = (node: NodeView | undefined): boolean => node?.process === 'runni
 
 /** The old primary is well after all, and nobody insists. */
 const mayAbort = (operation: HaOperation, view: ClusterView): boolean =>
-  !operation.forced && !operation.allowDataLoss && operation.kind === 'failover' && serves(view.nodes[operation.old]) && isWell(view)
+  !operation.forced && !operation.unproven && !operation.allowDataLoss && operation.kind === 'failover' && serves(view.nodes[operation.old]) && isWell(view)
 
 const isWell = ({diagnosis: {kind}}: ClusterView): boolean => kind === 'healthy' || kind === 'degraded' || kind === 'blocked'
 
@@ -121,8 +123,8 @@ export function setFor(state: HaState, chosen: NodeId, view: ClusterView, rules:
   if (live.length >= k) return {k, names: sortedNames(live)}
   // in place the chosen is no voter itself, and its voters alone are k at least
   if (!state.voters.includes(chosen)) return {k, names: sortedNames(voters)}
-  const others = Object.keys(state.nodes).filter((id) => id !== chosen && !voters.includes(id) && state.nodes[id]?.mayVote)
-  const rank = (id: NodeId): number => (view.streams[id]?.lostMs === null ? 2 : answers(id) ? 1 : 0)
+  const others = Object.keys(state.nodes).filter((id) => id !== chosen && !voters.includes(id))
+  const rank = (id: NodeId): number => (state.nodes[id]?.mayVote ? 4 : 0) + (view.streams[id]?.lostMs === null ? 2 : answers(id) ? 1 : 0)
   const outsider = others.sort((a, b) => rank(b) - rank(a) || (state.nodes[b]?.priority ?? 0) - (state.nodes[a]?.priority ?? 0) || a.localeCompare(b))[0]
   return {k, names: sortedNames([...voters, ...(outsider ? [outsider] : [])])}
 }
@@ -144,9 +146,12 @@ function decideArm(state: HaState, operation: HaOperation, view: ClusterView, ru
   // a number that a promotion may have used already is never used again, even when nobody saw it succeed
   const seen = Object.values(view.nodes).map((other) => (other.server ? timelineOf(other.server.line) : 0))
   const timeline = Math.max(state.highestTimeline, ...seen) + 1
+  const first = view.nodes[old]
+  const unfenced = chosen !== old && first?.process !== 'exited' && first?.server?.inRecovery !== true
+  const nodes = withNode(state, old, {unfenced})
   const voters = rules['old-voters'] ? state.voters : set?.names ?? []
   return toPhase(state, operation, 'promote', view.now, `${chosen} becomes primary on timeline ${timeline}; from here on there is no way back`,
-    {primary: chosen, highestTimeline: timeline, voters}, {timeline})
+    {primary: chosen, line: server.line, highestTimeline: timeline, voters, nodes}, {timeline})
 }
 
 const fenceStrays = (state: HaState, view: ClusterView, rules: Safeguards): Action[] => (rules.fence ? strays(state, view).map((node): Action => ({kind: 'fence', node})) : [])
@@ -175,6 +180,7 @@ function decideProve(state: HaState, operation: HaOperation, view: ClusterView, 
   const {set} = server
   const wish = setFor(state, state.primary, view, rules)
   const proven = proveSet(state, set, view, rules)
+  if (!server.settled) return {actions: [{kind: 'set', node: state.primary, set}], because: `another set than that in force (${describeSet(set)}) was written and not loaded`}
   if (proven === true) {
     return toPhase(state, operation, 'open', view.now, `${describeSet(set)} hold all that ${state.primary} has`, {voters: set?.names ?? [], k: set?.k ?? 0})
   }

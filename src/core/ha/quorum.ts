@@ -13,6 +13,8 @@ export interface QuorumView {
   readonly state: Pick<HaState, 'primary' | 'epoch' | 'k' | 'voters' | 'wanted' | 'nodes'>
   /** In force at the primary. */
   readonly set: SyncSet | null
+  /** Its file says the same. */
+  readonly settled: boolean
   readonly position: Position
   /** Where the primary's timeline begins: a replica before it is not on it. */
   readonly timelineBegan: Position
@@ -65,6 +67,7 @@ function isReady(view: QuorumView, id: NodeId): boolean {
 /** The next step towards what is wanted. Each is safe to be the last that ever happens, and to be taken again. */
 export function planQuorum(view: QuorumView, rules: Safeguards = allSafeguards): QuorumStep {
   const {state, set} = view
+  if (!view.settled) return {kind: 'set', set, because: `another set than that in force (${describeSet(set)}) was written and not loaded`}
   const target = chooseVoters(view)
   if (state.k === 0 || state.voters.length === 0) return planFirst(view, target, rules)
   if (state.wanted.k === 0) return {kind: 'persist', voters: [], k: 0, because: 'no confirmation is wanted any more: it is no longer promised, then no longer waited for'}

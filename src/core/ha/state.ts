@@ -51,6 +51,8 @@ export interface HaOperation {
   readonly forced: boolean
   /** A person allows to lose acknowledged writes: the best of those that answer is taken, quorum or not. */
   readonly allowDataLoss: boolean
+  /** `old` was chosen by an operation that did not get as far as to prove its set: it may not simply go on. */
+  readonly unproven: boolean
   /** What was true when it began. */
   readonly snapshot: {readonly voters: readonly NodeId[], readonly k: number, readonly timeline: number}
   readonly because: string
@@ -75,14 +77,18 @@ export interface HaNode {
   /** Higher is preferred among equals. */
   readonly priority: number
   readonly rejoin: Rejoin | null
+  /** It was the primary, and nobody has seen it end: it is killed as soon as it can be reached, whether it answers or not. */
+  readonly unfenced: boolean
 }
+
+export const newNode = (priority: number, mayVote = true): HaNode => ({mayVote, priority, rejoin: null, unfenced: false})
 
 export interface HaState {
   /** One more with every change. */
   readonly epoch: number
   readonly systemId: string
   readonly primary: NodeId
-  /** Of the primary, as last recorded. */
+  /** Of the primary, as last recorded; until `prove` that with which it was chosen. */
   readonly line: Line
   /** The highest timeline ever given out: a number is never used twice, even by a promotion that failed. */
   readonly highestTimeline: number
@@ -100,15 +106,15 @@ export const wantedOf = (replicas: number): HaState['wanted'] => ({k: Math.min(1
 /** A cluster of which only the primary is trusted yet: sets grow from here (quorum.ts). */
 export function beginHa(first: {readonly systemId: string, readonly primary: NodeId, readonly line: Line, readonly nodes: readonly NodeId[],
   readonly wanted: HaState['wanted']}): HaState {
-  const nodes = Object.fromEntries(first.nodes.map((id, i): [NodeId, HaNode] => [id, {mayVote: true, priority: -i, rejoin: null}]))
+  const nodes = Object.fromEntries(first.nodes.map((id, i): [NodeId, HaNode] => [id, newNode(-i)]))
   const highestTimeline = first.line.at(-1)?.timeline ?? 1
   return {epoch: 1, systemId: first.systemId, primary: first.primary, line: first.line, highestTimeline, k: 0, voters: [], wanted: first.wanted, nodes, operation: null}
 }
 
 export const changed = (state: HaState, changes: Partial<Omit<HaState, 'epoch'>>): HaState => ({...state, ...changes, epoch: state.epoch + 1})
 
-export const withRejoin = (state: HaState, id: NodeId, rejoin: Rejoin | null): HaState =>
-  changed(state, {nodes: {...state.nodes, [id]: {...(state.nodes[id] ?? {mayVote: true, priority: 0}), rejoin}}})
+export const withNode = (state: HaState, id: NodeId, changes: Partial<HaNode>): HaState['nodes'] =>
+  ({...state.nodes, [id]: {...(state.nodes[id] ?? newNode(0)), ...changes}})
 
 export const sortedNames = (names: Iterable<NodeId>): NodeId[] => [...new Set(names)].sort()
 export const sameNames = (a: readonly NodeId[], b: readonly NodeId[]): boolean => sortedNames(a).join() === sortedNames(b).join()

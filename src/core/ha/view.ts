@@ -17,6 +17,8 @@ export interface ServerView {
   readonly revoked: boolean
   /** Synchronous set *in force* (every sender knows it), not the one in a file. Of a node in recovery: with which it would come up. */
   readonly set: SyncSet | null
+  /** The file says the same. Else somebody died between writing and reloading it, and whoever reloads next brings another set in force. */
+  readonly settled: boolean
 }
 
 export interface NodeView {

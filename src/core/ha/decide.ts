@@ -14,6 +14,8 @@ import type {Action, ClusterView, Decision} from './view.js'
  */
 export function decide(state: HaState, view: ClusterView, rules: Safeguards = allSafeguards): Decision {
   const {operation} = state
+  const stray = rules.fence ? strays(state, view) : []
+  if (stray.length > 0) return {actions: stray.map((node): Action => ({kind: 'fence', node})), because: `${stray.join(' and ')} took itself for the primary, which is ${state.primary}`}
   const isLost = view.diagnosis.failover && !isComingUp(state, view)
   if (operation && !(isLost && isPastReturn(operation.phase))) return decideOperation(state, operation, view, rules)
   if (isLost) {
@@ -30,8 +32,6 @@ const isComingUp = ({operation, primary}: HaState, {nodes}: ClusterView): boolea
 function tend(state: HaState, view: ClusterView, rules: Safeguards): Decision {
   const {primary} = state
   const server = view.nodes[primary]?.server
-  const fence = strays(state, view).map((node): Action => ({kind: 'fence', node}))
-  if (fence.length > 0) return {actions: fence, because: `${strays(state, view).join(' and ')} took itself for the primary, which is ${primary}`}
   if (!server || server.inRecovery) return {actions: [], because: view.diagnosis.because}
   if (view.gate !== primary) return {actions: [{kind: 'open', node: primary}], because: `${primary} serves`}
   const step = planQuorum({

@@ -37,7 +37,7 @@ interface Need {
 function whatItNeeds(state: HaState, id: NodeId, node: NodeView, primary: ServerView): Need | undefined {
   const {server} = node
   const rejoin = state.nodes[id]?.rejoin ?? null
-  if (server && !server.inRecovery) return {action: {kind: 'fence', node: id}, because: `${id} is out of recovery and not the primary`}
+  if (server && !server.inRecovery) return undefined
   const hasEnded = node.process === 'exited' || server?.inRecovery === true
   if (state.nodes[id]?.unfenced && hasEnded) return {state: changed(state, {nodes: withNode(state, id, {unfenced: false})}), because: `${id} takes itself for the primary no more`}
   if (rejoin && node.stamp !== rejoin.stamp) {
@@ -49,7 +49,9 @@ function whatItNeeds(state: HaState, id: NodeId, node: NodeView, primary: Server
   if (node.process === 'exited') return {action: {kind: 'start', node: id, follows: state.primary}, because: `${id} does not run`}
   if (!server) return undefined
   if (server.follows !== state.primary) return {action: {kind: 'repoint', node: id, to: state.primary}, because: `${id} follows ${server.follows ?? 'nobody'}`}
-  if (rejoin && server.streaming && server.position >= rejoin.atLeast && timelineOf(server.line) === timelineOf(primary.line)) {
+  // another primary since may have less than `atLeast`: what it lacks was never acknowledged
+  const hasAll = rejoin !== null && (server.position >= rejoin.atLeast || server.position >= primary.position)
+  if (rejoin && server.streaming && hasAll && timelineOf(server.line) === timelineOf(primary.line)) {
     return {state: changed(state, {nodes: withNode(state, id, {rejoin: null})}), because: `${id} is whole and streams from ${state.primary}`}
   }
   return undefined

@@ -8,7 +8,7 @@
  * the new set is proven to hold the promotion the chosen may be the only node with an acknowledged write.
  */
 import {elect, type Election} from './elect.js'
-import {strays, tendFollowers} from './followers.js'
+import {tendFollowers} from './followers.js'
 import {timelineOf} from './line.js'
 import {barrier} from './quorum.js'
 import {allSafeguards, type Safeguards} from './safeguards.js'
@@ -50,7 +50,7 @@ export function decideOperation(state: HaState, operation: HaOperation, view: Cl
     case 'stop': return decideStop(state, operation, view)
     case 'fence': return decideFence(state, operation, view, rules)
     case 'arm': return decideArm(state, operation, view, rules)
-    case 'promote': return decidePromote(state, operation, view, rules)
+    case 'promote': return decidePromote(state, operation, view)
     case 'prove': return decideProve(state, operation, view, rules)
     case 'open': return decideOpen(state, view)
     case 'abort': return decideAbort(state, operation, view)
@@ -104,7 +104,6 @@ function fenceAndRevoke(state: HaState, {old, allowDataLoss}: HaOperation, view:
     if (node.process === 'exited' && (id === old || isVoter(id))) actions.push({kind: 'start', node: id, follows: null})
     const {server} = node
     if (server?.inRecovery && !server.revoked && (id === old || isVoter(id))) actions.push({kind: 'revoke', node: id})
-    if (server && !server.inRecovery && id !== old) actions.push({kind: 'fence', node: id})
   }
   return actions
 }
@@ -135,7 +134,7 @@ function decideArm(state: HaState, operation: HaOperation, view: ClusterView, ru
   const node = view.nodes[chosen]
   if (mayAbort(operation, view)) return toPhase(state, operation, 'abort', view.now, `${old} answers again: ${view.diagnosis.because}`, {}, {chosen: null})
   const server = node?.server
-  if (node?.process !== 'running' || !server?.inRecovery || !server.revoked) {
+  if (node?.process !== 'running' || !server?.inRecovery || (!server.revoked && rules.revocation)) {
     return toPhase(state, operation, 'fence', view.now, `${chosen}, which was chosen, is lost or not as it was`, {}, {chosen: null})
   }
   const again: Action[] = view.gate === null ? [] : [{kind: 'close-gate'}]
@@ -154,21 +153,18 @@ function decideArm(state: HaState, operation: HaOperation, view: ClusterView, ru
     {primary: chosen, line: server.line, highestTimeline: timeline, voters, nodes}, {timeline})
 }
 
-const fenceStrays = (state: HaState, view: ClusterView, rules: Safeguards): Action[] => (rules.fence ? strays(state, view).map((node): Action => ({kind: 'fence', node})) : [])
-
-function decidePromote(state: HaState, operation: HaOperation, view: ClusterView, rules: Safeguards): Decision {
+function decidePromote(state: HaState, operation: HaOperation, view: ClusterView): Decision {
   const chosen = state.primary
   const timeline = operation.timeline!
-  const stray = fenceStrays(state, view, rules)
   const server = view.nodes[chosen]?.server
-  if (!server) return {actions: stray, because: `${chosen} does not answer: ${view.diagnosis.because}`}
+  if (!server) return wait(`${chosen} does not answer: ${view.diagnosis.because}`)
   const {line} = server
   if (!server.inRecovery && timelineOf(line) === timeline) return toPhase(state, operation, 'prove', view.now, `${chosen} is on timeline ${timeline}`, {line})
   // it has left recovery on another number, or left it and was started again: its line is nobody's plan
   if (!server.inRecovery || timelineOf(line) >= timeline) {
     return persist(beginOperation(state, {...again(operation), because: `${chosen} is on timeline ${timelineOf(line)} instead of ${timeline}`}, view.now), 'begin again')
   }
-  return {actions: [...stray, {kind: 'promote', node: chosen, timeline}], because: `${chosen} leaves recovery on timeline ${timeline}`}
+  return {actions: [{kind: 'promote', node: chosen, timeline}], because: `${chosen} leaves recovery on timeline ${timeline}`}
 }
 
 const again = ({kind, preferred, forced, allowDataLoss}: HaOperation): Omit<OperationRequest, 'because'> =>
@@ -176,7 +172,7 @@ const again = ({kind, preferred, forced, allowDataLoss}: HaOperation): Omit<Oper
 
 function decideProve(state: HaState, operation: HaOperation, view: ClusterView, rules: Safeguards): Decision {
   const server = view.nodes[state.primary]?.server
-  if (!server || server.inRecovery) return {actions: fenceStrays(state, view, rules), because: `${state.primary} does not answer: ${view.diagnosis.because}`}
+  if (!server || server.inRecovery) return wait(`${state.primary} does not answer: ${view.diagnosis.because}`)
   const {set} = server
   const wish = setFor(state, state.primary, view, rules)
   const proven = proveSet(state, set, view, rules)
@@ -186,7 +182,7 @@ function decideProve(state: HaState, operation: HaOperation, view: ClusterView, 
   }
   const followers = tendFollowers(state, view)
   if (followers?.actions[0]?.kind === 'persist') return followers
-  const actions: Action[] = [...fenceStrays(state, view, rules), ...(followers?.actions.filter(({kind}) => kind !== 'fence') ?? [])]
+  const actions: Action[] = [...(followers?.actions ?? [])]
   const live = set === null ? 0 : set.names.filter((id) => view.streams[id]?.lostMs === null).length
   // those that must confirm are gone: others may, as long as the old voters still cover what was confirmed
   if (!sameSet(set, wish) && (set === null || live < set.k)) actions.push({kind: 'set', node: state.primary, set: wish})

@@ -47,7 +47,7 @@ interface Server {
 }
 
 /** How the world itself may be worse than promised: what the policy counts on without seeing it. */
-export const worldFaults = ['fences-nothing', 'boots-as-it-was', 'set-not-in-force', 'gate-stays-open', 'timelines-collide'] as const
+export const worldFaults = ['fences-nothing', 'boots-as-it-was', 'set-not-in-force', 'gate-stays-open'] as const
 export type WorldFault = (typeof worldFaults)[number]
 
 export interface WorldOptions {
@@ -65,7 +65,7 @@ export class Violation extends Error {
   }
 }
 
-export const kinds = ['agent', 'half', 'work', 'commit', 'write', 'stream', 'reload', 'kill', 'hang', 'deafen', 'cut', 'unlink', 'crash-agent', 'panic', 'wish', 'request'] as const
+export const kinds = ['agent', 'half', 'work', 'commit', 'write', 'stream', 'reload', 'kill', 'spoil', 'hang', 'deafen', 'cut', 'unlink', 'crash-agent', 'panic', 'wish', 'request'] as const
 /** What happens, to whom (modulo), and how. What is not possible does not happen. */
 export type Happening = readonly [kind: (typeof kinds)[number], who: number, how: number]
 
@@ -75,8 +75,7 @@ export class World {
   readonly unlinked = new Set<string>()
   readonly acknowledged = new Set<number>()
   /** What happened, for a person who reads a failure. */
-  readonly story: string[] = []
-  durable: string
+  readonly story: (() => string)[] = []
   gate: NodeId | null = null
   mark: ClusterView['mark'] = null
   queue: Action[] = []
@@ -84,6 +83,7 @@ export class World {
   now = 0
   nextId = 1
   because = ''
+  private lastView: ClusterView | null = null
   private readonly rules: Safeguards
 
   constructor(readonly options: WorldOptions) {
@@ -93,27 +93,27 @@ export class World {
     for (const id of this.ids) {
       this.servers.set(id, {log: first, whole: true, stamp: null, follows: id === 'a' ? null : 'a', set: null, wasPrimary: id === 'a', cut: false, wasCut: false, process: started(id !== 'a')})
     }
-    this.durable = JSON.stringify(encodeState(beginHa({systemId: 's', primary: 'a', line: [{timeline: 1, until: null}], nodes: this.ids, wanted: options.wanted})))
+    this.state = beginHa({systemId: 's', primary: 'a', line: [{timeline: 1, until: null}], nodes: this.ids, wanted: options.wanted})
   }
 
-  get state(): HaState {
-    return decodeState(JSON.parse(this.durable))
-  }
+  /** What an agent that starts now reads. */
+  state: HaState
 
   happen([kind, who, how]: Happening): void {
     const id = this.ids[who % this.ids.length]!
     const server = this.servers.get(id)!
     const process = server.process
-    this.story.push(`${kind} ${id} ${how}`)
+    this.story.push(() => `${kind} ${id} ${how}`)
     switch (kind) {
       case 'agent': this.agentStep(how, true); break
       case 'half': this.agentStep(how, false); break
       case 'work': for (let i = 0; i <= how; i++) this.round(); break
-      case 'commit': if (this.gate) this.commit(this.gate); break
+      case 'commit': if (this.gate) this.commitThroughGate(this.gate); break
       case 'write': this.commit(id); break
       case 'stream': this.stream(id, how + 1); break
       case 'reload': if (process && !process.hung) this.enforce(id); break
       case 'kill': server.process = null; break
+      case 'spoil': this.spoil(id, server); break
       case 'hang': if (process) process.hung = !process.hung; break
       case 'deafen': if (process) process.deaf = !process.deaf; break
       case 'cut': server.cut = !server.cut; break
@@ -126,15 +126,45 @@ export class World {
     if (this.options.strict) this.checkRecord()
   }
 
+  tell(): string {
+    return [...this.story.map((line) => line()).filter((line, i, all) => line !== all[i - 1]).slice(-120), JSON.stringify(encodeState(this.state))].join('\n')
+  }
+
+  /** Another world that is as this one, and goes its own way. */
+  copy(): World {
+    const other = new World(this.options)
+    for (const [id, server] of this.servers) {
+      const {process} = server
+      other.servers.set(id, {...server, process: process && {...process, known: new Map(process.known), waiting: [...process.waiting]}})
+    }
+    for (const link of this.unlinked) other.unlinked.add(link)
+    for (const id of this.acknowledged) other.acknowledged.add(id)
+    other.story.push(...this.story)
+    const {state, gate, mark, queue, panic, now, nextId, lastView} = this
+    return Object.assign(other, {state, gate, mark, queue: [...queue], panic, now, nextId, lastView})
+  }
+
+  /** The same for worlds that can only go on in the same way: without the numbers that only count. */
+  fingerprint(): string {
+    const {state, gate, mark, queue, panic} = this
+    const {epoch: _, operation, ...rest} = state
+    const servers = [...this.servers].map(([id, server]) => [id, server, [...server.process?.known ?? []]])
+    const plain = (key: string, value: unknown): unknown => (['startedAt', 'phaseAt', 'because', 'epoch', 'stamp'].includes(key) ? undefined : typeof value === 'bigint' ? String(value) : value)
+    return JSON.stringify([rest, operation, gate, mark && [mark.position, mark.key.replace(/:\d+:/, ':')], queue, panic, servers, [...this.unlinked], [...this.acknowledged]], plain)
+  }
+
   // --- servers ---
 
   lineOf({log}: Server): Line {
+    const known = lines.get(log)
+    if (known) return known
     const line: {timeline: number, until: bigint | null}[] = []
     for (const [i, {timeline}] of log.entries()) {
       if (line.at(-1)?.timeline === timeline) continue
       if (line.length > 0) line[line.length - 1]!.until = BigInt(i)
       line.push({timeline, until: null})
     }
+    lines.set(log, line)
     return line
   }
 
@@ -143,7 +173,7 @@ export class World {
     if (!server.process || server.process.hung || !server.process.recovery || server.follows === null) return false
     const upstream = this.servers.get(server.follows)!
     if (!upstream.process || upstream.process.hung || this.unlinked.has(linkOf(id, server.follows))) return false
-    return isOnLine(this.lineOf(server), BigInt(server.log.length), this.lineOf(upstream))
+    return upstream.log.length >= server.log.length && isOnLine(this.lineOf(server), BigInt(server.log.length), this.lineOf(upstream))
   }
 
   private stream(id: NodeId, count: number): void {
@@ -165,6 +195,18 @@ export class World {
     server.log = [...server.log, entry]
     process.waiting.push({id: entry.id, end: server.log.length})
     this.acknowledge(id)
+  }
+
+  private commitThroughGate(id: NodeId): void {
+    const {primary} = this.state
+    if (id !== primary && this.servers.get(id)!.process?.recovery === false) throw new Violation('unfenced', `the endpoint leads to ${id} while ${primary} is the primary`)
+    this.commit(id)
+  }
+
+  /** A disk is lost. Not that of the only node that must have everything: nobody could help then. */
+  private spoil(id: NodeId, server: Server): void {
+    if (id === this.state.primary || this.state.operation) return
+    Object.assign(server, {process: null, whole: false, log: server.log.slice(0, 1)})
   }
 
   private acknowledge(id: NodeId): void {
@@ -207,14 +249,12 @@ export class World {
     if (action!.kind === 'persist' && how % 2 === 1 && this.lastView) this.queue = [...decide(this.state, {...this.lastView, now: this.now}, this.rules).actions]
   }
 
-  private lastView: ClusterView | null = null
-
   private think(): readonly Action[] {
     this.now += 500
     this.lastView = this.observe()
     const {actions, because} = decide(this.state, this.lastView, this.rules)
     this.because = because
-    this.story.push(`  ${because}: ${actions.map(describe).join(', ') || 'nothing'}`)
+    this.story.push(() => `  ${because}: ${actions.map(describe).join(', ') || 'nothing'}`)
     return actions
   }
 
@@ -248,7 +288,7 @@ export class World {
         if (id !== primary) streams[id] = {flushed: BigInt(first.process!.known.get(id) ?? 0), lostMs: isConnected ? null : 5000}
       }
     }
-    return {now: this.now, nodes, gate: this.gate, streams, mark: this.mark, diagnosis: this.diagnose(primary, nodes[primary]!)}
+    return {now: this.now, nodes, gate: this.options.fault === 'gate-stays-open' && this.state.operation?.phase !== 'open' ? null : this.gate, streams, mark: this.mark, diagnosis: this.diagnose(primary, nodes[primary]!)}
   }
 
   private observeServer(id: NodeId, server: Server): ServerView | null {
@@ -312,9 +352,8 @@ export class World {
 
   private promote(id: NodeId, server: Server, timeline: number): void {
     const process = server.process!
-    const now = timelineOf(this.lineOf(server))
-    if (!process.recovery || now >= timeline) return
-    server.log = [...server.log, {id: this.nextId++, timeline: this.options.fault === 'timelines-collide' ? now + 1 : timeline}]
+    if (!process.recovery || timelineOf(this.lineOf(server)) >= timeline) return
+    server.log = [...server.log, {id: this.nextId++, timeline}]
     Object.assign(process, {...started(false), inForce: server.set})
     server.follows = null
     server.wasPrimary = true
@@ -325,7 +364,9 @@ export class World {
     server.process = null
     Object.assign(server, {whole: false, log: server.log.slice(0, how % 2 === 0 ? 1 : server.log.length)})
     if (!isWhole || !source.process || source.process.hung || source.process.recovery) return
-    Object.assign(server, {whole: true, log: source.log, stamp, follows: from, process: started(true), wasPrimary: false})
+    // the files are whole, but the log may have to be streamed from where the copy begins
+    const log = source.log.slice(0, how >= 2 ? 1 : source.log.length)
+    Object.assign(server, {whole: true, log, stamp, follows: from, process: started(true), wasPrimary: false})
   }
 
   private persist(state: HaState): void {
@@ -336,7 +377,7 @@ export class World {
     const from = before.operation?.phase
     const to = state.operation?.phase ?? null
     if (from && from !== to && !legalPhases[from].includes(to)) throw new Violation('record', `from ${from} to ${to}`)
-    this.durable = JSON.stringify(encodeState(state))
+    this.state = decodeState(JSON.parse(JSON.stringify(encodeState(state))))
   }
 
   private open(id: NodeId): void {
@@ -380,7 +421,7 @@ export class World {
   private checkRecord(): void {
     const {state} = this
     if (state.k === 0) return
-    const distrusted = state.voters.filter((id) => state.nodes[id]?.rejoin)
+    const distrusted = state.voters.filter((id) => state.nodes[id]?.rejoin || !this.servers.get(id)!.whole)
     const trusted = state.voters.filter((id) => !distrusted.includes(id)).map((id) => new Set(this.servers.get(id)!.log.map((entry) => entry.id)))
     for (const id of this.acknowledged) {
       const holders = trusted.filter((has) => has.has(id)).length
@@ -437,6 +478,7 @@ export class World {
   }
 }
 
+const lines = new WeakMap<readonly Entry[], Line>()
 const started = (recovery: boolean): Process => ({recovery, hung: false, deaf: false, inForce: null, known: new Map(), waiting: []})
 const isPast = ({operation}: HaState): boolean => operation !== null && ['promote', 'prove', 'open'].includes(operation.phase)
 const linkOf = (a: NodeId, b: NodeId): string => [a, b].sort().join('-')

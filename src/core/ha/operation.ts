@@ -99,7 +99,7 @@ function fenceAndRevoke(state: HaState, {old, allowDataLoss}: HaOperation, view:
   if (!isFenced(first) && rules.fence) actions.push({kind: 'fence', node: old})
   const isVoter = (id: NodeId): boolean => allowDataLoss || state.voters.includes(id)
   for (const [id, node] of Object.entries(view.nodes)) {
-    if (node.busy || node.process === 'unreachable' || state.nodes[id]?.rejoin) continue
+    if (node.busy || node.process === 'unreachable' || (state.nodes[id]?.rejoin && rules.distrust)) continue
     // it holds all that was ever acknowledged, so it can go on itself; voters that do not run are asked too
     if (node.process === 'exited' && (id === old || isVoter(id))) actions.push({kind: 'start', node: id, follows: null})
     const {server} = node

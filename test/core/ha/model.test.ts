@@ -64,7 +64,7 @@ interface Scene {
 const scenes: Partial<Record<Safeguard | WorldFault, Scene>> = {
   // d has a long tail that nobody confirmed; b, which was chosen without it, serves; then d is heard instead of a
   line: {among: [[4, 2, 3]], lead: [['write', 0, 0], ['write', 0, 0], ['write', 0, 0], ['stream', 3, 3], ['cut', 3, 0], ['kill', 0, 0], ['work', 0, 3], ['work', 0, 3], ['work', 0, 3],
-    ['work', 0, 3], ['write', 1, 0], ['stream', 0, 3], ['stream', 2, 3], ['kill', 1, 0], ['kill', 0, 0], ['cut', 0, 0], ['cut', 1, 0], ['cut', 3, 0]]},
+    ['write', 1, 0], ['stream', 0, 3], ['stream', 2, 3], ['kill', 1, 0], ['kill', 0, 0], ['cut', 0, 0], ['cut', 3, 0]]},
   // b confirmed alone, lost its disk, and is a copy without its log when the primary dies
   distrust: {among: [[3, 1, 2]], lead: [['unlink', 0, 2], ['write', 0, 0], ['stream', 1, 3], ['spoil', 1, 0], ['agent', 0, 0], ['agent', 0, 0], ['agent', 0, 0], ['agent', 0, 2], ['kill', 0, 0],
     ['cut', 0, 0]]},
@@ -79,6 +79,10 @@ const scenes: Partial<Record<Safeguard | WorldFault, Scene>> = {
     ['cut', 0, 0], ['cut', 1, 0]]},
   // b confirmed alone when one was enough; from now on two shall
   'raise-barrier': {among: [[3, 1, 2]], lead: [['write', 0, 0], ['stream', 1, 3], ['wish', 1, 2], ['agent', 0, 0], ['agent', 0, 0], ['kill', 0, 0], ['kill', 1, 0], ['cut', 0, 0], ['cut', 1, 0]]},
+  // b confirms alone as soon as one is enough, and c would be enough when both were
+  'lower-first': {among: [[3, 2, 2]], lead: [['wish', 0, 2], ['agent', 0, 0], ['agent', 0, 0], ['write', 0, 0], ['stream', 1, 3], ['kill', 0, 0], ['kill', 1, 0], ['cut', 0, 0], ['cut', 1, 0]]},
+  // voters beyond the heard one still follow a, which the agent does not reach
+  revocation: {among: [[3, 1, 2], [4, 1, 3]], lead: [['cut', 0, 0], ['panic', 0, 0]], weights: {work: 0, write: 200, kill: 0, panic: 0, cut: 0}},
   // the agent does not reach a, which lives; clients do
   'gate-stays-open': {among: [[3, 1, 2]], lead: [['cut', 0, 0], ['panic', 0, 0]], weights: {work: 0, cut: 0, panic: 0, 'crash-agent': 0}},
 }
@@ -98,7 +102,6 @@ describe('the policy of high availability, in a small world', function () {
 
   it('does so along every short way from a healthy cluster: commits, kills, cuts and an agent that dies, in any order', () => {
     const found = explore({options: {nodes: 3, wanted: {k: 1, voters: 2}, strict: true}, depth: full ? 12 : 8, faults: 2, commits: 2})
-    console.log(found.states)
     assert.ok(found.states > 1000, `only ${found.states} states`)
   })
 
@@ -113,7 +116,7 @@ describe('the policy of high availability, in a small world', function () {
         throw error
       }
     })
-    const details = fc.check(property, {seed: 20_261_130, numRuns: 20_000, endOnFailure: true})
+    const details = fc.check(property, {seed: 20_261_130, numRuns: 3000, endOnFailure: true})
     assert.ok(details.failed, 'nothing was found')
     assert.ok(details.errorInstance instanceof Violation, String(details.errorInstance))
   }

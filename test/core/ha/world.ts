@@ -288,7 +288,7 @@ export class World {
         if (id !== primary) streams[id] = {flushed: BigInt(first.process!.known.get(id) ?? 0), lostMs: isConnected ? null : 5000}
       }
     }
-    return {now: this.now, nodes, gate: this.options.fault === 'gate-stays-open' && this.state.operation?.phase !== 'open' ? null : this.gate, streams, mark: this.mark, diagnosis: this.diagnose(primary, nodes[primary]!)}
+    return {now: this.now, nodes, gate: this.options.fault === 'gate-stays-open' && isClosing(this.state) ? null : this.gate, streams, mark: this.mark, diagnosis: this.diagnose(primary, nodes[primary]!)}
   }
 
   private observeServer(id: NodeId, server: Server): ServerView | null {
@@ -481,6 +481,7 @@ export class World {
 const lines = new WeakMap<readonly Entry[], Line>()
 const started = (recovery: boolean): Process => ({recovery, hung: false, deaf: false, inForce: null, known: new Map(), waiting: []})
 const isPast = ({operation}: HaState): boolean => operation !== null && ['promote', 'prove', 'open'].includes(operation.phase)
+const isClosing = ({operation}: HaState): boolean => operation !== null && operation.phase !== 'open' && operation.phase !== 'abort'
 const linkOf = (a: NodeId, b: NodeId): string => [a, b].sort().join('-')
 const toggle = (set: Set<string>, key: string): void => {
   if (!set.delete(key)) set.add(key)

@@ -140,7 +140,10 @@ function decideArm(state: HaState, operation: HaOperation, view: ClusterView, ru
   const again: Action[] = view.gate === null ? [] : [{kind: 'close-gate'}]
   if (chosen !== old && !isFenced(view.nodes[old]) && rules.fence) again.push({kind: 'fence', node: old})
   if (again.length > 0) return {actions: again, because: `${old} is back, and must not be`}
-  const set = setFor(state, chosen, view, rules)
+  // without a quorum nothing that was promised can be kept: the promise ends with the promotion, and is made anew afterwards
+  const isLossy = operation.allowDataLoss && elect(state, view.nodes, {}, rules).chosen === null
+  const promised: Pick<HaState, 'voters' | 'k'> = isLossy ? {voters: [], k: 0} : {voters: state.voters, k: state.k}
+  const set = setFor({...state, ...promised}, chosen, view, rules)
   if (rules.arm && !sameSet(server.set, set)) return {actions: [{kind: 'set', node: chosen, set}], because: `${chosen} will wait for ${describeSet(set)} from its first commit on`}
   // a number that a promotion may have used already is never used again, even when nobody saw it succeed
   const seen = Object.values(view.nodes).map((other) => (other.server ? timelineOf(other.server.line) : 0))
@@ -148,9 +151,9 @@ function decideArm(state: HaState, operation: HaOperation, view: ClusterView, ru
   const first = view.nodes[old]
   const unfenced = chosen !== old && first?.process !== 'exited' && first?.server?.inRecovery !== true
   const nodes = withNode(state, old, {unfenced})
-  const voters = rules['old-voters'] ? state.voters : set?.names ?? []
+  const voters = rules['old-voters'] ? promised.voters : set?.names ?? []
   return toPhase(state, operation, 'promote', view.now, `${chosen} becomes primary on timeline ${timeline}; from here on there is no way back`,
-    {primary: chosen, line: server.line, highestTimeline: timeline, voters, nodes}, {timeline})
+    {primary: chosen, line: server.line, highestTimeline: timeline, voters, k: promised.k, nodes}, {timeline})
 }
 
 function decidePromote(state: HaState, operation: HaOperation, view: ClusterView): Decision {

@@ -11,7 +11,7 @@ const healthy = (nodes = 3, wanted = wantedOf(nodes - 1)): World => {
   world.settle()
   return world
 }
-const after = (world: World, ...happenings: readonly Happening[]): World => {
+const led = (world: World, ...happenings: readonly Happening[]): World => {
   for (const happening of happenings) world.happen(happening)
   return world
 }
@@ -25,13 +25,13 @@ describe('the decisions of high availability', () => {
   it('make the one replica of two nodes confirm every commit', () => assert.deepEqual([healthy(2).state.k, healthy(2).state.voters], [1, ['b']]))
 
   it('replace a killed primary by a voter, and make it a voter in its turn', () => {
-    const world = after(healthy(), ['commit', 0, 0], ['kill', 0, 0])
+    const world = led(healthy(), ['commit', 0, 0], ['kill', 0, 0])
     world.settle()
     assert.deepEqual([world.state.primary, world.gate, world.state.voters], ['b', 'b', ['a', 'c']])
   })
 
   it('choose nobody when the primary and a voter are lost, and say who is missing', () => {
-    const world = after(healthy(), ['kill', 0, 0], ['work', 0, 0], ['cut', 0, 0], ['cut', 1, 0], ['work', 0, 3])
+    const world = led(healthy(), ['kill', 0, 0], ['work', 0, 0], ['cut', 0, 0], ['cut', 1, 0], ['work', 0, 3])
     assert.equal(world.gate, null)
     assert.match(world.because, /^NO QUORUM: 1 of the 2 voters that are needed answer: b does not answer, a does not answer$/)
     world.settle()
@@ -39,20 +39,20 @@ describe('the decisions of high availability', () => {
   })
 
   it('take what is there when the loss of writes is allowed, and promise nothing until voters hold it', () => {
-    const world = after(healthy(), ['kill', 0, 0], ['work', 0, 0], ['cut', 0, 0], ['cut', 1, 0], ['work', 0, 3])
+    const world = led(healthy(), ['kill', 0, 0], ['work', 0, 0], ['cut', 0, 0], ['cut', 1, 0], ['work', 0, 3])
     const request = {kind: 'failover', preferred: 'c', allowDataLoss: true} as const
     assert.match(whyNot(world.state, world.observe(), {kind: 'failover'}) ?? '', /^a failover is under way/)
     assert.equal(whyNot(world.state, world.observe(), request), null)
     world.acknowledged.clear()
     world.state = beginOperation(world.state, {...request, because: 'somebody allowed it'}, world.now)
-    after(world, ['work', 0, 3], ['work', 0, 3])
+    led(world, ['work', 0, 3], ['work', 0, 3])
     assert.deepEqual([world.gate, world.state.primary, world.state.k, world.state.voters], ['c', 'c', 0, []])
     world.settle()
     assert.deepEqual([world.state.primary, world.state.k, world.state.voters], ['c', 1, ['a', 'b']])
   })
 
   it('give up a failover whose primary answers again before it was fenced', () => {
-    const world = after(healthy(), ['deafen', 0, 0], ['panic', 0, 0], ['work', 0, 0], ['panic', 0, 0], ['deafen', 0, 0], ['work', 0, 3])
+    const world = led(healthy(), ['deafen', 0, 0], ['panic', 0, 0], ['work', 0, 0], ['panic', 0, 0], ['deafen', 0, 0], ['work', 0, 3])
     assert.deepEqual([world.state.primary, world.gate, world.state.operation, world.state.highestTimeline], ['a', 'a', null, 1])
   })
 
@@ -70,7 +70,7 @@ describe('the decisions of high availability', () => {
     assert.equal(refusal('a'), 'a is the primary')
     assert.equal(refusal('e'), 'there is no node e')
     assert.equal(refusal('d'), 'd is not a voter: it may lack acknowledged writes')
-    after(world, ['unlink', 0, 1])
+    led(world, ['unlink', 0, 1])
     assert.equal(refusal('b'), 'b does not stream from a')
     assert.equal(refusal('b', true), null)
     assert.equal(refusal('d', true), 'd is not a voter: it may lack acknowledged writes')
@@ -85,7 +85,7 @@ describe('the decisions of high availability', () => {
   })
 
   it('are the same after the state was stored and read', () => {
-    const {state} = after(healthy(), ['commit', 0, 0], ['kill', 0, 0], ['work', 0, 3], ['work', 0, 3])
+    const {state} = led(healthy(), ['commit', 0, 0], ['kill', 0, 0], ['work', 0, 3], ['work', 0, 3])
     assert.deepEqual(decodeState(JSON.parse(JSON.stringify(encodeState(state)))), state)
   })
 })

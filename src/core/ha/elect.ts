@@ -49,6 +49,10 @@ export function elect(state: HaState, nodes: Readonly<Record<NodeId, NodeView>>,
   return {chosen: null, missing: [...missing, state.primary], because}
 }
 
+/** Voters that only have to be revoked. */
+export const couldBeHeard = (state: HaState, nodes: Readonly<Record<NodeId, NodeView>>): NodeId[] =>
+  state.voters.filter((id) => id !== state.primary && whySilent(state, id, nodes[id], {...allSafeguards, revocation: false}) === null)
+
 /** Why a node is not heard: null, or the end of a sentence. */
 function whySilent(state: HaState, id: NodeId, view: NodeView | undefined, rules: Safeguards): string | null {
   const server = view?.server

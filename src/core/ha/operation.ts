@@ -7,7 +7,7 @@
  * only an abort, which is stored itself, lets them follow again. From `promote` on the recorded voters stay the old ones: until
  * the new set is proven to hold the promotion the chosen may be the only node with an acknowledged write.
  */
-import {elect, type Election} from './elect.js'
+import {couldBeHeard, elect, votesNeeded, type Election} from './elect.js'
 import {tendFollowers} from './followers.js'
 import {timelineOf} from './line.js'
 import {barrier} from './quorum.js'
@@ -17,6 +17,9 @@ import type {Action, ClusterView, Decision, NodeView} from './view.js'
 
 /** An orderly end may take so long; then it is a failover. */
 export const stopBudgetMs = 10_000
+
+/** Voters that run and have not all been heard after so long: whoever does not run is started, too. */
+const revokeBudgetMs = 5000
 
 export interface OperationRequest {
   readonly kind: HaOperation['kind']
@@ -93,15 +96,17 @@ const describeFence = ({old, because}: HaOperation, actions: readonly Action[]):
 
 const whyWaiting = (election: Election): string => (election.chosen === null ? `NO QUORUM: ${election.because}` : `${election.chosen} will follow as soon as the old primary is fenced`)
 
-function fenceAndRevoke(state: HaState, {old, allowDataLoss}: HaOperation, view: ClusterView, rules: Safeguards): Action[] {
+function fenceAndRevoke(state: HaState, {old, allowDataLoss, phaseAt}: HaOperation, view: ClusterView, rules: Safeguards): Action[] {
   const actions: Action[] = view.gate === null ? [] : [{kind: 'close-gate'}]
   const first = view.nodes[old]
   if (!isFenced(first) && rules.fence) actions.push({kind: 'fence', node: old})
   const isVoter = (id: NodeId): boolean => allowDataLoss || state.voters.includes(id)
+  const isShort = couldBeHeard(state, view.nodes).length < votesNeeded(state) || view.now - phaseAt > revokeBudgetMs
   for (const [id, node] of Object.entries(view.nodes)) {
     if (node.busy || node.process === 'unreachable' || (state.nodes[id]?.rejoin && rules.distrust)) continue
-    // it holds all that was ever acknowledged, so it can go on itself; voters that do not run are asked too
-    if (node.process === 'exited' && (id === old || isVoter(id))) actions.push({kind: 'start', node: id, follows: null})
+    // the old primary holds all that was ever acknowledged, so it can go on itself; voters that do not run are asked too. Only where
+    // those that run are too few: starting takes what the failover needs
+    if (isShort && node.process === 'exited' && (id === old || isVoter(id))) actions.push({kind: 'start', node: id, follows: null})
     const {server} = node
     if (server?.inRecovery && !server.revoked && (id === old || isVoter(id))) actions.push({kind: 'revoke', node: id})
   }

@@ -108,7 +108,8 @@ export interface EngineReplication {
   history(source: Source, timing?: Timing): Promise<History>
   /**
    * Takes the data back to where the upstream's history left theirs. The server does not run; the upstream has had
-   * `afterPromotion`. Data that it leaves unfinished are never started: only a copy heals them. Throws NOT_SUPPORTED, COMMAND_FAILED.
+   * `afterPromotion`. Slots are not in what it brings; assess again afterwards. Data that it leaves unfinished are never started: only a copy
+   * heals them, and `assessRejoin` says so. Throws NOT_SUPPORTED, INVALID_STATE, COMMAND_FAILED.
    */
   rewind(host: Host, upstream: Upstream, options: {readonly version: string; readonly timeoutSeconds?: number; readonly signal?: AbortSignal}): Promise<void>
 }

@@ -89,7 +89,7 @@ function waitingOf(keys: readonly string[], seen: Seen): NodeReplication['waitin
   return {sessions: keys.length, longestMs: keys.length === 0 ? 0 : Math.round(now - Math.min(...seen.values()))}
 }
 
-async function ask(client: Client, seen: Seen): Promise<NodeReplication> {
+async function askOnce(client: Client, seen: Seen): Promise<NodeReplication> {
   const answered = one<{answer: Answer}>(client, question)
   const identified = one<{systemid: string; timeline: number}>(client, 'IDENTIFY_SYSTEM')
   // both are on their way; neither may fail without a listener
@@ -111,17 +111,18 @@ async function ask(client: Client, seen: Seen): Promise<NodeReplication> {
   }
 }
 
-async function askTwice(client: Client, seen: Seen): Promise<NodeReplication> {
+/** In a session of the replication protocol. */
+export async function ask(client: Client, seen: Seen = new Map()): Promise<NodeReplication> {
   try {
-    return await ask(client, seen)
+    return await askOnce(client, seen)
   } catch (error) {
     if (sqlstateOf(error) !== promoted) throw error
-    return ask(client, seen)
+    return askOnce(client, seen)
   }
 }
 
 export const observe = (host: Host, admin: AdminCredentials, timing?: Timing): Promise<NodeReplication> =>
-  within(host, admin, timing, observeMs, ({client}) => askTwice(client, new Map()), {walsender: true})
+  within(host, admin, timing, observeMs, ({client}) => ask(client), {walsender: true})
 
 /** As EngineReplication.probe promises. */
 export async function probe(host: Host, admin: AdminCredentials, timing?: Timing): Promise<ReplicationProbe> {
@@ -146,7 +147,7 @@ export async function probe(host: Host, admin: AdminCredentials, timing?: Timing
       const timer = setTimeout(stop, ms)
       of?.signal?.addEventListener('abort', stop)
       try {
-        return await askTwice(client, seen)
+        return await ask(client, seen)
       } catch (error) {
         of?.signal?.throwIfAborted()
         throw asOurs(error, host)

@@ -7,7 +7,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {parseLsn, parseTimeline} from '../backup/lsn.js'
 import {adminRole} from '../client.js'
 import {reloadConfiguration} from '../lifecycle.js'
-import {atEndOfLog, observe} from './observe.js'
+import {ask, atEndOfLog} from './observe.js'
 import {one, whereOf, within} from './session.js'
 import {change, following} from './settings.js'
 
@@ -41,10 +41,9 @@ interface Receiving {
 const receiving = `select pg_is_in_recovery() as recovering, (select count(*)::int from pg_stat_activity where backend_type = 'walreceiver') as receivers,
   case when pg_is_in_recovery() then pg_last_wal_receive_lsn() end::text as received, (select wait_event from pg_stat_activity where backend_type = 'startup') as startup`
 
-/** As EngineReplication.detach promises. */
-export async function detach(host: Host, admin: AdminCredentials, timing?: Timing): Promise<Detached> {
-  const began = performance.now()
-  await within(host, admin, timing, moveMs, async ({client, until}) => {
+/** As EngineReplication.detach promises. One session for all of it: this is what a failover waits for. */
+export const detach = (host: Host, admin: AdminCredentials, timing?: Timing): Promise<Detached> =>
+  within(host, admin, timing, moveMs, async ({client, until}) => {
     await mustBeStandby(client, host)
     await change(host, following(host, null))
     await reloadConfiguration(client)
@@ -55,10 +54,9 @@ export async function detach(host: Host, admin: AdminCredentials, timing?: Timin
       quiet = seen.receivers === 0 && (seen.received !== null || atEndOfLog.has(seen.startup ?? '')) ? quiet + 1 : 0
       return quiet >= settled ? true : undefined
     })
-  })
-  const {system, timeline, flushed, replayed} = await observe(host, admin, {...timing, timeoutMs: Math.max(1000, (timing?.timeoutMs ?? moveMs) - (performance.now() - began))})
-  return {system, timeline, flushed, replayed}
-}
+    const {system, timeline, flushed, replayed} = await ask(client)
+    return {system, timeline, flushed, replayed}
+  }, {walsender: true})
 
 /** Readers whose snapshot, lock or buffer the replay waits for are ended: an acknowledged write is worth more than a report. */
 async function endReaders(client: Client): Promise<void> {

@@ -43,9 +43,9 @@ async function untilInForce(client: Client, until: (what: string, ask: () => Pro
 export const setSynchronous: EngineReplication['setSynchronous'] = async (host: Host, admin: AdminCredentials, set: SynchronousSet, timing?: Timing) => {
   const setting = formatSynchronous(set)
   await within(host, admin, timing, settleMs, async ({client, until}) => {
-    await change(host, {synchronous_standby_names: setting})
-    // also when the file was so already: who wrote it may not have come to the reload
-    await reloadConfiguration(client)
+    const changed = await change(host, {synchronous_standby_names: setting})
+    // who wrote the file as it is may not have come to the reload; a new session has what the server has read
+    if (changed || (await one<InForce>(client, inForce)).setting !== setting) await reloadConfiguration(client)
     await untilInForce(client, until, setting, set.names)
   })
 }

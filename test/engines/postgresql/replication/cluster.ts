@@ -48,6 +48,15 @@ function processesOf(folder: string): number[] {
   })
 }
 
+/** It may have ended since it was found. */
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
 export async function until<T>(what: string, ask: () => Promise<T | undefined>, milliseconds = 30_000): Promise<T> {
   for (const last = Date.now() + milliseconds; ; await sleep(10)) {
     const answer = await ask()
@@ -71,12 +80,12 @@ async function nodeOf(site: TestSite, name: string, values: ParameterValues): Pr
       await untilReady(postgresql, host, admin, {log: server.log, stop: server.stop})
     },
     signal(signal) {
-      for (const pid of processesOf(host.paths.data)) process.kill(pid, signal)
+      for (const pid of processesOf(host.paths.data)) send(pid, signal)
     },
     async kill() {
       await until('killed', async () => {
         const pids = processesOf(host.paths.data)
-        for (const pid of pids) process.kill(pid, 'SIGKILL')
+        for (const pid of pids) send(pid, 'SIGKILL')
         return pids.length === 0 ? true : undefined
       })
     },
@@ -113,6 +122,7 @@ export async function makeCluster(source: string, values: ParameterValues = {}):
   const cluster: Cluster = {
     site, a, b, c,
     async join(node, from) {
+      await replication.keepLogFor(from.host, from.admin, [a, b, c].filter((each) => each !== from).map(({name}) => ({name, position: null})))
       await replication.copy(from.source, node.host, node.host.paths.data, {version: node.version, limit: {bytesPerSecond: () => null}, progress() {}, signal: never})
       await node.boot({role: 'standby', upstream: node.upstream(from)})
       await from.until(`${node.name} streams`, ({receivers}) => receivers.some(({name, state}) => name === node.name && state === 'streaming'))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {existsSync} from 'node:fs'
 import {join} from 'node:path'
+import type {Detached, Rejoin} from '../../../../src/engines/replication.js'
 import {replication} from '../../../../src/engines/postgresql/replication.js'
 import {backupSources} from '../backup/server.js'
 import {assertNoneLost, makeCluster, never, startWriters, until, type Cluster, type Node} from './cluster.js'
@@ -24,23 +25,29 @@ for (const {name, source} of backupSources()) {
     })
     after(() => cluster?.close())
 
-    /** Writes, dies in the middle of it, and the others take over. Returns where it came to. */
-    async function failOver(): Promise<{chosen: Node; other: Node; dead: Node}> {
+    /**
+     * The primary dies in the middle of writes, and the others take over. `cutOff`: they were lost to it before, so that it has written
+     * what nobody acknowledged.
+     */
+    async function failOver(cutOff: boolean): Promise<{chosen: Node; other: Node; dead: Node}> {
       const dead = primary
+      for (const node of others) await replication.keepLogFor(node.host, node.admin, [dead, ...others].filter((each) => each !== node).map((each) => ({name: each.name, position: null})))
       const writers = await startWriters(dead, 4)
       await until('rows', async () => (writers.acknowledged.size > 200 ? true : undefined))
+      if (cutOff) {
+        await Promise.all(others.map((node) => replication.detach(node.host, node.admin)))
+        await dead.until('all writers wait', ({waiting}) => waiting.sessions === 4)
+        const before = writers.acknowledged.size
+        await replication.probeWrite(dead.host, dead.admin)
+        assert.equal(writers.acknowledged.size, before, 'what nobody else has was acknowledged')
+      }
       const began = performance.now()
       await dead.kill()
       const killed = performance.now()
-      await writers.stop()
-      for (const id of writers.acknowledged) acknowledged.add(id)
-
       const reports = await Promise.all(others.map((node) => replication.detach(node.host, node.admin)))
       const revoked = performance.now()
-      const [first, second] = reports as [typeof reports[0] & object, typeof reports[0] & object]
-      const [chosen, other] = first.flushed >= second.flushed ? others : [others[1], others[0]]
-      const best = first.flushed >= second.flushed ? first : second
-      await replication.keepLogFor(chosen.host, chosen.admin, [{name: other.name, position: null}, {name: dead.name, position: null}])
+      const [first, second] = reports as [Detached, Detached]
+      const [chosen, other, best] = first.flushed >= second.flushed ? [...others, first] as const : [others[1], others[0], second] as const
       await replication.setSynchronous(chosen.host, chosen.admin, {k: 1, names: [other.name]})
       const armed = performance.now()
       const [promoted] = await Promise.all([
@@ -48,16 +55,43 @@ for (const {name, source} of backupSources()) {
         replication.follow(other.host, other.admin, other.upstream(chosen)),
       ])
       const now = performance.now()
-      assert.ok(promoted.timeline > best.timeline)
-      assert.ok(promoted.position >= best.flushed)
       const reached = await replication.barrier(chosen.host, chosen.admin, {k: 1, names: [other.name]})
-      assert.deepEqual(reached.names, [other.name])
       await chosen.sql(`insert into journal values ('first after ${dead.name} of ${promoted.timeline}')`)
       const done = performance.now()
+      await writers.stop()
+      for (const id of writers.acknowledged) acknowledged.add(id)
+      assert.ok(promoted.timeline > best.timeline)
+      assert.ok(promoted.position >= best.flushed)
+      assert.deepEqual(reached.names, [other.name])
       const ms = (from: number, to: number) => Math.round(to - from)
       process.stdout.write(`      kill -9 to first synchronous commit: ${ms(began, done)} ms (kill ${ms(began, killed)}, revoke ${ms(killed, revoked)}, arm ${ms(revoked, armed)}, promote ${ms(armed, now)}, barrier and commit ${ms(now, done)})\n`)
       await assertNoneLost(chosen, acknowledged)
+      await replication.afterPromotion(chosen.host, chosen.admin)
       return {chosen, other, dead}
+    }
+
+    /** The way back, whichever it is. */
+    async function rejoin(dead: Node, chosen: Node, other: Node): Promise<Rejoin> {
+      const assessed = await replication.assessRejoin(dead.host, chosen.source)
+      if (assessed.kind === 'copy') await cluster.join(dead, chosen)
+      else {
+        await replication.keepLogFor(chosen.host, chosen.admin, [dead, other].map((each) => ({name: each.name, position: null})))
+        if (assessed.kind === 'rewind') {
+          await replication.rewind(dead.host, dead.upstream(chosen), {version: dead.version})
+          assert.equal((await replication.assessRejoin(dead.host, chosen.source)).kind, 'none')
+        }
+        await dead.boot({role: 'standby', upstream: dead.upstream(chosen)})
+      }
+      await chosen.until('both stream', ({receivers}) => receivers.filter(({state}) => state === 'streaming').length === 2)
+      await replication.setSynchronous(chosen.host, chosen.admin, {k: 1, names: [other.name, dead.name]})
+      const {position} = await replication.barrier(chosen.host, chosen.admin, {k: 2, names: [other.name, dead.name]})
+      for (const node of [other, dead]) {
+        await node.until('it has replayed all', ({replayed}) => replayed >= position)
+        await assertNoneLost(node, acknowledged)
+      }
+      primary = chosen
+      others = [other, dead]
+      return assessed
     }
 
     it('a copy of a running primary streams from it, and says how far it is', async () => {
@@ -118,6 +152,7 @@ for (const {name, source} of backupSources()) {
       await replication.barrier(a.host, a.admin, {k: 2, names: ['b', 'c'], position: flushed})
       const before = await b.observe()
       await b.kill()
+      assert.deepEqual(await replication.readData(b.host), {system: before.system, state: 'crashed', timeline: 1, position: before.flushed})
       await b.boot({role: 'standby', upstream: null})
       const after = await replication.detach(b.host, b.admin)
       assert.ok(after.flushed >= flushed && after.flushed === before.flushed, `${after.flushed} ${before.flushed} ${flushed}`)
@@ -129,41 +164,28 @@ for (const {name, source} of backupSources()) {
     })
 
     it('a killed primary loses nothing that was acknowledged, and comes back', async () => {
-      const {chosen, other, dead} = await failOver()
-      await replication.afterPromotion(chosen.host, chosen.admin)
-      const assessed = await replication.assessRejoin(dead.host, chosen.source)
-      const hasRewind = existsSync(`${dead.host.paths.bin}/pg_rewind`)
-      process.stdout.write(`      ${assessed.kind}: ${assessed.because}\n`)
-      // with writers that wait for a standby there is always log that none has got
-      assert.ok(assessed.kind !== 'none' && (assessed.discardedBytes ?? 0n) > 0n, assessed.because)
-      assert.equal(assessed.kind, hasRewind ? 'rewind' : 'copy')
-      if (hasRewind) {
-        await replication.rewind(dead.host, dead.upstream(chosen), {version: dead.version})
-        assert.equal((await replication.assessRejoin(dead.host, chosen.source)).kind, 'none')
-        await dead.boot({role: 'standby', upstream: dead.upstream(chosen)})
-      } else {
-        await assert.rejects(replication.rewind(dead.host, dead.upstream(chosen), {version: dead.version}), {code: 'NOT_SUPPORTED'})
-        await cluster.join(dead, chosen)
-      }
-      await chosen.until('both stream', ({receivers}) => receivers.filter(({state}) => state === 'streaming').length === 2)
-      await replication.setSynchronous(chosen.host, chosen.admin, {k: 1, names: [other.name, dead.name]})
-      const {position} = await replication.barrier(chosen.host, chosen.admin, {k: 2, names: [other.name, dead.name]})
-      for (const node of [other, dead]) {
-        await node.until('it has replayed all', ({replayed}) => replayed >= position)
-        await assertNoneLost(node, acknowledged)
-      }
-      primary = chosen
-      others = [other, dead]
+      const {chosen, other, dead} = await failOver(false)
+      await rejoin(dead, chosen, other)
     })
 
-    it('and so once more, after another kill', async () => {
-      const {chosen, other, dead} = await failOver()
-      await replication.afterPromotion(chosen.host, chosen.admin)
-      await cluster.join(dead, chosen)
-      await replication.setSynchronous(chosen.host, chosen.admin, {k: 1, names: [other.name, dead.name]})
-      await replication.barrier(chosen.host, chosen.admin, {k: 2, names: [other.name, dead.name]})
-      primary = chosen
-      others = [other, dead]
+    it('one that was cut off before acknowledges nothing, and comes back without what it alone has', async () => {
+      const {chosen, other, dead} = await failOver(true)
+      const hasRewind = existsSync(`${dead.host.paths.bin}/pg_rewind`)
+      if (!hasRewind) await assert.rejects(replication.rewind(dead.host, dead.upstream(chosen), {version: dead.version}), {code: 'NOT_SUPPORTED'})
+      else {
+        // one that finds nobody has changed nothing
+        await assert.rejects(replication.rewind(dead.host, {...dead.upstream(chosen), address: {host: '127.0.0.1', port: 1}}, {version: dead.version}), {code: 'COMMAND_FAILED', message: /refused/})
+        // one that was killed has
+        const unfinished = `${dead.host.paths.config}/data-unfinished`
+        await dead.host.write({path: unfinished, content: ''})
+        for (const boot of [{role: 'primary'}, {role: 'standby', upstream: dead.upstream(chosen)}] as const) await assert.rejects(replication.prepareBoot(dead.host, boot), {code: 'INVALID_STATE'})
+        await assert.rejects(replication.rewind(dead.host, dead.upstream(chosen), {version: dead.version}), {code: 'INVALID_STATE'})
+        assert.equal((await replication.assessRejoin(dead.host, chosen.source)).kind, 'copy')
+        await dead.host.remove(unfinished)
+      }
+      const assessed = await rejoin(dead, chosen, other)
+      assert.equal(assessed.kind, hasRewind ? 'rewind' : 'copy', assessed.because)
+      assert.ok((assessed.discardedBytes ?? 0n) > 0n)
     })
 
     it('a primary that is stopped in order has given everything, and follows its successor as it is', async () => {

@@ -43,11 +43,11 @@ const question = `select json_build_object(
     from pg_stat_wal_receiver),
   'stale', case when r then ${milliseconds('clock_timestamp() - pg_last_xact_replay_timestamp()')} end,
   'standbys', (select json_agg(json_build_object('name', application_name, 'state', state, 'sync', sync_state, 'flushed', flush_lsn, 'replayed', replay_lsn,
-      'lag', ${milliseconds('replay_lag')}, 'silent', ${milliseconds('clock_timestamp() - reply_time')}))
+      'lag', ${milliseconds('replay_lag')}, 'silent', ${milliseconds('clock_timestamp() - reply_time')}) order by application_name)
     from pg_stat_replication where usename = '${peerRole}' and application_name <> 'dbaas agent'),
   'waiting', (select json_agg(pid || ' ' || coalesce(query_start::text, '')) from pg_stat_activity where wait_event = 'SyncRep'),
   'slots', (select json_agg(json_build_object('slot', slot_name, 'active', active, 'lost', wal_status is not distinct from 'lost',
-      'kept', pg_wal_lsn_diff(case when r then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end, restart_lsn)::text))
+      'kept', pg_wal_lsn_diff(case when r then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end, restart_lsn)::text) order by slot_name)
     from pg_replication_slots where slot_type = 'physical')
 ) as answer from (select pg_is_in_recovery() as r) as role`
 

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {existsSync} from 'node:fs'
 import {join} from 'node:path'
+import pg from 'pg'
 import type {Detached, Rejoin} from '../../../../src/engines/replication.js'
+import {postgresql} from '../../../../src/engines/postgresql/index.js'
 import {replication} from '../../../../src/engines/postgresql/replication.js'
 import {backupSources} from '../backup/server.js'
 import {assertNoneLost, makeCluster, never, startWriters, until, type Cluster, type Node} from './cluster.js'
@@ -252,6 +254,38 @@ for (const {name, source} of backupSources()) {
         primary.signal('SIGCONT')
       }
       await replication.setSynchronous(primary.host, primary.admin, {k: 1, names: others.map(({name: of}) => of)})
+    })
+
+    it('a reader that holds the replay up does not hold up a promotion', async () => {
+      const [next, other] = others
+      const credentials = {database: 'app', username: 'app', password: 'secret'}
+      await primary.sql('create table held as select generate_series(1, 1000) n')
+      await postgresql.access.grantApplication(primary.host, primary.admin, credentials)
+      const {position} = await replication.barrier(primary.host, primary.admin, {k: 2, names: [next.name, other.name]})
+      await next.until('it has replayed all', ({replayed}) => replayed >= position)
+      const reader = new pg.Client({...next.host.address(), user: 'app', password: 'secret', database: 'app', ssl: {ca: next.admin.ca, checkServerIdentity: () => undefined}})
+      const cutOff = new Promise((resolve) => reader.on('error', resolve))
+      await reader.connect()
+      await reader.query('begin isolation level repeatable read')
+      await reader.query('select count(*) from pg_class')
+      await primary.sql('delete from held')
+      await primary.sql('vacuum held')
+      await replication.barrier(primary.host, primary.admin, {k: 2, names: [next.name, other.name]})
+      await next.until('the replay is held up', ({flushed, replayed}) => replayed < flushed)
+      await primary.stop('SIGINT')
+      const old = primary
+      const report = await replication.detach(next.host, next.admin)
+      assert.ok(report.replayed < report.flushed)
+      await replication.promote(next.host, next.admin, {timeoutMs: 10_000})
+      await cutOff
+      assert.deepEqual(await next.sql('select from held'), [])
+      await replication.follow(other.host, other.admin, other.upstream(next))
+      await replication.afterPromotion(next.host, next.admin)
+      await replication.keepLogFor(next.host, next.admin, [{name: other.name, position: null}, {name: old.name, position: null}])
+      await old.boot({role: 'standby', upstream: old.upstream(next)})
+      await next.until('both stream', ({receivers}) => receivers.filter(({state}) => state === 'streaming').length === 2)
+      primary = next
+      others = [other, old]
     })
 
     it('two that were promoted without knowing of each other are told apart, though their timelines have one number', async () => {

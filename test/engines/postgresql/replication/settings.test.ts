@@ -54,7 +54,7 @@ for (const {name, source} of backupSources()) {
 
     before(async () => {
       site = await testSite(source)
-      server = await site.server('main')
+      server = await site.server('main', {max_connections: '15'})
       await replication.prepare(server.host, server.admin)
       await replication.prepare(server.host, server.admin)
       await postgresql.access.grantApplication(server.host, server.admin, {database: 'app', username: 'app', password: 'secret'})
@@ -139,6 +139,28 @@ for (const {name, source} of backupSources()) {
       assert.deepEqual((await replication.observe(host, admin)).kept.map(({name: of, isActive, isLost}) => [of, isActive, isLost]), [['b', false, false], ['c', false, false]])
       await replication.keepLogFor(host, admin, [])
       assert.deepEqual(await slots(), [])
+    })
+
+    it('is observed when clients have taken every connection', async () => {
+      const {ca} = server.admin
+      const clients: pg.Client[] = []
+      try {
+        for (;;) {
+          const client = new pg.Client({...server.host.address(), user: server.admin.username, database: 'postgres', ssl: {ca, cert: server.admin.certificate, key: server.admin.key, checkServerIdentity: () => undefined}})
+          client.on('error', () => {})
+          clients.push(client)
+          await client.connect()
+        }
+      } catch (error) {
+        assert.equal((error as {code?: string}).code, '53300')
+      }
+      try {
+        await assert.rejects(server.sql('select 1'), {code: 'DATABASE_UNAVAILABLE'})
+        assert.equal((await replication.observe(server.host, server.admin)).role, 'primary')
+      } finally {
+        clients.pop()
+        await Promise.all(clients.map((client) => client.end()))
+      }
     })
 
     it('the control file says what the server says', async () => {

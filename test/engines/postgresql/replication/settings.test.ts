@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import {execFileSync} from 'node:child_process'
-import {existsSync, readFileSync} from 'node:fs'
+import {closeSync, existsSync, openSync, readFileSync, writeSync} from 'node:fs'
 import {join} from 'node:path'
 import fc from 'fast-check'
 import pg from 'pg'
 import {readControlFile} from '../../../../src/engines/postgresql/backup/control-file.js'
-import {formatLsn} from '../../../../src/engines/postgresql/backup/lsn.js'
+import {formatLsn, segmentBytes, segmentName} from '../../../../src/engines/postgresql/backup/lsn.js'
 import {postgresql} from '../../../../src/engines/postgresql/index.js'
 import {formatSynchronous, parseSynchronous, slotOf} from '../../../../src/engines/postgresql/replication/names.js'
 import {replication} from '../../../../src/engines/postgresql/replication.js'
@@ -181,6 +181,13 @@ for (const {name, source} of backupSources()) {
         assert.match(lines, new RegExp(`error in WAL record at ${formatLsn(stopped.checkpoint)}: invalid record length at ${formatLsn(Number(position))}`))
       }
       assert.ok(Number(position) > stopped.checkpoint)
+      // the first part of a record, and behind it what lay there before: as a standby has it that was killed while it received
+      const part = Buffer.alloc(120, 0xaa)
+      part.writeUInt32LE(part.length, 0)
+      const file = openSync(join(server.host.paths.data, 'pg_wal', segmentName(read.timeline, Number(position))), 'r+')
+      writeSync(file, part, 0, part.length, Number(position) % segmentBytes)
+      closeSync(file)
+      assert.equal((await replication.readData(server.host)).position, position)
       await boot('primary')
     })
   })

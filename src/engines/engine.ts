@@ -10,6 +10,7 @@ import type {InstanceSize} from '../core/instance/sizes.js'
 import type {Catalogue, ParameterDefinition, ParameterReading} from '../core/config/parameters.js'
 import type {EngineBackup} from './backup.js'
 import type {Host} from './host.js'
+import type {EngineReplication} from './replication.js'
 
 export interface Engine {
   readonly name: string
@@ -30,6 +31,8 @@ export interface Engine {
   readonly access: EngineAccess
   /** Absent where it cannot be backed up yet: its instances are not protected, and say so. */
   readonly backup?: EngineBackup
+  /** Absent where it cannot have standbys yet. */
+  readonly replication?: EngineReplication
 }
 
 // ---------------------------------------------------------------- versions

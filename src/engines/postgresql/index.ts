@@ -4,6 +4,7 @@ import {backup} from './backup.js'
 import {config} from './config.js'
 import {applicationDatabase, applicationRole} from './initialise.js'
 import {lifecycle} from './lifecycle.js'
+import {replication} from './replication.js'
 import {versions} from './versions.js'
 
 export const postgresql = {
@@ -24,4 +25,5 @@ export const postgresql = {
   lifecycle,
   access,
   backup,
+  replication,
 } as const satisfies Engine

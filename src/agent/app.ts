@@ -26,6 +26,7 @@ import {runtimes} from './runtimes/index.js'
 import {defaultRuntime, runtimeNames} from './runtimes/names.js'
 import {resolveDataRoot} from './runtimes/process/locations.js'
 import type {Runtime} from './runtimes/runtime.js'
+import {noHighAvailability, refusingReplicas} from './services/absent.js'
 import type {ServiceContext} from './services/context.js'
 import {createOperationsService} from './services/operations/service.js'
 import {createRecorder} from './services/platform/audit-drain.js'
@@ -287,7 +288,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances: refusingReplicas(instances), backups: backups.service, scaling, highAvailability: noHighAvailability(instances), restoring, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

@@ -363,7 +363,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, direct: nodes.map((n) => servers.subjectOf(instance, n).host.address()),
+        username: instance.username, password: client.password, direct: nodes.map((n) => servers.subjectOf(instance, n).host.address()), read_only: null,
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }
     },

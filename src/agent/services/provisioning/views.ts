@@ -43,6 +43,7 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
     endpoint: reachable ? {host: instance.endpointHost, port: instance.endpointPort} : null,
     read_only_endpoint: null, database: instance.database, username: instance.username, high_availability: false,
     nodes: nodes.map((node) => nodeView(node, site.nodeOf(node))),
+    replication: null,
     backup,
     configuration: {
       engine: instance.engine, version: instance.version, parameters: {...effectiveParameters(instance.layers)}, template: instance.template,

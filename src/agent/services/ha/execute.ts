@@ -4,7 +4,7 @@ import type {HaState, NodeId} from '../../../core/ha/state.js'
 import type {Action, Mark} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ServiceContext} from '../context.js'
-import type {Servers} from '../provisioning/servers.js'
+import type {SubjectServers} from '../subject.js'
 import {replicationOf, type Making, type Member} from './members.js'
 import {stampFile, type Observer} from './observe.js'
 
@@ -19,7 +19,7 @@ const readyMs = 120_000
 
 export interface ExecutorOptions {
   readonly context: ServiceContext
-  readonly servers: Servers
+  readonly servers: SubjectServers
   readonly making: Making
   readonly observer: Observer
   readonly instanceId: string

@@ -1,10 +1,11 @@
 /** The servers of one cluster, with what this agent knows of each beside the store: what it did to it, and so what must be in force. */
 import type {NodeId} from '../../../core/ha/state.js'
 import {DbaasError} from '../../../core/errors.js'
+import {formatBytes} from '../../../core/units.js'
 import type {EngineReplication, Source, Upstream} from '../../../engines/replication.js'
 import type {Engine} from '../../../engines/engine.js'
 import type {ServiceContext} from '../context.js'
-import type {Servers, Subject} from '../provisioning/servers.js'
+import type {Subject, SubjectServers} from '../subject.js'
 
 /**
  * Facts in memory alone. An agent that has just started has done nothing yet: what it cannot know is taken for undone, and done again,
@@ -42,7 +43,7 @@ export function replicationOf(engine: Engine): EngineReplication {
 export type Making = ReturnType<typeof createMaking>
 
 /** How nodes come to be, and are started: as standbys, always; but for the very first start of a new instance's first node. */
-export function createMaking(context: ServiceContext, servers: Servers) {
+export function createMaking(context: ServiceContext, servers: SubjectServers) {
   const sourceOf = async ({host, instance}: Subject): Promise<Source> => ({host, admin: await servers.admin(), version: instance.version})
   const upstreamOf = (subject: Subject, of: Subject): Upstream => ({address: of.host.address(), name: subject.node.id})
 
@@ -88,5 +89,25 @@ export function createMaking(context: ServiceContext, servers: Servers) {
     return ref
   }
 
-  return {sourceOf, upstreamOf, configure, prepareFirst, prepareSource, copy, boot}
+  /** One that is there is not made anew, and one that runs is not started. */
+  async function makeReplica(subject: Subject, primary: Subject, signal: AbortSignal, progress: (received: number, total: number) => void): Promise<string> {
+    const {runtime, placement, node, host, engine} = subject
+    const now = await runtime.observe(placement, node.runtimeRef)
+    if (now.state === 'running') return now.ref
+    await runtime.place(placement)
+    if (!(await engine.lifecycle.isInitialised(host))) await copy(subject, primary, signal, progress)
+    return boot(subject, primary)
+  }
+
+  async function makeReplicas(primary: Subject, replicas: readonly Subject[], signal: AbortSignal, progress: (because: string) => void): Promise<ReadonlyMap<NodeId, string>> {
+    await prepareSource(primary, replicas.map(({node}) => node.id))
+    const received = new Map<NodeId, number>()
+    const refs = await Promise.all(replicas.map(async (subject) => [subject.node.id, await makeReplica(subject, primary, signal, (bytes) => {
+      received.set(subject.node.id, bytes)
+      progress(`${formatBytes([...received.values()].reduce((sum, each) => sum + each, 0))} copied to ${replicas.length} ${replicas.length === 1 ? 'replica' : 'replicas'}`)
+    })] as const))
+    return new Map(refs)
+  }
+
+  return {makeReplicas, sourceOf, upstreamOf, configure, prepareFirst, prepareSource, copy, boot}
 }

@@ -4,7 +4,7 @@ import type {Line} from '../../../core/ha/line.js'
 import type {HaState, NodeId, SyncSet} from '../../../core/ha/state.js'
 import type {NodeView, ServerView, Stream} from '../../../core/ha/view.js'
 import type {NodeReplication, ReplicationProbe, SynchronousSet} from '../../../engines/replication.js'
-import type {Servers} from '../provisioning/servers.js'
+import type {SubjectServers} from '../subject.js'
 import {replicationOf, type Making, type Member} from './members.js'
 
 /** Never seen to stream. */
@@ -26,7 +26,7 @@ interface Silence {
 export type Observer = ReturnType<typeof createObserver>
 
 /** `changed`: a server has ended, or a connection to it. */
-export function createObserver(servers: Servers, making: Making, changed: (id: NodeId) => void) {
+export function createObserver(servers: SubjectServers, making: Making, changed: (id: NodeId) => void) {
   const probes = new Map<NodeId, ReplicationProbe>()
   const watches = new Map<NodeId, {ref: string; unwatch: () => void}>()
   const lines = new Map<string, Line>()

@@ -1,28 +1,20 @@
 /** The clusters of a site: who has one, and what the lives of instances need of it. */
 import {whyNot} from '../../../core/ha/decide.js'
 import {beginOperation} from '../../../core/ha/operation.js'
-import {beginHa, changed, decodeState, encodeState, type HaState, type NodeId} from '../../../core/ha/state.js'
+import {beginHa, decodeState, encodeState, type HaState, type NodeId} from '../../../core/ha/state.js'
 import {timelineOf} from '../../../core/ha/line.js'
+import type {ApiReplication} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
+import {isoTime} from '../../../core/time.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
-import type {Tx} from '../../store/store.js'
+import type {Clusters, NodeFacts} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
-import {pause, type Servers, type Subject} from '../provisioning/servers.js'
+import {pause, type Subject, type SubjectServers} from '../subject.js'
 import {createLateness} from './lateness.js'
 import {replicationOf, type Making} from './members.js'
 import type {Asking, Cluster} from './record.js'
 import {createWatch, type Watch} from './watch.loop.js'
-
-export interface NodeFacts {
-  readonly sync_state: 'sync' | 'async' | 'none'
-  readonly timeline: number | null
-  readonly lsn: string | null
-  readonly lag_bytes: number | null
-  readonly lag_seconds: number | null
-  /** Milliseconds since the epoch. */
-  readonly lastSync: number | null
-}
 
 export interface ChangeRequest {
   readonly kind: 'failover' | 'switchover'
@@ -32,11 +24,19 @@ export interface ChangeRequest {
   readonly because: string
 }
 
-export type HighAvailability = ReturnType<typeof createHighAvailability>
+export interface HighAvailability extends Clusters {
+  /** Reads what is known. Before the routes of the endpoint process are restored. */
+  load(): Promise<void>
+  start(): Promise<void>
+  stop(): Promise<void>
+  watch(instanceId: string): Watch | undefined
+  /** Begins a change of primary. Throws INVALID_STATE, NO_QUORUM. */
+  change(instanceId: string, request: ChangeRequest, asking: Asking): Promise<OperationRecord>
+}
 
 export function createHighAvailability(options: {
-  context: ServiceContext; servers: Servers; making: Making; changed: (operation: OperationRecord) => void
-}) {
+  context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void
+}): HighAvailability {
   const {context, servers, making} = options
   const {store} = context
   const watches = new Map<string, Watch>()
@@ -68,7 +68,6 @@ export function createHighAvailability(options: {
   }
 
   return {
-    /** Reads what is known. Before the routes of the endpoint process are restored. */
     async load(): Promise<void> {
       const all = await store.read('platform', async (tx) => {
         const clusters = []
@@ -97,6 +96,8 @@ export function createHighAvailability(options: {
       const watch = watchOf(instanceId)
       return watch.isRunning ? watch.gate : firstGate(watch.cluster)
     },
+    prepareFirst: making.prepareFirst,
+    makeReplicas: making.makeReplicas,
     /** Of an instance whose first node serves, and whose other nodes stream from it. */
     async begin(primary: Subject, nodes: readonly NodeId[], wanted: HaState['wanted']): Promise<void> {
       const {instance, engine, node, host} = primary
@@ -125,7 +126,6 @@ export function createHighAvailability(options: {
       watches.delete(instanceId)
       await store.transact('platform', (tx) => tx.clusters.remove(instanceId))
     },
-    forgetIn: async (tx: Tx, instanceId: string): Promise<void> => tx.clusters.remove(instanceId),
     /** Waits until the instance is served, with as many voters as are wanted, and all replicas stream. Throws the signal's reason. */
     async untilWhole(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void> {
       const watch = watchOf(instanceId)
@@ -160,12 +160,14 @@ export function createHighAvailability(options: {
       if (!operation) throw new DbaasError('INTERNAL', 'a change of primary began without an operation')
       return operation
     },
-    wish: (instanceId: string, change: (state: HaState) => Partial<Omit<HaState, 'epoch'>>) => watchOf(instanceId).change((state) => ({state: changed(state, change(state))})),
-    /** What its cluster knows of a node; undefined where there is none. */
     factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined {
       const watch = watches.get(instanceId)
       if (!watch) return undefined
       return nodeFacts(watch, nodeId)
+    },
+    viewOf(instanceId) {
+      const watch = watches.get(instanceId)
+      return watch ? {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0} : null
     },
   }
 }
@@ -203,5 +205,26 @@ function nodeFacts(watch: Watch, nodeId: NodeId): NodeFacts {
   return {
     sync_state: sync, timeline: timelineOf(server.line), lsn: replicationOf(subject.engine).formatPosition(server.position),
     lag_bytes: lag, lag_seconds: isPrimary || stale === null ? null : Math.max(0, Math.round(stale)) / 1000, lastSync: isPrimary || lag === null ? null : seen.at,
+  }
+}
+
+const shown: Readonly<Record<string, ApiReplication['status']>> = {healthy: 'healthy', blocked: 'blocked', 'no-quorum': 'no-quorum'}
+
+function replicationView(watch: Watch): ApiReplication {
+  const {cluster: {state, lastChange}, seen} = watch
+  const {operation} = state
+  const because = seen ? named(watch, seen.because) : null
+  const isStuck = operation !== null && because?.startsWith('NO QUORUM') === true
+  const status = isStuck ? 'no-quorum' : operation ? 'changing' : because?.startsWith('BLOCKED') ? 'blocked' : state.wanted.k === 0 ? 'async' : shown[seen?.view.diagnosis.kind ?? ''] ?? 'degraded'
+  const change = lastChange as {at: number; kind: 'failover' | 'switchover'; from: string; to: string; because: string; write_gap_ms: number | null} | null
+  return {
+    replicas_wanted: Object.keys(state.nodes).length - 1, confirmations: state.k, voters: state.voters.map(watch.nameOf), status,
+    status_reason: status === 'healthy' || status === 'async' ? null : because, epoch: state.epoch, timeline: timelineOf(state.line),
+    operation: operation && {
+      kind: operation.kind, phase: operation.phase, started_at: isoTime(operation.startedAt), from: watch.nameOf(operation.old),
+      to: operation.chosen && watch.nameOf(operation.chosen), because: named(watch, operation.because),
+    },
+    last_decision: seen && because !== null ? {at: isoTime(seen.at), because} : null,
+    last_change: change && {...change, at: isoTime(change.at)},
   }
 }

@@ -9,8 +9,7 @@ import {sameSet, type HaState, type NodeId} from '../../../core/ha/state.js'
 import type {Action, ClusterView} from '../../../core/ha/view.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {ServiceContext} from '../context.js'
-import {holdOf} from '../backup/parts.js'
-import type {Servers} from '../provisioning/servers.js'
+import {holdOf, type SubjectServers} from '../subject.js'
 import {createExecutor} from './execute.js'
 import {newMember, replicationOf, type Making, type Member} from './members.js'
 import {createObserver, type Look} from './observe.js'
@@ -25,7 +24,7 @@ const upkeepMs = 4000
 
 export interface WatchOptions {
   readonly context: ServiceContext
-  readonly servers: Servers
+  readonly servers: SubjectServers
   readonly making: Making
   readonly cluster: Cluster
   readonly changed: (operation: OperationRecord) => void

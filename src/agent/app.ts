@@ -26,8 +26,11 @@ import {runtimes} from './runtimes/index.js'
 import {defaultRuntime, runtimeNames} from './runtimes/names.js'
 import {resolveDataRoot} from './runtimes/process/locations.js'
 import type {Runtime} from './runtimes/runtime.js'
-import {noHighAvailability, refusingReplicas} from './services/absent.js'
 import type {ServiceContext} from './services/context.js'
+import {createChanges} from './services/ha/changes.js'
+import {createMaking} from './services/ha/members.js'
+import {changeKinds} from './services/ha/record.js'
+import {createHighAvailability} from './services/ha/service.js'
 import {createOperationsService} from './services/operations/service.js'
 import {createRecorder} from './services/platform/audit-drain.js'
 import {createPlatformService} from './services/platform/service.js'
@@ -170,6 +173,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       endpoints,
       // what both need of each other is there when it is asked for
       get protection() { return backups.protection },
+      get clusters() { return clusters },
       certificates: await authority,
       mayChange: () => recorder.mayChange(),
       poke: () => {
@@ -180,6 +184,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const servers = createServers(context)
+    const clusters = createHighAvailability({context, servers, making: createMaking(context, servers), changed: (operation) => operations.changed(operation)})
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => {
@@ -209,7 +214,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
-      store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
+      store, clock, owner: `${process.pid}:${clock.now()}`, workflows, foreign: changeKinds, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
       changed: (operation) => operations.changed(operation),
       ...(options.probe ? {probe: options.probe} : {}),
     })
@@ -250,6 +255,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
         const impatient = setTimeout(() => void archiver.close().catch((error: unknown) => log('closing the archiver failed', {error: String(error)})), repositoryPatienceMs)
         impatient.unref()
         supervisor.stop()
+        await inTime('clusters', clusters.stop())
         await inTime('upkeep', upkeep.stop())
         await inTime('operations', workflowEngine.stop())
         await inTime('backups', backups.stop())
@@ -288,7 +294,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances: refusingReplicas(instances), backups: backups.service, scaling, highAvailability: noHighAvailability(instances), restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, highAvailability: createChanges({context, clusters, instances}), restoring, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner
@@ -321,7 +327,9 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     await endpointReady
     await tidyRuntimes()
+    await clusters.load()
     await supervisor.reconcile()
+    await clusters.start()
     await workflowEngine.start()
     await http.listenUnix(socket)
     upkeep.start()

@@ -40,6 +40,9 @@ export interface EngineReplication {
    */
   prepareBoot(host: Host, boot: Boot): Promise<void>
 
+  /** A position as people read it: `0/3000060`. Pure. */
+  formatPosition(position: bigint): string
+
   // ------------------------------------------------------------ what a node says
 
   /** A connection that stays, to ask again and again; it needs none of the clients' connections. */
@@ -75,8 +78,11 @@ export interface EngineReplication {
    * has received and not replayed is replayed meanwhile; readers that are in the way are cancelled.
    */
   detach(host: Host, admin: AdminCredentials, timing?: Timing): Promise<Detached>
-  /** A standby becomes primary on a new timeline. Readers that hold its replay up are ended. A primary stays what it is. */
-  promote(host: Host, admin: AdminCredentials, timing?: Timing): Promise<{readonly timeline: number; readonly position: bigint}>
+  /**
+   * A standby becomes primary on a new timeline. Readers that hold its replay up are ended. A primary stays what it is. `onto`: exactly
+   * that number, greater than its own; none between is ever used. Throws INVALID_STATE where it cannot be that.
+   */
+  promote(host: Host, admin: AdminCredentials, timing?: Timing & {readonly onto?: number}): Promise<{readonly timeline: number; readonly position: bigint}>
   /**
    * Off the critical path: writes down for everybody that looks at its files (a rewind) that the primary is on its timeline,
    * and takes back what `detach` set. Slow: a checkpoint.
@@ -181,6 +187,8 @@ export interface StandbyState {
    * been true it stays exact as long as the server runs.
    */
   readonly isExact: boolean
+  /** Whom its configuration in force tells it to receive from, as it dials; null: nobody. */
+  readonly follows: {readonly host: string; readonly port: number} | null
   /** From whom it receives; null when from nobody. */
   readonly receiving: {
     readonly host: string

@@ -8,11 +8,13 @@ import {prepareBoot, provide} from './replication/settings.js'
 import {keepLogFor, prepare} from './replication/slots.js'
 import {afterPromotion, detach, follow, promote} from './replication/standby.js'
 import {barrier, setSynchronous} from './replication/synchronous.js'
+import {formatLsn} from './backup/lsn.js'
 import {logKept} from './tuning.js'
 
 export const replication: EngineReplication = {
   username: peerRole,
   parameters: logKept,
+  formatPosition: (position) => formatLsn(Number(position)),
   prepare,
   provide,
   prepareBoot,

@@ -14,7 +14,8 @@ import type {Catalogues} from './catalogues.js'
 import {restartGap} from './lifecycle.workflows.js'
 import {scaleKind, type ScaleInput} from './scale.workflow.js'
 import type {InstancesService} from './service.js'
-import type {Servers, Subject} from './servers.js'
+import type {Subject} from '../subject.js'
+import type {Servers} from './servers.js'
 
 export function createScaling(options: {
   context: ServiceContext; servers: Servers; catalogues: Catalogues; instances: InstancesService

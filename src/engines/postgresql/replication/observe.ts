@@ -9,6 +9,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {sqlstateOf} from '../errors.js'
 import {nameOfSlot, parseSynchronous, peerRole} from './names.js'
 import {asOurs, one, whereOf, within} from './session.js'
+import {parseUpstream} from './settings.js'
 
 const observeMs = 2000
 
@@ -20,7 +21,8 @@ interface Answer {
   readonly replayed: string
   readonly startup: string | null
   readonly synchronous: string
-  readonly receiver: {status: string; host: string | null; port: number | null; silent: number | null; latest: string | null} | null
+  readonly upstream: string
+  readonly receiver: {status: string; host: string | null; port: number | null; silent: number | null; latest: string | null; timeline: number | null} | null
   /** Milliseconds since the last commit that was replayed. */
   readonly stale: number | null
   readonly standbys: {name: string; state: string; sync: string; flushed: string | null; replayed: string | null; lag: number | null; silent: number | null}[] | null
@@ -39,7 +41,8 @@ const question = `select json_build_object(
   'replayed', case when r then coalesce(pg_last_wal_replay_lsn(), '0/0') else pg_current_wal_flush_lsn() end,
   'startup', (select wait_event from pg_stat_activity where backend_type = 'startup'),
   'synchronous', current_setting('synchronous_standby_names'),
-  'receiver', (select json_build_object('status', status, 'host', sender_host, 'port', sender_port, 'silent', ${milliseconds('clock_timestamp() - last_msg_receipt_time')}, 'latest', latest_end_lsn)
+  'upstream', current_setting('primary_conninfo'),
+  'receiver', (select json_build_object('status', status, 'host', sender_host, 'port', sender_port, 'silent', ${milliseconds('clock_timestamp() - last_msg_receipt_time')}, 'latest', latest_end_lsn, 'timeline', received_tli)
     from pg_stat_wal_receiver),
   'stale', case when r then ${milliseconds('clock_timestamp() - pg_last_xact_replay_timestamp()')} end,
   'standbys', (select json_agg(json_build_object('name', application_name, 'state', state, 'sync', sync_state, 'flushed', flush_lsn, 'replayed', replay_lsn,
@@ -60,12 +63,13 @@ export const atEndOfLog: ReadonlySet<string> = new Set(['RecoveryRetrieveRetryIn
 const position = (lsn: string): bigint => BigInt(parseLsn(lsn))
 const positionOrNull = (lsn: string | null): bigint | null => (lsn === null ? null : position(lsn))
 
-function standbyOf({received, startup, receiver, stale, replayed}: Answer): StandbyState {
+function standbyOf({received, startup, receiver, stale, replayed, upstream}: Answer): StandbyState {
   const silentMs = receiver?.silent ?? null
   const hasAll = receiver?.latest != null && position(replayed) >= position(receiver.latest)
   return {
     // A receiver starts only at the end of what there was, and knows what it has added.
     isExact: received !== null || atEndOfLog.has(startup ?? ''),
+    follows: parseUpstream(upstream),
     receiving: receiver && {host: receiver.host ?? '', port: receiver.port ?? 0, status: receiver.status, silentMs},
     staleMs: hasAll && silentMs !== null ? silentMs : stale,
   }
@@ -78,6 +82,9 @@ const receiverOf = (end: bigint) => (row: NonNullable<Answer['standbys']>[number
     lagBytes: flushed === null ? null : end > flushed ? end - flushed : 0n, replayLagMs: row.lag, silentMs: row.silent,
   }
 }
+
+/** The server names the timeline that it replays; what it has received may be of a newer one. */
+const timelineOf = ({receiver, received}: Answer, replayed: number): number => (received === null ? replayed : Math.max(replayed, receiver?.timeline ?? 0))
 
 /** When each session that waits was first seen to. */
 type Seen = Map<string, number>
@@ -99,7 +106,7 @@ async function askOnce(client: Client, seen: Seen): Promise<NodeReplication> {
   const {answer} = first.value
   const flushed = position(answer.flushed)
   return {
-    role: answer.recovering ? 'standby' : 'primary', system: String(second.value.systemid), timeline: Number(second.value.timeline), startedAt: Math.round(answer.started),
+    role: answer.recovering ? 'standby' : 'primary', system: String(second.value.systemid), timeline: timelineOf(answer, Number(second.value.timeline)), startedAt: Math.round(answer.started),
     flushed, replayed: position(answer.replayed), synchronous: parseSynchronous(answer.synchronous),
     standby: answer.recovering ? standbyOf(answer) : null,
     receivers: (answer.standbys ?? []).map(receiverOf(flushed)),

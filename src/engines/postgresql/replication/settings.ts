@@ -40,6 +40,12 @@ export const peerConnection = (host: Host, upstream: Upstream): string => connec
 const conninfo = (host: Host, upstream: Upstream): string =>
   connectionString({...dialling(host, upstream), application_name: checkName(upstream.name), options: '-c wal_sender_timeout=5s'})
 
+/** Of a connection string that we have written; null: of nobody. */
+export function parseUpstream(conninfo: string): {host: string; port: number} | null {
+  const found = /host='([^']*)' port='(\d+)'/.exec(conninfo)
+  return found ? {host: found[1] as string, port: Number(found[2])} : null
+}
+
 /** What must be different while a standby follows somebody, and while it follows nobody. */
 export const following = (host: Host, upstream: Upstream | null): Record<string, string | null> =>
   upstream === null
@@ -101,6 +107,15 @@ async function clearAutoConf(host: Host): Promise<void> {
   if (kept !== undefined && kept !== text) await host.write({path, content: kept})
 }
 
+/** A server that starts takes the newest history for the one to follow: an empty one (see promote) that is the newest would keep it from that. */
+async function removeReserved(host: Host): Promise<void> {
+  const wal = inData(host, 'pg_wal')
+  for (const name of (await host.list(wal)).filter((each) => each.endsWith('.history')).sort().reverse()) {
+    if ((await host.read(`${wal}/${name}`))?.length !== 0) return
+    await host.remove(`${wal}/${name}`)
+  }
+}
+
 /** As EngineReplication.prepareBoot promises. */
 export async function prepareBoot(host: Host, boot: Boot): Promise<void> {
   if (await host.exists(filesOf(host).unfinished)) {
@@ -110,6 +125,7 @@ export async function prepareBoot(host: Host, boot: Boot): Promise<void> {
   if (boot.role === 'standby') await host.write({path: inData(host, 'standby.signal'), content: ''})
   await host.remove(inData(host, 'recovery.signal'))
   await clearAutoConf(host)
+  await removeReserved(host)
   await change(host, boot.role === 'standby' ? following(host, boot.upstream) : {...following(host, null), max_standby_streaming_delay: null, max_standby_archive_delay: null})
   if (boot.role === 'primary') await host.remove(inData(host, 'standby.signal'))
 }

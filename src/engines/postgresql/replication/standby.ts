@@ -4,7 +4,7 @@ import type {AdminCredentials} from '../../engine.js'
 import type {Host} from '../../host.js'
 import type {Detached, EngineReplication, Timing} from '../../replication.js'
 import {DbaasError} from '../../../core/errors.js'
-import {parseLsn, parseTimeline} from '../backup/lsn.js'
+import {parseLsn, parseTimeline, timelineName} from '../backup/lsn.js'
 import {adminRole} from '../client.js'
 import {reloadConfiguration} from '../lifecycle.js'
 import {ask, atEndOfLog} from './observe.js'
@@ -34,12 +34,11 @@ interface Receiving {
   readonly recovering: boolean
   /** Processes that receive, or are about to. */
   readonly receivers: number
-  readonly received: string | null
   readonly startup: string | null
 }
 
 const receiving = `select pg_is_in_recovery() as recovering, (select count(*)::int from pg_stat_activity where backend_type = 'walreceiver') as receivers,
-  case when pg_is_in_recovery() then pg_last_wal_receive_lsn() end::text as received, (select wait_event from pg_stat_activity where backend_type = 'startup') as startup`
+  (select wait_event from pg_stat_activity where backend_type = 'startup') as startup`
 
 /** As EngineReplication.detach promises. One session for all of it: this is what a failover waits for. */
 export const detach = (host: Host, admin: AdminCredentials, timing?: Timing): Promise<Detached> =>
@@ -50,8 +49,8 @@ export const detach = (host: Host, admin: AdminCredentials, timing?: Timing): Pr
     let quiet = 0
     await until('it receives from nobody, and has read its log to the end', async () => {
       const seen = await one<Receiving>(client, receiving)
-      // With a receiver that was there, what it has flushed is all. Without one, the log on the disk must have been read first.
-      quiet = seen.receivers === 0 && (seen.received !== null || atEndOfLog.has(seen.startup ?? '')) ? quiet + 1 : 0
+      // Only what has been replayed to its end is certain to be of the timeline that it says.
+      quiet = seen.receivers === 0 && atEndOfLog.has(seen.startup ?? '') ? quiet + 1 : 0
       return quiet >= settled ? true : undefined
     })
     const {system, timeline, flushed, replayed} = await ask(client)
@@ -64,6 +63,20 @@ async function endReaders(client: Client): Promise<void> {
     and exists (select from pg_stat_activity where backend_type = 'startup' and (wait_event like 'RecoveryConflict%' or wait_event_type in ('Lock', 'BufferPin')))`)
 }
 
+/**
+ * A promotion takes the number after the newest history that it finds, counted from its own without a hole (findNewestTimeLine). An empty
+ * history is of a timeline that comes from nowhere: nobody follows it, but its number is taken. One that
+ * is left over is removed before the next start.
+ */
+async function reserve(host: Host, client: Client, onto: number): Promise<void> {
+  const {timeline} = await one<{timeline: number}>(client, 'select max(t) as timeline from (select timeline_id as t from pg_control_checkpoint() union all select min_recovery_end_timeline from pg_control_recovery()) as known')
+  const wal = `${host.paths.data}/pg_wal`
+  const there = new Set((await host.list(wal)).filter((name) => name.endsWith('.history')).map((name) => parseTimeline(name.slice(0, 8))))
+  const newer = [...there].filter((each) => each >= onto)
+  if (newer.length > 0) throw new DbaasError('INVALID_STATE', `the database at ${whereOf(host)} knows of the timeline ${Math.max(...newer)}, so it cannot go onto ${onto}`)
+  for (let each = timeline + 1; each < onto; each++) if (!there.has(each)) await host.write({path: `${wal}/${timelineName(each)}.history`, content: ''})
+}
+
 /** Polls between looks at what holds the replay up. */
 const patience = 5
 
@@ -71,6 +84,7 @@ export const promote: EngineReplication['promote'] = (host, admin, timing) =>
   within(host, admin, timing, promoteMs, async ({client, until}) => {
     const isStandby = async (): Promise<boolean> => (await one<{recovering: boolean}>(client, 'select pg_is_in_recovery() as recovering')).recovering
     if (await isStandby()) {
+      if (timing?.onto !== undefined) await reserve(host, client, timing.onto)
       await client.query('select pg_promote(false)')
       let polls = 0
       await until('it ends its recovery', async () => {

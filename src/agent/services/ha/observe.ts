@@ -33,6 +33,8 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
   const silences = new Map<NodeId, Silence>()
   const startings = new Map<NodeId, number>()
   const answers = new Map<NodeId, number>()
+  /** When its process was seen to end; of one that runs, nothing. */
+  const ends = new Map<NodeId, number>()
   const streamedAt = new Map<NodeId, number>()
   const stamps = new Map<NodeId, number | null>()
 
@@ -41,6 +43,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     watches.get(id)?.unwatch()
     watches.set(id, {ref, unwatch: runtime.watch(placement, ref, () => {
       watches.delete(id)
+      ends.set(id, performance.now())
       changed(id)
     })})
   }
@@ -51,6 +54,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       const now = await runtime.observe(placement, node.runtimeRef)
       if (now.state === 'running') {
         member.provenDead = false
+        ends.delete(member.id)
         watch(member, now.ref)
         return 'running'
       }
@@ -145,6 +149,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     },
     stampOf,
     stampChanged: (id: NodeId) => void stamps.delete(id),
+    endedAt: (id: NodeId) => ends.get(id),
     lastAnswer: (id: NodeId) => answers.get(id),
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {
       const lost = new Set(looks.get(state.primary)?.seen?.kept.filter(({isLost}) => isLost).map(({name}) => name))

@@ -41,8 +41,12 @@ export interface Asking {
   readonly also?: (tx: Tx, operation: OperationRecord) => Promise<void>
 }
 
+/** Ids of nodes as the names that people know. */
+export const named = (text: string, nameOf: (id: NodeId) => string): string => text.replace(/nod_[0-9a-z]{26}/g, nameOf)
+
 export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => string) {
   const {store, clock} = context
+  const said = (because: string): string => named(because, nameOf)
 
   async function persist(before: Cluster, state: HaState, measured: Measured, asking?: Asking): Promise<Change> {
     return store.transact('platform', async (tx) => {
@@ -82,19 +86,19 @@ export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => s
     const principal = asking?.principal ?? {...context.principalOfAgent(), tenantId: instance.tenantId}
     const pending = await submit(context, tx, principal, {
       kind, instanceId: instance.id, lane: 'ha', resource: `instance/${instance.name}`, start: change.phase, deadlineSeconds: 365 * 86_400,
-      input: {instanceId: instance.id, from: nameOf(change.old), preferred: change.preferred && nameOf(change.preferred), because: change.because},
+      input: {instanceId: instance.id, from: nameOf(change.old), preferred: change.preferred && nameOf(change.preferred), because: said(change.because)},
     }, undefined)
     const operation: OperationRecord = {...pending, status: 'running', steps: openStep([], change.phase, pending.createdAt), stepStartedAt: pending.createdAt}
     await tx.operations.update(operation.id, {status: operation.status, steps: operation.steps, stepStartedAt: operation.stepStartedAt})
     await tx.event({
-      id: context.newId('event'), tenantId: instance.tenantId, type: `${kind}_begun`, subject: instance.id, payload: {from: nameOf(change.old), because: change.because}, at: pending.createdAt,
+      id: context.newId('event'), tenantId: instance.tenantId, type: `${kind}_begun`, subject: instance.id, payload: {from: nameOf(change.old), because: said(change.because)}, at: pending.createdAt,
     })
     await asking?.also?.(tx, operation)
     return operation
   }
 
   async function goOn(tx: Tx, known: OperationRecord, change: HaOperation, now: number): Promise<OperationRecord> {
-    const patch = {step: change.phase, stepStartedAt: now, steps: openStep(closeStep(known.steps, 'succeeded', now, change.because), change.phase, now)}
+    const patch = {step: change.phase, stepStartedAt: now, steps: openStep(closeStep(known.steps, 'succeeded', now, said(change.because)), change.phase, now)}
     await tx.operations.update(known.id, patch)
     return {...known, ...patch}
   }
@@ -104,11 +108,11 @@ export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => s
     const isDone = change.phase !== 'abort'
     const steps = closeStep(known.steps, 'succeeded', now, isDone ? `${nameOf(state.primary)} serves` : `${nameOf(state.primary)} stays the primary`)
     const [from, to] = [nameOf(change.snapshot.timeline === timelineOf(state.line) ? state.primary : change.old), nameOf(state.primary)]
-    const because = String((known.input as {because?: string}).because ?? change.because)
+    const because = String((known.input as {because?: string}).because ?? said(change.because))
     const gap = measured.openedAt === null ? null : Math.max(0, Math.round(measured.openedAt - (measured.downSince ?? known.createdAt)))
     const phases = steps.map(({name, startedAt, endedAt}) => ({name, ms: Math.round((endedAt ?? now) - startedAt)}))
     const result = {from, to, timeline: timelineOf(state.line), because, write_gap_ms: gap, discarded_bytes: null, phases}
-    const gaveUp = new DbaasError('OPERATION_FAILED', `${nameOf(state.primary)} stays the primary: ${change.because}`)
+    const gaveUp = new DbaasError('OPERATION_FAILED', `${nameOf(state.primary)} stays the primary: ${said(change.because)}`)
     const patch: Partial<OperationRecord> = isDone ? {status: 'succeeded', steps, result, endedAt: now} : {status: 'failed', steps, error: gaveUp.toDetail(), endedAt: now}
     await tx.operations.update(known.id, patch)
     const kind = known.kind === switchoverKind ? 'switchover' : 'failover'

@@ -13,7 +13,7 @@ import type {ServiceContext} from '../context.js'
 import {pause, type Subject, type SubjectServers} from '../subject.js'
 import {createLateness} from './lateness.js'
 import {replicationOf, type Making} from './members.js'
-import type {Asking, Cluster} from './record.js'
+import {named as namedBy, type Asking, type Cluster} from './record.js'
 import {createWatch, type Watch} from './watch.loop.js'
 
 export interface ChangeRequest {
@@ -172,8 +172,7 @@ export function createHighAvailability(options: {
   }
 }
 
-/** Ids of nodes as the names that people know. */
-const named = (watch: Watch, text: string): string => text.replace(/nod_[0-9a-z]{26}/g, (id) => watch.nameOf(id))
+const named = (watch: Watch, text: string): string => namedBy(text, watch.nameOf)
 
 function whatIsMissing(watch: Watch): string | null {
   const {state} = watch.cluster

@@ -13,7 +13,7 @@ import {holdOf, type SubjectServers} from '../subject.js'
 import {createExecutor} from './execute.js'
 import {newMember, replicationOf, type Making, type Member} from './members.js'
 import {createObserver, type Look} from './observe.js'
-import {createRecords, type Asking, type Cluster} from './record.js'
+import {createRecords, named, type Asking, type Cluster} from './record.js'
 
 /** So soon again after something was done, or did not work; for so long. */
 const soonMs = 25
@@ -124,7 +124,7 @@ export function createWatch(options: WatchOptions) {
     const isNew = state.operation !== null && state.operation.startedAt !== cluster.state.operation?.startedAt
     if (isNew && cluster.state.operation === null) {
       executor.forgetTimes()
-      const lastAnswer = observer.lastAnswer(cluster.state.primary)
+      const lastAnswer = observer.endedAt(cluster.state.primary) ?? observer.lastAnswer(cluster.state.primary)
       downSince = asking || lastAnswer === undefined ? null : clock.now() - (performance.now() - lastAnswer)
       if (diagnosis.soft) softFailovers.push(performance.now())
     }
@@ -215,7 +215,7 @@ export function createWatch(options: WatchOptions) {
     const {state} = cluster
     const {kind} = view.diagnosis
     const isWell = state.operation === null && kind === 'healthy'
-    const because = state.operation ? `its primary is being changed: ${state.operation.because}` : view.diagnosis.because
+    const because = named(state.operation ? `its primary is being changed: ${state.operation.because}` : view.diagnosis.because, nameOf)
     const nodes = [...looks.values()].map(({member, process, seen}) => {
       const status = member.busy ? 'starting' as const : process === 'running' ? 'running' as const : 'failed' as const
       return {id: member.id, status, reason: status !== 'running' ? null : seen ? null : 'it does not answer'}

@@ -31,8 +31,6 @@ export interface ExecutorOptions {
   failed(what: string, error: unknown): void
 }
 
-export type Executor = ReturnType<typeof createExecutor>
-
 export function createExecutor(options: ExecutorOptions) {
   const {context, servers, making, observer, instanceId, member} = options
   let gate: NodeId | null = null

@@ -42,6 +42,7 @@ import {createWorkflow} from './services/provisioning/create.workflow.js'
 import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
 import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
+import {freeEndpointPort} from './services/provisioning/ports.js'
 import {createPrepared} from './services/provisioning/prepared.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
 import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
@@ -184,7 +185,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const servers = createServers(context)
-    const clusters = createHighAvailability({context, servers, making: createMaking(context, servers), changed: (operation) => operations.changed(operation)})
+    const clusters = createHighAvailability({context, servers, making: createMaking(context, servers), changed: (operation) => operations.changed(operation), freePort: (runtime) => freeEndpointPort(context, runtime)})
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => {

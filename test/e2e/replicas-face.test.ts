@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import {spawnSync} from 'node:child_process'
+import {connect} from 'node:net'
 import pg from 'pg'
 import {findProgram} from '../../src/commands/_support/programs.js'
 import type {ApiCluster, ApiCredentials, ApiInstance, ApiNode, ApiOperation} from '../../src/core/api/schemas.js'
@@ -117,6 +118,50 @@ describe('an instance with replicas, at the command line', function () {
     const promoted = (await site.json('promote', 'demo', 'demo-2')) as Changed
     assert.deepEqual([promoted.operation.result.from, promoted.operation.result.to, promoted.operation.result.timeline], ['demo-3', 'demo-2', 3])
     assert.ok((promoted.operation.result.write_gap_ms ?? -1) >= 0)
+  })
+
+  it('lets nobody cancel a commit that waits for replicas that are away: it would be acknowledged, and nobody would have it', async () => {
+    const {nodes} = await whole()
+    // all of each server: its receiver would go on without its postmaster
+    const replicas = nodes.filter(({role}) => role === 'replica').flatMap(({pid}) =>
+      [pid as number, ...spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], {encoding: 'utf8'}).stdout.split('\n').filter((line) => line.trim() !== '').map(Number)])
+    const {username: user, password, database, ca_certificate: ca, tls_server_name: servername, host, port} = credentials
+    const client = new pg.Client({host, port, user, password, database, ssl: {ca, servername}})
+    await client.connect()
+    await client.query('create table kept (id int)')
+    const {processID, secretKey} = client as unknown as {processID: number; secretKey: number}
+    const request = Buffer.alloc(16)
+    for (const [i, word] of [16, 80877102, processID, secretKey].entries()) request.writeInt32BE(word, i * 4)
+    const cancel = () => new Promise<void>((resolve) => {
+      const socket = connect({host, port}, () => socket.end(request))
+      socket.on('error', () => undefined).on('close', () => resolve()).resume()
+    })
+    // while all is well a statement is cancelled, as ever
+    const slept = client.query('select pg_sleep(60)')
+    const cancelling = setInterval(() => void cancel(), 200)
+    await assert.rejects(slept, {code: '57014'})
+    clearInterval(cancelling)
+    let notices = 0
+    client.on('notice', () => notices++)
+    for (const pid of replicas) process.kill(pid, 'SIGSTOP')
+    try {
+      await until('commits are known to wait', async () => ((await status()).replication?.status === 'blocked' ? true : undefined))
+      const committed = client.query('insert into kept values (1)')
+      for (let n = 0; n < 5; n++) await cancel()
+      assert.equal(await Promise.race([committed.then(() => 'acknowledged'), new Promise((resolve) => setTimeout(resolve, 1000, 'waits'))]), 'waits')
+      for (const pid of replicas) process.kill(pid, 'SIGCONT')
+      await committed
+      assert.equal(notices, 0)
+    } finally {
+      for (const pid of replicas) {
+        try {
+          process.kill(pid, 'SIGCONT')
+        } catch {
+          // it was made anew
+        }
+      }
+      await client.end()
+    }
   })
 
   it('gives up a primary that is well only when that is asked for twice, and loses nothing by it', async () => {

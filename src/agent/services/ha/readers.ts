@@ -1,4 +1,7 @@
-/** The second address of each instance with replicas, which leads to those that can be read from. It has a port of its own, kept with the others. */
+/**
+ * The second address of each instance with replicas, which leads to those that can be read from. It has a port of its own, kept with the
+ * others. And requests to cancel: none reaches a primary whose commits wait for replicas that are away.
+ */
 import {readableNodes} from '../../../core/ha/readers.js'
 import type {HaState, NodeId} from '../../../core/ha/state.js'
 import type {ClusterView} from '../../../core/ha/view.js'
@@ -15,6 +18,7 @@ interface Entry {
   /** What the endpoint process was told last; undefined: nothing yet, or it did not work. */
   told: string | undefined
   primary: NodeId | null
+  cancels: 'pass' | 'drop' | undefined
   turn: Promise<void>
 }
 
@@ -25,7 +29,7 @@ export function createReaders({context, freePort}: {context: ServiceContext; fre
   function entryOf(instanceId: string): Entry {
     const known = entries.get(instanceId)
     if (known) return known
-    const made: Entry = {port: null, told: undefined, primary: null, turn: Promise.resolve()}
+    const made: Entry = {port: null, told: undefined, primary: null, cancels: undefined, turn: Promise.resolve()}
     entries.set(instanceId, made)
     return made
   }
@@ -65,6 +69,18 @@ export function createReaders({context, freePort}: {context: ServiceContext; fre
     if (replaced) await endpoints.closeReaders(instance.id, replaced.host.address())
   }
 
+  function tellCancels(entry: Entry, {instance, engine: {wire}}: Subject, state: HaState, {diagnosis: {kind}, gate}: ClusterView): void {
+    const mode = state.wanted.k === 0 || (state.operation === null && (kind === 'healthy' || kind === 'degraded')) ? 'pass' : 'drop'
+    // a route comes into being with its first opening
+    if (wire.cancel === null || gate === null || entry.cancels === mode) return
+    const cancel = {...wire.cancel, mode} as const
+    entry.cancels = mode
+    entry.turn = entry.turn.then(() => endpoints.setCancels(instance.id, cancel)).catch((error: unknown) => {
+      entry.cancels = undefined
+      context.log('cancel requests could not be set', {instance: instance.id, error: String(error)})
+    })
+  }
+
   return {
     async load(): Promise<void> {
       for (const {ownerId, port} of await store.read('platform', (tx) => tx.ports.list())) {
@@ -79,6 +95,7 @@ export function createReaders({context, freePort}: {context: ServiceContext; fre
       const entry = entryOf(primary.instance.id)
       const targets = readableNodes(state, view).map(subjectOf).filter((subject) => subject !== undefined)
       const said = `${state.primary}: ${targets.map(({host}) => `${host.address().host}:${host.address().port}`).join(' ')}`
+      tellCancels(entry, primary, state, view)
       if (entry.told === said) return
       entry.told = said
       const replaced = entry.primary !== null && entry.primary !== state.primary ? primary : undefined

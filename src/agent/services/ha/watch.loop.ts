@@ -141,7 +141,7 @@ export function createWatch(options: WatchOptions) {
     if (!wish) return false
     try {
       const {state, asking} = wish.make(cluster.state, view)
-      wish.granted(await persist(state, view.diagnosis, asking))
+      wish.granted(state === cluster.state ? undefined : await persist(state, view.diagnosis, asking))
       return true
     } catch (error) {
       wish.refused(error as Error)

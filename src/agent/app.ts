@@ -44,7 +44,7 @@ import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
 import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
 import {createPrepared} from './services/provisioning/prepared.js'
-import {freeNodePort} from './services/provisioning/ports.js'
+import {freeEndpointPort, freeNodePort} from './services/provisioning/ports.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
 import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
 import {createRestoring} from './services/provisioning/restoring.js'
@@ -187,7 +187,9 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const servers = createServers(context)
     const making = createMaking(context, servers)
-    const clusters = createHighAvailability({context, servers, making, changed: (operation) => operations.changed(operation)})
+    const clusters = createHighAvailability({
+      context, servers, making, changed: (operation) => operations.changed(operation), freePort: (runtime) => freeEndpointPort(context, runtime),
+    })
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => {

@@ -10,9 +10,11 @@ import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Clusters, NodeFacts} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
+import type {Runtime} from '../../runtimes/runtime.js'
 import {pause, type Subject, type SubjectServers} from '../subject.js'
 import {createLateness} from './lateness.js'
 import {replicationOf, type Making} from './members.js'
+import {createReaders} from './readers.js'
 import {named as namedBy, type Asking, type Cluster} from './record.js'
 import {createWatch, type Watch} from './watch.loop.js'
 
@@ -41,16 +43,17 @@ export interface HighAvailability extends Clusters {
 }
 
 export function createHighAvailability(options: {
-  context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void
+  context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void; freePort: (runtime: Runtime) => Promise<number>
 }): HighAvailability {
   const {context, servers, making} = options
   const {store} = context
   const watches = new Map<string, Watch>()
   const lateness = createLateness()
+  const readers = createReaders({context, freePort: options.freePort})
   let stopped = false
 
   function add(cluster: Cluster): Watch {
-    const watch = createWatch({context, servers, making, cluster, changed: options.changed, late: lateness.since})
+    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since})
     watches.set(cluster.instance.id, watch)
     return watch
   }
@@ -76,6 +79,7 @@ export function createHighAvailability(options: {
   async function forget(instanceId: string): Promise<void> {
     await watches.get(instanceId)?.suspend()
     watches.delete(instanceId)
+    await readers.forget(instanceId)
     const ended = await store.transact('platform', async (tx) => {
       const open = (await tx.operations.openOfInstance(instanceId, 'ha')).map((operation): OperationRecord => ({
         ...operation, status: 'failed', endedAt: context.clock.now(), error: new DbaasError('OPERATION_CANCELLED', 'the instance is being deleted').toDetail(),
@@ -104,6 +108,7 @@ export function createHighAvailability(options: {
 
   return {
     async load(): Promise<void> {
+      await readers.load()
       const all = await store.read('platform', async (tx) => {
         const clusters = []
         for (const record of await tx.clusters.list()) clusters.push({record, instance: await tx.instances.find(record.instanceId)})
@@ -177,7 +182,10 @@ export function createHighAvailability(options: {
       await resume(add(cluster), node.id)
     },
     /** Its servers are left alone from now on. */
-    suspend: async (instanceId: string): Promise<void> => watches.get(instanceId)?.suspend(),
+    async suspend(instanceId: string): Promise<void> {
+      await watches.get(instanceId)?.suspend()
+      await readers.close(instanceId)
+    },
     /** `serves`: the endpoint leads to the primary; else it is opened when there is one. */
     async resume(instanceId: string, serves: boolean): Promise<void> {
       const watch = watchOf(instanceId)
@@ -226,7 +234,10 @@ export function createHighAvailability(options: {
     },
     viewOf(instanceId) {
       const watch = watches.get(instanceId)
-      return watch ? {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0} : null
+      if (!watch) return null
+      const port = readers.portOf(instanceId)
+      const {endpointHost: host} = watch.cluster.instance
+      return {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0, readOnlyEndpoint: port === null ? null : {host, port}}
     },
   }
 }

@@ -28,6 +28,8 @@ export interface WatchOptions {
   readonly making: Making
   readonly cluster: Cluster
   readonly changed: (operation: OperationRecord) => void
+  /** After each look, with what was decided on it. */
+  readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined) => void
   /** How much too late the agent's own timers came since then (of the clock that never jumps), in milliseconds. */
   readonly late: (since: number) => number
 }
@@ -166,6 +168,7 @@ export function createWatch(options: WatchOptions) {
     latest = seen
     const did = await Promise.all(decision.actions.map((action) => perform(action as Exclude<Action, {kind: 'persist'}>)))
     failures = did.includes(false) ? failures + 1 : 0
+    options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject)
     await show(seen)
     if (cluster.state.operation === null && performance.now() - tendedAt > upkeepMs) {
       tendedAt = performance.now()

@@ -266,7 +266,7 @@ export function createWatch(options: WatchOptions) {
       if (isBusy) activeAt = performance.now()
       if (failures > 0) await pause(Math.min(longestPauseMs, soonMs * 2 ** failures))
       else if (isBusy) await new Promise((resolve) => setImmediate(resolve))
-      else await pause(performance.now() - activeAt < activeMs || latest?.view.diagnosis.kind === 'suspect' ? soonMs : cluster.state.operation ? longestPauseMs / 4 : budgets.probeEveryMs)
+      else await pause(performance.now() - activeAt < activeMs || observer.isSilent(cluster.state.primary) ? soonMs : cluster.state.operation ? longestPauseMs / 4 : budgets.probeEveryMs)
     }
   }
 

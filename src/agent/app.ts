@@ -27,6 +27,11 @@ import {defaultRuntime, runtimeNames} from './runtimes/names.js'
 import {resolveDataRoot} from './runtimes/process/locations.js'
 import type {Runtime} from './runtimes/runtime.js'
 import type {ServiceContext} from './services/context.js'
+import {createChanges} from './services/ha/changes.js'
+import {createMaking} from './services/ha/members.js'
+import {replicasKind, replicasWorkflow} from './services/ha/replicas.workflow.js'
+import {changeKinds} from './services/ha/record.js'
+import {createHighAvailability} from './services/ha/service.js'
 import {createOperationsService} from './services/operations/service.js'
 import {createRecorder} from './services/platform/audit-drain.js'
 import {createPlatformService} from './services/platform/service.js'
@@ -39,6 +44,7 @@ import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
 import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
 import {createPrepared} from './services/provisioning/prepared.js'
+import {freeEndpointPort, freeNodePort} from './services/provisioning/ports.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
 import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
 import {createRestoring} from './services/provisioning/restoring.js'
@@ -169,6 +175,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       endpoints,
       // what both need of each other is there when it is asked for
       get protection() { return backups.protection },
+      get clusters() { return clusters },
       certificates: await authority,
       mayChange: () => recorder.mayChange(),
       poke: () => {
@@ -179,6 +186,10 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const servers = createServers(context)
+    const making = createMaking(context, servers)
+    const clusters = createHighAvailability({
+      context, servers, making, changed: (operation) => operations.changed(operation), freePort: (runtime) => freeEndpointPort(context, runtime),
+    })
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => {
@@ -205,10 +216,10 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
-      store, clock, owner: `${process.pid}:${clock.now()}`, workflows, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
+      store, clock, owner: `${process.pid}:${clock.now()}`, workflows, foreign: changeKinds, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
       changed: (operation) => operations.changed(operation),
       ...(options.probe ? {probe: options.probe} : {}),
     })
@@ -219,6 +230,15 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const instances = createInstancesService({context, servers, catalogues, templates, leases, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
+    const highAvailability = createChanges({
+      context, clusters, instances, flow: workflow(replicasKind),
+      async freePort(runtime, taken) {
+        for (;;) {
+          const port = await freeNodePort(context, runtime)
+          if (!taken.includes(port)) return port
+        }
+      },
+    })
     const restoring = createRestoring({context, instances, templates, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
@@ -249,6 +269,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
         const impatient = setTimeout(() => void archiver.close().catch((error: unknown) => log('closing the archiver failed', {error: String(error)})), repositoryPatienceMs)
         impatient.unref()
         supervisor.stop()
+        await inTime('clusters', clusters.stop())
         await inTime('upkeep', upkeep.stop())
         await inTime('operations', workflowEngine.stop())
         await inTime('backups', backups.stop())
@@ -287,7 +308,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, highAvailability, restoring, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner
@@ -320,7 +341,9 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     await endpointReady
     await tidyRuntimes()
+    await clusters.load()
     await supervisor.reconcile()
+    await clusters.start()
     await workflowEngine.start()
     await http.listenUnix(socket)
     upkeep.start()

@@ -1,6 +1,6 @@
 import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from './_support/base-command.js'
-import {notYet, setFlag} from './_support/flags.js'
+import {setFlag} from './_support/flags.js'
 
 export default class Run extends BaseCommand {
   static override enableJsonFlag = false
@@ -23,7 +23,7 @@ dbaas says goes to stderr. The database lives as long as the command, whatever e
     ...setFlag,
     name: Flags.string({description: 'name of the instance; run-… by default'}),
     quiet: Flags.boolean({char: 'q', description: 'say nothing but errors'}),
-    ...notYet.ha,
+    ha: Flags.boolean({description: 'with two replicas, one of which confirms every commit'}),
     from: Flags.string({hidden: true}),
   }
 
@@ -37,8 +37,8 @@ dbaas says goes to stderr. The database lives as long as the command, whatever e
     const {resolveProgram} = await import('./_support/run/program.js')
     const program = await resolveProgram(rest[0] as string)
     const {createBody} = await import('./_support/create-request.js')
-    const {engine, version, runtime, image, size, template, set} = flags
-    const body = createBody({}, {name: flags.name ?? runName(), engine, version, runtime, image, size, template, set}, false)
+    const {engine, version, runtime, image, size, ha, template, set} = flags
+    const body = createBody({}, {name: flags.name ?? runName(), engine, version, runtime, image, size, ha, template, set}, false)
     const [client, location] = [await this.client(), await this.location()]
     const [{withDatabase}, {environmentFor}, {passThrough}] = await Promise.all([
       import('./_support/run/database.js'), import('./_support/run/environment.js'), import('./_support/pass-through.js'),

@@ -22,7 +22,7 @@ const row = (status: number, exit: ErrorRow['exit'], retry: RetryClass, meaning:
 export const errorTable = {
   // what was asked is not well-formed, or not possible
   USAGE: row(400, 2, 'permanent', 'The command line is not valid: an unknown flag, a missing argument, a malformed value.'),
-  CONFIRMATION_REQUIRED: row(400, 2, 'permanent', 'A destructive verb was run without a terminal and without --yes.'),
+  CONFIRMATION_REQUIRED: row(400, 2, 'permanent', 'A destructive verb was run without a terminal and without --yes, or the name that was typed is another one.'),
   INVALID_REQUEST: row(400, 2, 'permanent', 'The request does not match the schema of the endpoint.'),
   MALFORMED_JSON: row(400, 2, 'permanent', 'The request body is not JSON.'),
   PAYLOAD_TOO_LARGE: row(413, 2, 'permanent', 'The request body is larger than the endpoint accepts.'),
@@ -64,6 +64,7 @@ export const errorTable = {
   NAME_IN_USE: row(409, 5, 'permanent', 'The tenant already has something of that name.'),
   INSTANCE_PROTECTED: row(409, 5, 'permanent', 'The instance has deletion protection.'),
   INVALID_STATE: row(409, 5, 'permanent', 'The object is in a state that does not allow what was asked.'),
+  NO_QUORUM: row(409, 5, 'permanent', 'Too few replicas answer to tell which one holds every acknowledged write: no choice of a primary is safe.'),
   NOT_CANCELLABLE: row(409, 5, 'permanent', 'The operation has ended, or has passed its point of no return.'),
   IDEMPOTENCY_CONFLICT: row(409, 5, 'permanent', 'The idempotency key was used before with a different request.'),
   ENGINE_NOT_INSTALLED: row(409, 5, 'permanent', 'The version is known but not installed on this site.'),

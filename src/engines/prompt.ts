@@ -16,6 +16,8 @@ export interface Access {
   readonly password: string
   /** The servers themselves. */
   readonly direct: readonly {readonly host: string; readonly port: number}[]
+  /** Leads to any healthy replica; null where there is none. */
+  readonly read_only: {readonly host: string; readonly port: number} | null
   /** PEM. */
   readonly ca_certificate: string
 }
@@ -110,11 +112,12 @@ export interface Lexis {
 }
 
 /** Hosts as URLs have them: `127.0.0.1:15432,[::1]:15433`. */
-export const hostList = (access: Access, {direct}: Route): string =>
-  hostsOf(access, direct).map(({host, port}) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')
+export const hostList = (access: Access, route: Route): string =>
+  hostsOf(access, route).map(({host, port}) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')
 
-export const hostsOf = (access: Access, direct: boolean | undefined): readonly {readonly host: string; readonly port: number}[] =>
-  direct ? access.direct : [{host: access.host, port: access.port}]
+/** Without replicas, read-only sessions are the primary's. */
+export const hostsOf = ({direct, read_only, host, port}: Access, route: Route): readonly {readonly host: string; readonly port: number}[] =>
+  route.direct ? direct : route.readOnly && read_only !== null ? [read_only] : [{host, port}]
 
 /** `a=b&c=%20`, with slashes left readable: they are no special characters of a query. */
 export const queryOf = (pairs: readonly (readonly [name: string, value: string])[]): string =>

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import {chmodSync, mkdirSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import {splitArguments} from '../../src/commands/_support/arguments.js'
-import {refuseNotYet} from '../../src/commands/_support/flags.js'
 import {resolveProgram} from '../../src/commands/_support/run/program.js'
 import {checkDashes, checkRun, runName} from '../../src/commands/_support/run/request.js'
 import type {DbaasError} from '../../src/core/errors.js'
@@ -29,11 +28,7 @@ describe('what run is asked', () => {
   })
 
   it('is refused what is not there yet, by name', () => {
-    assert.throws(() => checkRun({ha: true}, [], ['true']), failsWith('NOT_SUPPORTED', /run --ha is not there yet/))
-    assert.throws(() => checkRun({ha: false}, [], ['true']), failsWith('NOT_SUPPORTED', /run --no-ha is not there yet/))
     assert.throws(() => checkRun({from: 'demo'}, [], ['true']), failsWith('NOT_SUPPORTED', /run --from is not there yet/))
-    assert.throws(() => refuseNotYet('scale', {replicas: '2'}), failsWith('NOT_SUPPORTED', /scale --replicas is not there yet/))
-    refuseNotYet('scale', {})
   })
 
   it('makes names that instances may have, each another', () => {

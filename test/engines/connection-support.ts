@@ -4,7 +4,7 @@ import type {Access, Route} from '../../src/engines/prompt.js'
 
 export const accessTo = (changes: Partial<Access> = {}): Access => ({
   host: '127.0.0.1', port: 15432, database: 'app', username: 'app', password: 'secret',
-  direct: [{host: '127.0.0.1', port: 21000}, {host: '::1', port: 21001}], ca_certificate: 'PEM', ...changes,
+  direct: [{host: '127.0.0.1', port: 21000}, {host: '::1', port: 21001}], read_only: null, ca_certificate: 'PEM', ...changes,
 })
 
 /** A route that only remembers what it was asked to keep. */

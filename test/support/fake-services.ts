@@ -52,6 +52,7 @@ export const anInstance = (n: number, change: Partial<ApiInstance> = {}): ApiIns
       pid: 4711, container: null, pod: null,
     },
   ],
+  replication: null,
   backup: {
     enabled: false, reason: 'not available yet', schedule: null, retention_seconds: null, next_backup_at: null, last_backup_at: null, recoverable_from: null,
     recoverable_to: null, log_lag_bytes: null, log_lag_seconds: null, last_restore_test: null,
@@ -247,6 +248,7 @@ export function createFakeServices(count = 3): FakeServices {
         username: 'app',
         password: `secret of ${find(ref).name}`,
         direct: [{host: '127.0.0.1', port: 25_432}],
+        read_only: null,
         ca_file: '/home/ca.pem',
         ca_certificate: '-----BEGIN',
         tls_server_name: 'demo',
@@ -331,6 +333,16 @@ export function createFakeServices(count = 3): FakeServices {
     },
     scaling: {
       scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),
+    },
+    highAvailability: {
+      scale: async (_, ref, {plan}, idempotency) => onInstance('scaleServers', ref, plan, idempotency),
+      failover: async (_, ref, {plan}, idempotency) => onInstance('failover', ref, plan, idempotency),
+      switchover: async (_, ref, {plan}, idempotency) => onInstance('switchover', ref, plan, idempotency),
+      promote: async (_, ref, {plan}, idempotency) => onInstance('promote', ref, plan, idempotency),
+      replicas: async (_, ref) => find(ref).nodes.filter((node) => node.role === 'replica'),
+      addReplicas: async (_, ref, {plan}, idempotency) => onInstance('addReplicas', ref, plan, idempotency),
+      removeReplica: async (_, ref, __, {plan}, idempotency) => onInstance('removeReplica', ref, plan, idempotency),
+      drill: async (_, ref, {plan}, idempotency) => onInstance('drillFailover', ref, plan, idempotency),
     },
     configuration: {
       get: async () => ({

@@ -4,9 +4,9 @@
  * agent can replace any endpoint process; the rest may change with `protocolVersion`.
  */
 import type {ErrorDetail} from '../../core/errors.js'
-import type {EndpointStatus, Route, RouteState} from './endpoint.js'
+import type {CancelRequests, EndpointStatus, Route, RouteState} from './endpoint.js'
 
-export const protocolVersion = 1
+export const protocolVersion = 2
 
 /** How the endpoint process brings the agent back. Stays in memory only: an environment may hold secrets. */
 export interface AgentLaunch {
@@ -28,7 +28,9 @@ export interface Operations {
   put: {takes: {readonly route: Route}; gives: null}
   remove: {takes: {readonly routeId: string}; gives: null}
   replace: {takes: {readonly routes: readonly Route[]}; gives: readonly RouteState[]}
-  closeSessions: {takes: {readonly routeId: string}; gives: number}
+  setCancels: {takes: {readonly routeId: string; readonly cancel: CancelRequests}; gives: null}
+  /** All, or those to one target. */
+  closeSessions: {takes: {readonly routeId: string; readonly target?: Route['listen']}; gives: number}
   status: {takes: {}; gives: EndpointStatus}
   /** Ends the endpoint process. The reply comes before the end; the end of the connection is its proof. */
   stop: {takes: {}; gives: null}

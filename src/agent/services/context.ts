@@ -5,6 +5,7 @@ import type {Clock} from '../../core/time.js'
 import type {Engine} from '../../engines/engine.js'
 import type {Runtime} from '../runtimes/runtime.js'
 import type {Endpoints} from '../endpoints/endpoint.js'
+import type {Clusters} from './clusters.js'
 import type {InstanceProtection} from './protection.js'
 import type {Store} from '../store/store.js'
 
@@ -29,6 +30,7 @@ export interface ServiceContext {
   /** Ports of endpoints, from the first to the last. */
   readonly endpointPorts: {readonly from: number; readonly to: number}
   readonly protection: InstanceProtection
+  readonly clusters: Clusters
   readonly certificates: {
     readonly caCertificate: string
     readonly caFile: string

@@ -4,7 +4,7 @@
  */
 import type {Principal} from '../../core/access/principal.js'
 import type {
-  ApiAgent, ApiAuditEntry, ApiBackup, ApiBreaker, ApiCheck, ApiCredentials, ApiEngine, ApiInstance, ApiOperation, ApiParameter,
+  ApiAgent, ApiAuditEntry, ApiBackup, ApiBreaker, ApiCheck, ApiCredentials, ApiEngine, ApiInstance, ApiNode, ApiOperation, ApiParameter,
   ApiParameterReading, ApiPlan, ApiRepository, ApiRequestLog, ApiSchedule, ApiSqlResult, ApiTemplate, BodyOf, CreateBody, QueryOf, ResponseOf,
 } from '../../core/api/schemas.js'
 
@@ -66,6 +66,42 @@ export interface ScalingApi {
   scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
 }
 
+/**
+ * Instances of more than one server. All throw INSTANCE_NOT_FOUND; NODE_NOT_FOUND for a node that the instance has not; INVALID_STATE where
+ * the instance is not running, has one server only (suggest `dbaas scale NAME --ha`), or is changing its primary already; NOT_SUPPORTED where
+ * the engine or the runtime cannot. `to` and `node` are ids or names of nodes.
+ */
+export interface HighAvailabilityApi {
+  /**
+   * `body` names `high_availability` or `replicas`, and may name a size as well: one operation for both. `replicas` alone keeps high
+   * availability as it is; `high_availability: true` alone means two replicas, where there are fewer. `high_availability: false` keeps the
+   * replicas, unless their number is given. The result of the operation is that of a scale: `{write_gap_ms, applied}`.
+   * Throws INVALID_REQUEST for high availability with no replica, QUOTA_EXCEEDED, INSUFFICIENT_MEMORY, INSUFFICIENT_DISK.
+   */
+  scale(principal: Principal, ref: string, body: BodyOf<'instances.scale'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /**
+   * For a primary that is lost. A healthy one is refused without `force` (INVALID_STATE, suggest `dbaas switchover NAME`). `to` wins among
+   * those that hold every acknowledged write and is else refused (INVALID_STATE, telling what it lacks). Throws NO_QUORUM where nobody can be
+   * chosen safely, unless `allow_data_loss` is the name of the instance; CONFIRMATION_REQUIRED when it is another name. The result is a PrimaryChange (core/ha/receipt.ts).
+   */
+  failover(principal: Principal, ref: string, body: BodyOf<'instances.failover'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** In order: nothing is lost; undone when the new primary does not catch up. Throws NO_QUORUM. The result is a PrimaryChange. */
+  switchover(principal: Principal, ref: string, body: BodyOf<'instances.switchover'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** A switchover to that node; one that confirms nothing (async) is refused, INVALID_STATE. Of the primary itself: nothing to do. */
+  promote(principal: Principal, ref: string, body: BodyOf<'instances.promote'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** All nodes but the primary, as `instances.get` shows them. */
+  replicas(principal: Principal, ref: string): Promise<ApiNode[]>
+  /** Throws as `scale`. */
+  addReplicas(principal: Principal, ref: string, body: BodyOf<'replicas.add'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /**
+   * Throws INVALID_STATE for the primary (suggest `dbaas switchover NAME`), and for the last replica of an instance with high availability
+   * (suggest `dbaas scale NAME --no-ha`). One that is broken is removed, too.
+   */
+  removeReplica(principal: Principal, ref: string, node: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** On the instance itself, or a copy. A partition is NOT_SUPPORTED where the runtime cannot make one. The result is a FailoverReceipt. */
+  drill(principal: Principal, ref: string, body: BodyOf<'drills.failover'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+}
+
 export interface RestoringApi {
   restore(principal: Principal, ref: string, body: BodyOf<'instances.restore'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
   /** Back to the state before the last restore in place. */
@@ -120,6 +156,7 @@ export interface Services {
   readonly instances: InstancesApi
   readonly backups: BackupsApi
   readonly scaling: ScalingApi
+  readonly highAvailability: HighAvailabilityApi
   readonly restoring: RestoringApi
   readonly adoption: AdoptionApi
   readonly configuration: ConfigurationApi

@@ -86,6 +86,10 @@ export interface ReadTx {
   readonly restoreTests: {
     last(instanceId: string): Promise<RestoreTestRecord | undefined>
   }
+  readonly clusters: {
+    get(instanceId: string): Promise<ClusterRecord | undefined>
+    list(): Promise<ClusterRecord[]>
+  }
   readonly outbox: {
     audit(limit: number): Promise<{id: number; entry: AuditRecord}[]>
   }
@@ -163,6 +167,10 @@ export interface Tx extends ReadTx {
     insert(record: RestoreTestRecord): Promise<void>
     removeAll(instanceId: string): Promise<void>
   }
+  readonly clusters: ReadTx['clusters'] & {
+    put(record: ClusterRecord): Promise<void>
+    remove(instanceId: string): Promise<void>
+  }
   /** Into the outbox, drained into the audit database (DECISIONS.md 3). */
   audit(entry: AuditRecord): Promise<void>
   /** Into the outbox of events, read by loops and streams. */
@@ -171,6 +179,18 @@ export interface Tx extends ReadTx {
     removeAudit(upToId: number): Promise<void>
     expireEvents(before: number): Promise<number>
   }
+}
+
+/** What is known of the servers of an instance as one (core/ha/state.ts), whoever dies. Written before every change that it speaks of. */
+export interface ClusterRecord {
+  readonly instanceId: string
+  readonly tenantId: string
+  /** encodeState */
+  readonly state: Json
+  /** The record of the change of primary that is under way. */
+  readonly operationId: string | null
+  readonly lastChange: Json
+  readonly updatedAt: number
 }
 
 export interface OperationFilter {

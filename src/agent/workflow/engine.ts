@@ -29,6 +29,8 @@ export interface EngineOptions {
   /** Of this run of the agent: leases of any other are void, since the home's lock is ours alone. */
   readonly owner: string
   readonly workflows: readonly AnyWorkflow[]
+  /** Kinds of operations that are stored like all, and that others drive. They cannot be cancelled. */
+  readonly foreign?: ReadonlySet<string>
   readonly parallelism: number
   readonly random: () => number
   readonly log: (message: string, facts: Record<string, unknown>) => void
@@ -103,7 +105,7 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
     let wakeAt = Number.POSITIVE_INFINITY
     for (const operation of open) {
       if (stopping) return
-      if (active.has(operation.id)) continue
+      if (active.has(operation.id) || options.foreign?.has(operation.kind)) continue
       // the oldest open operation of a lane of an instance goes first, also while it waits: they never overtake
       const lane = laneOf(operation)
       if (lane !== null) {
@@ -390,6 +392,11 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
     workflow: workflowOf,
     running: () => active.size,
     async cancel(asked) {
+      if (options.foreign?.has(asked.kind) && !hasEnded(asked.status)) {
+        throw new DbaasError('NOT_CANCELLABLE', `the operation ${asked.id} cannot be cancelled: it ends as soon as there is a primary`, {
+          details: {operation_id: asked.id}, suggestions: [`dbaas operations wait ${asked.id}`],
+        })
+      }
       const flow = workflowOf(asked.kind)
       const fresh = await store.transact({tenant: asked.tenantId}, async (tx) => {
         const operation = await tx.operations.get(asked.id)

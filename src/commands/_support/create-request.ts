@@ -4,7 +4,7 @@ import {DbaasError} from '../../core/errors.js'
 import {nearest} from '../../core/nearest.js'
 import {parseDuration} from '../../core/time.js'
 import {parseBytes} from '../../core/units.js'
-import {parseAssignments, parseNumber} from './flags.js'
+import {parseAssignments, parseNumber, topologyBody} from './flags.js'
 
 /** The flags of `create` that describe the instance, as the parser gives them. */
 export interface CreateFlags {
@@ -18,6 +18,8 @@ export interface CreateFlags {
   readonly cpu?: string | undefined
   readonly memory?: string | undefined
   readonly storage?: string | undefined
+  readonly ha?: boolean | undefined
+  readonly replicas?: string | undefined
   readonly template?: string | undefined
   readonly set?: readonly string[] | undefined
   readonly ttl?: string | undefined
@@ -29,7 +31,7 @@ export interface CreateFlags {
 }
 
 const fileKeys = [
-  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'template', 'set', 'ttl', 'backup', 'repository', 'protect', 'port',
+  'name', 'engine', 'version', 'runtime', 'image', 'publish-address', 'size', 'cpu', 'memory', 'storage', 'ha', 'replicas', 'template', 'set', 'ttl', 'backup', 'repository', 'protect', 'port',
 ] as const
 
 /** A YAML text (JSON is YAML) as flags. Throws USAGE with the nearest key. */
@@ -56,7 +58,7 @@ export async function parseCreateFile(text: string, path: string): Promise<Creat
     }
     if (key === 'set') flags.set = assignments(value, wrong)
     else if (typeof value !== 'string') throw wrong(`"${key}" takes one value`, {key}, [`write ${key}: VALUE`])
-    else if (key === 'protect' || key === 'backup') flags[key] = truth(key, value, wrong)
+    else if (key === 'protect' || key === 'backup' || key === 'ha') flags[key] = truth(key, value, wrong)
     else flags[key] = value
   }
   return flags as CreateFlags
@@ -99,6 +101,7 @@ export function createBody(file: CreateFlags, flags: CreateFlags, plan: boolean)
     ...(all.image === undefined ? {} : {image: all.image}),
     ...(all['publish-address'] === undefined ? {} : {publish_address: all['publish-address']}),
     ...sizeBody(all),
+    ...topologyBody(all),
     ...(all.template === undefined ? {} : {template: all.template}),
     ...(Object.keys(parameters).length === 0 ? {} : {parameters}),
     ...(all.ttl === undefined ? {} : {ttl_seconds: parseTtl(all.ttl)}),

@@ -17,6 +17,8 @@ export const argumentList = (description: string) => Args.string({description, r
 
 export const instanceArgument = {name: argument('name or id of the instance')}
 
+export const nodeArgument = {node: argument('name or id of the node: dbaas replicas list NAME')}
+
 export const backupArgument = {backup: argument('id or label of the backup')}
 
 export const planFlag = {plan: Flags.boolean({description: 'print what would happen, and change nothing'})}
@@ -32,20 +34,36 @@ export const yesFlag = {yes: Flags.boolean({char: 'y', description: 'do not ask 
 
 export const engineFlag = {engine: Flags.string({default: 'postgresql', description: 'engine'})}
 
-/** Promised, and not there yet: known, so that they are refused for what they are and not as mistyped. */
-export const notYet = {
-  ha: {ha: Flags.boolean({hidden: true, allowNo: true})},
-  replicas: {replicas: Flags.string({hidden: true})},
+/** Taken, and asks nothing: a verb that loses nothing needs no confirmation, and scripts may give one to all. */
+export const needlessYesFlag = {yes: Flags.boolean({char: 'y', hidden: true})}
+
+/** Which replica is to be the primary. */
+export const toNodeFlag = {to: Flags.string({helpValue: '<node>', description: 'name or id of the node; the best by default (dbaas replicas list NAME)'})}
+
+export const replicasFlag = {
+  replicas: Flags.string({helpValue: '<count>', description: 'servers beside the primary; with --ha two by default, of which the first two vote, else read replicas'}),
 }
 
-/** Throws NOT_SUPPORTED. */
-export function refuseNotYet(verb: string, {ha, replicas}: {readonly ha?: boolean; readonly replicas?: string | undefined}): void {
-  const flag = ha !== undefined ? (ha ? '--ha' : '--no-ha') : replicas === undefined ? undefined : '--replicas'
-  if (flag === undefined) return
-  throw new DbaasError('NOT_SUPPORTED', `dbaas ${verb} ${flag} is not there yet: an instance has one server`, {
-    details: {flag}, suggestions: [`leave ${flag} away`],
-  })
+export interface TopologyFlags {
+  readonly ha?: boolean | undefined
+  readonly replicas?: string | undefined
 }
+
+/** How many servers a body asks for. Throws USAGE. */
+export function topologyBody({ha, replicas}: TopologyFlags): {high_availability?: boolean; replicas?: number} {
+  const count = replicas === undefined ? undefined : parseNumber('replicas', replicas, {integer: true})
+  if (count !== undefined && count > mostReplicas) {
+    throw new DbaasError('USAGE', `--replicas is at most ${mostReplicas}, not ${replicas}`, {details: {flag: '--replicas', value: String(replicas)}, suggestions: ['--replicas 2']})
+  }
+  if (ha && count === 0) {
+    throw new DbaasError('USAGE', '--ha needs a replica: with none, nobody could take over', {
+      details: {flag: '--replicas', value: '0'}, suggestions: ['--ha', '--ha --replicas 1   # writes wait while the replica is away', 'leave --ha away'],
+    })
+  }
+  return {...(ha === undefined ? {} : {high_availability: ha}), ...(count === undefined ? {} : {replicas: count})}
+}
+
+const mostReplicas = 16
 
 /** A duration of a flag, in seconds. Throws USAGE, naming the flag; INVALID_REQUEST for what is none. */
 export function parseSeconds(flag: string, text: string, {zero = false}: {zero?: boolean} = {}): number {

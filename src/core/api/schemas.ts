@@ -7,6 +7,10 @@ import {instanceStatuses, nodeStatuses} from '../instance/instance.js'
 import {operationStatuses} from '../workflow/operation.js'
 import type {EndpointId} from './paths.js'
 
+/** `healthy`: as many voters stream as are wanted; `degraded`: fewer, and writes go on; `blocked`: writes wait; `changing`: the primary is
+ *  being changed; `no-quorum`: no safe choice exists, somebody has to decide; `async`: nothing is confirmed by anybody else. */
+export const replicationStatuses = ['healthy', 'degraded', 'blocked', 'changing', 'no-quorum', 'async'] as const
+
 const closed = {additionalProperties: false}
 const Nullable = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()])
 const Words = <const T extends readonly string[]>(words: T) => Type.Unsafe<T[number]>({type: 'string', enum: [...words]})
@@ -61,6 +65,23 @@ export const NodeSchema = Type.Object({
   pod: Nullable(Type.String()),
 }, {$id: 'Node', ...closed})
 
+export const ReplicationSchema = Type.Object({
+  replicas_wanted: Type.Integer({description: 'Servers that are not the primary'}),
+  confirmations: Type.Integer({description: 'So many voters have written each commit to disk before it is acknowledged; 0: none'}),
+  voters: Type.Array(Type.String(), {description: 'Nodes that may confirm, and may be chosen'}),
+  status: Words(replicationStatuses),
+  status_reason: Nullable(Type.String()),
+  epoch: Type.Integer({description: 'One more with every decision'}),
+  timeline: Nullable(Type.Integer()),
+  operation: Nullable(Type.Object({
+    kind: Words(['failover', 'switchover']), phase: Type.String(), started_at: Time, from: Type.String(), to: Nullable(Type.String()), because: Type.String(),
+  }, closed)),
+  last_decision: Nullable(Type.Object({at: Time, because: Type.String()}, closed)),
+  last_change: Nullable(Type.Object({
+    at: Time, kind: Words(['failover', 'switchover']), from: Type.String(), to: Type.String(), because: Type.String(), write_gap_ms: Nullable(Type.Integer()),
+  }, closed)),
+}, {$id: 'Replication', ...closed})
+
 export const InstanceSchema = Type.Object({
   id: Type.String(),
   name: Type.String(),
@@ -80,8 +101,9 @@ export const InstanceSchema = Type.Object({
   read_only_endpoint: Nullable(AddressSchema),
   database: Type.String(),
   username: Type.String(),
-  high_availability: Type.Boolean(),
+  high_availability: Type.Boolean({description: 'A replica confirms every commit, and takes over when the primary is lost'}),
   nodes: Type.Array(NodeSchema),
+  replication: Nullable(ReplicationSchema),
   backup: Type.Object({
     enabled: Type.Boolean(),
     reason: Nullable(Type.String({description: 'Why it is not enabled; or what is not as promised'})),
@@ -116,6 +138,26 @@ export const InstanceSchema = Type.Object({
   created_at: Time,
   updated_at: Time,
 }, {$id: 'Instance', ...closed})
+
+/** DatabaseCluster and Replica of the reference: the same instance, seen as its servers. */
+export const ReplicaSchema = Type.Object({
+  id: Type.String(),
+  cluster_id: Type.String(),
+  type: Words(['sync', 'async', 'dr', 'none']),
+  status: Words(nodeStatuses),
+  endpoint: Nullable(AddressSchema),
+  lag_bytes: Nullable(Type.Integer()),
+  last_sync: Nullable(Time),
+}, {$id: 'Replica', ...closed})
+
+export const ClusterSchema = Type.Object({
+  id: Type.String(),
+  primary_id: Nullable(Type.String()),
+  replicas: Type.Array(ReplicaSchema),
+  status: Words(instanceStatuses),
+  created_at: Time,
+  updated_at: Time,
+}, {$id: 'Cluster', ...closed})
 
 export const BackupSchema = Type.Object({
   id: Type.String(),
@@ -320,6 +362,12 @@ export const RequestLogSchema = Type.Object({
   timestamp: Time,
 }, {$id: 'RequestLog', ...closed})
 
+/** How many servers. Without `replicas`, high availability means two; `replicas` without it are read replicas that confirm nothing. */
+const topology = {
+  high_availability: Type.Optional(Type.Boolean({description: 'Replicas confirm every commit, and one takes over when the primary is lost'})),
+  replicas: Type.Optional(Type.Integer({minimum: 0, maximum: 16, description: 'Servers that are not the primary; with high availability the first two vote'})),
+}
+
 export const CreateBodySchema = Type.Object({
   name: Type.String({maxLength: 200}),
   engine: Type.Optional(Type.String()),
@@ -337,6 +385,7 @@ export const CreateBodySchema = Type.Object({
   protected: Type.Optional(Type.Boolean()),
   backup: Type.Optional(Type.Boolean({description: 'False: no backups are taken of it'})),
   repository: Type.Optional(Type.String({description: 'Where its backups are kept; "local" by default'})),
+  ...topology,
   lease: Type.Optional(Type.Boolean({description: 'Delete it when nobody has held its lease for a few seconds'})),
   port: Type.Optional(Type.Integer({minimum: 1, maximum: 65_535})),
   plan: Type.Optional(Type.Boolean({description: 'Only say what would happen'})),
@@ -345,6 +394,7 @@ export const CreateBodySchema = Type.Object({
 const PlanFlag = Type.Object({plan: Type.Optional(Type.Boolean())}, closed)
 const PlanQuery = Type.Object({plan: Type.Optional(Type.Boolean())}, closed)
 const Limit = Type.Optional(Type.Integer({minimum: 1, maximum: 1000, description: 'At most so many; 100 by default'}))
+const NodeName = Type.Optional(Type.String({minLength: 1, maxLength: 200, description: 'Id (nod_…) or name of the node; the best by default'}))
 const InstanceRef = Type.Object({instance: Type.String({description: 'Id (ins_…) or name'})}, closed)
 const OperationRef = Type.Object({operation: Type.String()}, closed)
 const EngineRef = Type.Object({engine: Type.String()}, closed)
@@ -411,8 +461,22 @@ export const endpointSchemas = {
       cpu: Type.Optional(Type.Number()),
       memory_bytes: Type.Optional(Type.Integer()),
       storage_bytes: Type.Optional(Type.Integer()),
+      ...topology,
       plan: Type.Optional(Type.Boolean()),
     }, closed),
+  }),
+  'instances.failover': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      to: NodeName,
+      force: Type.Optional(Type.Boolean({description: 'Though the primary is healthy'})),
+      allow_data_loss: Type.Optional(Type.String({maxLength: 200, description: 'The name of the instance, typed: acknowledged writes may be lost; the best of the nodes that answer is taken'})),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
+  'instances.switchover': mutation({params: InstanceRef, body: Type.Object({to: NodeName, plan: Type.Optional(Type.Boolean())}, closed)}),
+  'instances.promote': mutation({
+    params: InstanceRef, body: Type.Object({node: Type.String({minLength: 1, maxLength: 200}), plan: Type.Optional(Type.Boolean())}, closed),
   }),
   'instances.restore': mutation({
     params: InstanceRef,
@@ -436,7 +500,8 @@ export const endpointSchemas = {
     database: Type.String(),
     username: Type.String(),
     password: Type.String(),
-    direct: Type.Array(AddressSchema),
+    direct: Type.Array(AddressSchema, {description: 'The servers themselves, the primary first'}),
+    read_only: Nullable(AddressSchema),
     ca_file: Type.String(),
     ca_certificate: Type.String(),
     tls_server_name: Type.String(),
@@ -467,6 +532,17 @@ export const endpointSchemas = {
     responses: {200: 'text/plain'},
   },
 
+  'replicas.list': {params: InstanceRef, responses: {200: Type.Object({replicas: Type.Array(NodeSchema)}, closed)}},
+  'replicas.add': mutation({
+    params: InstanceRef,
+    body: Type.Object({count: Type.Optional(Type.Integer({minimum: 1, maximum: 16, description: 'One by default'})), plan: Type.Optional(Type.Boolean())}, closed),
+  }),
+  'replicas.remove': mutation({
+    params: Type.Object({instance: Type.String({description: 'Id (ins_…) or name'}), node: Type.String({description: 'Id (nod_…) or name of the node'})}, closed),
+    query: PlanQuery,
+  }),
+  'clusters.get': {params: InstanceRef, responses: {200: Type.Object({cluster: ClusterSchema}, closed)}},
+
   'backups.list': {
     query: Type.Object({instance: Type.Optional(Type.String({description: 'Id or name, of a deleted one, too'}))}, closed),
     responses: {200: Type.Object({backups: Type.Array(BackupSchema)}, closed)},
@@ -490,6 +566,14 @@ export const endpointSchemas = {
     responses: {200: Type.Object({point: Type.Object({name: Type.String(), timeline: Type.String(), position: Type.String(), created_at: Time}, closed)}, closed)},
   },
   'drills.restore': mutation({params: InstanceRef, body: PlanFlag}),
+  'drills.failover': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      fault: Type.Optional(Words(['kill', 'hang', 'partition'])),
+      clone: Type.Optional(Type.Boolean({description: 'On a copy of the instance, which is deleted afterwards'})),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
   'schedules.get': {params: InstanceRef, responses: {200: Type.Object({schedule: ScheduleSchema}, closed)}},
   'schedules.set': {
     params: InstanceRef,
@@ -639,6 +723,8 @@ export type ResponseOf<Id extends EndpointId> = OneResponse<Responses<Id>[keyof 
 
 export type ApiError = Static<typeof ErrorResponseSchema>
 export type ApiInstance = Static<typeof InstanceSchema>
+export type ApiReplication = Static<typeof ReplicationSchema>
+export type ApiCluster = Static<typeof ClusterSchema>
 export type ApiNode = Static<typeof NodeSchema>
 export type ApiOperation = Static<typeof OperationSchema>
 export type ApiBackup = Static<typeof BackupSchema>
@@ -660,7 +746,7 @@ export type CreateBody = Static<typeof CreateBodySchema>
 
 /** Shapes that other shapes refer to by name; registered once in the OpenAPI document. */
 export const sharedSchemas: readonly TSchema[] = [
-  ErrorDetailSchema, ErrorResponseSchema, AddressSchema, SizeSchema, NodeSchema, InstanceSchema, BackupSchema, ScheduleSchema, RepositorySchema, StepSchema, OperationSchema,
+  ErrorDetailSchema, ErrorResponseSchema, AddressSchema, SizeSchema, NodeSchema, ReplicationSchema, InstanceSchema, ReplicaSchema, ClusterSchema, BackupSchema, ScheduleSchema, RepositorySchema, StepSchema, OperationSchema,
   PlanSchema, ParameterSchema, ParameterReadingSchema, TemplateSchema, EngineVersionSchema, EngineSchema, AgentSchema,
   CheckSchema, BreakerSchema, AuditEntrySchema, RequestLogSchema, CreateBodySchema,
 ]

@@ -17,9 +17,9 @@ export interface StepRecord {
 
 /**
  * Operations of one lane of an instance never overtake each other. A backup has a lane of its own: it takes long, and a
- * server must be stopped, scaled and recovered meanwhile.
+ * server must be stopped, scaled and recovered meanwhile. So has a change of primary: what makes it necessary waits for nobody.
  */
-export type Lane = 'instance' | 'backup'
+export type Lane = 'instance' | 'backup' | 'ha'
 
 /** The durable record of an operation. Never holds SQL text or a secret (DECISIONS.md 4). */
 export interface OperationRecord {

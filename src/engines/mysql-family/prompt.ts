@@ -33,7 +33,7 @@ const optionFile = ({username, database}: Access, caFile: string): string => [
 
 export async function environment(access: Access, route: Route): Promise<Record<string, string>> {
   if (route.readOnly) uri(access, route)
-  const {host, port} = hostsOf(access, route.direct)[0] as Access['direct'][number]
+  const {host, port} = hostsOf(access, route)[0] as Access['direct'][number]
   const kept = await route.keep('my.cnf', optionFile(access, route.caFile))
   return {
     MYSQL_HOST: host,
@@ -61,7 +61,7 @@ const optionQuoted = (value: string): string =>
  * a prompt or a pager set there holds; what follows wins.
  */
 async function start(access: Access, route: Route, program: ClientProgram): Promise<ClientStart> {
-  const {host, port} = hostsOf(access, route.direct)[0] as Access['direct'][number]
+  const {host, port} = hostsOf(access, route)[0] as Access['direct'][number]
   const isMariadb = /mariadb/i.test(await program.version())
   const own = join(homedir(), '.my.cnf')
   // MySQL's client has MariaDB's way to sign in as a plugin, which it looks for where it was built to be

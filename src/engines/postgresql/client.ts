@@ -39,8 +39,8 @@ interface Target {
   readonly options: string
   readonly applicationName: string
   readonly timeoutMs: number
-  /** The session speaks the replication protocol, and nothing else. */
-  readonly replication?: true
+  /** The session speaks the replication protocol: alone, or beside SQL (in a database). Both take a sender's place instead of a client's. */
+  readonly replication?: 'true' | 'database'
 }
 
 async function connect(target: Target): Promise<Connection> {
@@ -57,7 +57,7 @@ async function connect(target: Target): Promise<Connection> {
     application_name: target.applicationName,
     connectionTimeoutMillis: target.timeoutMs,
     keepAlive: true,
-    ...(target.replication ? {replication: 'true'} : {}),
+    ...(target.replication ? {replication: target.replication} : {}),
   } as ClientConfig)
   // an error after the connection is made reaches whoever waits on it; without a listener it would end the agent
   client.on('error', () => {})
@@ -161,6 +161,8 @@ const byCertificate = (role: AdminCredentials): tls.ConnectionOptions => ({
 interface AdminOptions {
   readonly database?: string
   readonly timeoutMs?: number
+  /** Commands of the replication protocol, beside SQL of the simple protocol (no parameters), where clients cannot take the last connection away. */
+  readonly walsender?: true
 }
 
 /** A connection of the agent's, by certificate. Errors of the driver pass as they are, for the caller to read. */
@@ -175,6 +177,7 @@ export function connectAdmin(host: Host, admin: AdminCredentials, options: Admin
     options: adminOptions,
     applicationName: 'dbaas agent',
     timeoutMs: options.timeoutMs ?? 10_000,
+    ...(options.walsender ? {replication: 'database' as const} : {}),
   })
 }
 
@@ -193,7 +196,7 @@ export async function connectReplication({address: {host, port}, credentials}: B
       options: '-c statement_timeout=0 -c idle_session_timeout=0 -c wal_sender_timeout=60s',
       applicationName,
       timeoutMs: 10_000,
-      replication: true,
+      replication: 'true',
     })
   } catch (error) {
     throw connectionError(error, `${host}:${port}`)

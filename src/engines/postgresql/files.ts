@@ -4,6 +4,7 @@ import type {Host, HostFile} from '../host.js'
 import {backupRole} from './backup/role.js'
 import {adminRole} from './client.js'
 import {managedValues, ownDefaults} from './managed.js'
+import {peerRole} from './replication/names.js'
 
 /** Where each file is; the server is told all of them on its command line or in `postgresql.conf`. */
 export const filesOf = (host: Host) =>
@@ -14,10 +15,17 @@ export const filesOf = (host: Host) =>
     certificate: `${host.paths.config}/server.crt`,
     key: `${host.paths.config}/server.key`,
     clientCa: `${host.paths.config}/client-ca.crt`,
+    /** What is the node's own, and changes while it runs: read last, so it wins. */
+    replication: `${host.paths.config}/replication.conf`,
+    peerCertificate: `${host.paths.config}/peer.crt`,
+    peerKey: `${host.paths.config}/peer.key`,
+    peerCa: `${host.paths.config}/peer-ca.crt`,
+    /** It is there while a rewind is under way: the data are neither what they were nor what they shall be. */
+    unfinished: `${host.paths.config}/data-unfinished`,
   }) as const
 
 /** A value between quotes, as guc-file.l reads it: a quote doubled, a backslash doubled. */
-const quote = (value: string): string => `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
+export const quote = (value: string): string => `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 
 /** One line a parameter, sorted: the same values give the same bytes. */
 export const renderParameters = (values: Readonly<Record<string, string>>): string =>
@@ -54,8 +62,11 @@ const hba = `# Written by dbaas; changes are overwritten.
 hostssl     all          ${adminRole}   all      cert
 hostssl     replication  ${adminRole}   all      cert
 hostssl     replication  ${backupRole}  all      cert
+hostssl     replication  ${peerRole}    all      cert
+hostssl     postgres     ${peerRole}    all      cert
 hostssl     all          ${adminRole}   all      reject
 hostssl     all          ${backupRole}  all      reject
+hostssl     all          ${peerRole}    all      reject
 hostssl     replication  all           all      reject
 hostssl     all          all           all      scram-sha-256
 hostnossl   all          all           all      reject
@@ -66,7 +77,8 @@ export function renderFiles(host: Host, settings: ServerSettings): HostFile[] {
   const conf =
     '# Written by dbaas; changes are overwritten. To change a parameter:\n' +
     `#   dbaas config set ${settings.instanceName} NAME=VALUE\n` +
-    renderParameters(serverParameters(host, settings))
+    renderParameters(serverParameters(host, settings)) +
+    `include_if_exists = ${quote(files.replication)}\n`
   // the key before the configuration that names it: a server that starts in between finds either all or its old files
   return [
     {path: files.key, content: settings.tls.key, mode: 0o600},

@@ -4,7 +4,9 @@ import {backup} from './backup.js'
 import {config} from './config.js'
 import {applicationDatabase, applicationRole} from './initialise.js'
 import {lifecycle} from './lifecycle.js'
+import {replication} from './replication.js'
 import {versions} from './versions.js'
+import {wire} from './wire.js'
 
 export const postgresql = {
   name: 'postgresql',
@@ -23,5 +25,7 @@ export const postgresql = {
   config,
   lifecycle,
   access,
+  wire,
   backup,
+  replication,
 } as const satisfies Engine

@@ -111,6 +111,26 @@ async function complaintsAboutFiles(client: Client): Promise<Complaint[]> {
 /** How long the postmaster may take to read a file of a few hundred lines. */
 const reloadSeconds = 10
 
+/** Files that are known to be right; resolves when the postmaster and this session have read them. Throws DATABASE_UNAVAILABLE. */
+export async function reloadConfiguration(client: Client): Promise<void> {
+  const loadTime = async (): Promise<string> =>
+    (await client.query<{at: string}>('select pg_conf_load_time()::text as at')).rows[0]?.at ?? ''
+  const before = await loadTime()
+  await client.query('select pg_reload_conf()')
+  for (let waitedMs = 0; (await loadTime()) === before; waitedMs += 10) {
+    if (waitedMs > reloadSeconds * 1000) {
+      throw new DbaasError(
+        'DATABASE_UNAVAILABLE',
+        `the server did not read its configuration within ${reloadSeconds} s`,
+        {
+          suggestions: ['dbaas logs NAME', 'dbaas restart NAME'],
+        },
+      )
+    }
+    await sleep(10)
+  }
+}
+
 /**
  * The server's files are judged first: a reload with a faulty file would apply the rest of it. Then, a backend reads
  * the files only when the postmaster has read them and passed the signal on, so that our own session's time tells of
@@ -133,22 +153,7 @@ async function reload(host: Host, admin: AdminCredentials): Promise<void> {
         },
       )
     }
-    const loadTime = async (): Promise<string> =>
-      (await client.query<{at: string}>('select pg_conf_load_time()::text as at')).rows[0]?.at ?? ''
-    const before = await loadTime()
-    await client.query('select pg_reload_conf()')
-    for (let waitedMs = 0; (await loadTime()) === before; waitedMs += 10) {
-      if (waitedMs > reloadSeconds * 1000) {
-        throw new DbaasError(
-          'DATABASE_UNAVAILABLE',
-          `the server did not read its configuration within ${reloadSeconds} s`,
-          {
-            suggestions: ['dbaas logs NAME', 'dbaas restart NAME'],
-          },
-        )
-      }
-      await sleep(10)
-    }
+    await reloadConfiguration(client)
   })
 }
 

@@ -5,27 +5,36 @@ import {hostList, hostsOf, queryOf, userInfo} from '../prompt.js'
 /** Read-only means any server: there may be none but the primary, and the session then refuses writes by itself. */
 const readOnlyOptions = '-c default_transaction_read_only=on'
 
+/** Which of several servers is wanted, in libpq's words: the primary; or any other, and the primary where there is no other. */
+const wantedServer = (access: Access, {direct, readOnly}: Route): 'read-write' | 'prefer-standby' | undefined =>
+  direct && access.direct.length > 1 ? (readOnly ? 'prefer-standby' : 'read-write') : undefined
+
 /** As libpq, node-postgres and most drivers read it. */
 function uri(access: Access, route: Route): string {
+  const wanted = wantedServer(access, route)
   const query = queryOf([
     ['sslmode', 'verify-full'],
     ['sslrootcert', route.caFile],
-    ...(route.readOnly ? [['options', readOnlyOptions] as const]
-      : route.direct && access.direct.length > 1 ? [['target_session_attrs', 'read-write'] as const] : []),
+    ...(route.readOnly ? [['options', readOnlyOptions] as const] : []),
+    ...(wanted === undefined ? [] : [['target_session_attrs', wanted] as const]),
   ])
   return `postgresql://${userInfo(access)}@${hostList(access, route)}/${encodeURIComponent(access.database)}?${query}`
 }
 
 async function jdbc(access: Access, route: Route): Promise<string> {
+  const wanted = wantedServer(access, route)
   const query = new URLSearchParams({
     user: access.username, password: access.password, sslmode: 'verify-full', sslrootcert: route.caFile,
     ...(route.readOnly ? {readOnly: 'true'} : {}),
+    ...(wanted === undefined ? {} : {targetServerType: wanted === 'read-write' ? 'primary' : 'preferSecondary'}),
   })
   return `jdbc:postgresql://${hostList(access, route)}/${encodeURIComponent(access.database)}?${query}`
 }
 
-async function environment(access: Access, {direct, readOnly, caFile}: Route): Promise<Record<string, string>> {
-  const hosts = hostsOf(access, direct)
+async function environment(access: Access, route: Route): Promise<Record<string, string>> {
+  const {readOnly, caFile} = route
+  const hosts = hostsOf(access, route)
+  const wanted = wantedServer(access, route)
   return {
     PGHOST: hosts.map(({host}) => host).join(','),
     PGPORT: hosts.map(({port}) => String(port)).join(','),
@@ -35,14 +44,17 @@ async function environment(access: Access, {direct, readOnly, caFile}: Route): P
     PGSSLMODE: 'verify-full',
     PGSSLROOTCERT: caFile,
     ...(readOnly ? {PGOPTIONS: readOnlyOptions} : {}),
+    ...(wanted === undefined ? {} : {PGTARGETSESSIONATTRS: wanted}),
   }
 }
 
 const quoted = (value: string): string => (/^[^\s'\\]+$/.test(value) ? value : `'${value.replace(/['\\]/g, (c) => `\\${c}`)}'`)
 
 /** libpq's keyword form. */
-function keywords(access: Access, {direct, readOnly, caFile}: Route): string {
-  const hosts = hostsOf(access, direct)
+function keywords(access: Access, route: Route): string {
+  const {readOnly, caFile} = route
+  const hosts = hostsOf(access, route)
+  const wanted = wantedServer(access, route)
   return Object.entries({
     host: hosts.map(({host}) => host).join(','),
     port: hosts.map(({port}) => String(port)).join(','),
@@ -52,6 +64,7 @@ function keywords(access: Access, {direct, readOnly, caFile}: Route): string {
     sslmode: 'verify-full',
     sslrootcert: caFile,
     ...(readOnly ? {options: readOnlyOptions} : {}),
+    ...(wanted === undefined ? {} : {target_session_attrs: wanted}),
   }).map(([name, value]) => `${name}=${quoted(value)}`).join(' ')
 }
 

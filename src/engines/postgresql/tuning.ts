@@ -96,3 +96,9 @@ export function fromSize(size: InstanceSize, version: string): ParameterValues {
     max_slot_wal_keep_size: megabytes(size.storage_bytes / 5),
   }
 }
+
+/**
+ * Log that a node keeps for those that may come back: so much even for whom no slot is kept, and so that a rewind finds where histories
+ * parted. A tenth of the disk, at most 512 MB.
+ */
+export const logKept = (size: InstanceSize): ParameterValues => ({wal_keep_size: megabytes(Math.min(512 * MIB, size.storage_bytes / 10))})

@@ -1,8 +1,9 @@
 import type {Server} from 'node:net'
-import type {Route, RouteState} from '../endpoint.js'
+import type {CancelRequests, Route, RouteState} from '../endpoint.js'
 import {allowList} from './allow-list.js'
 import {Gate, sameAddress} from './gate.js'
 import {writeRoutes} from './routes-file.js'
+import type {Address} from './session.js'
 
 const retryMs = 1000
 
@@ -41,8 +42,8 @@ export class RouteTable {
   put(route: Route): Promise<void> {
     return this.#inTurn(async () => {
       const gate = this.#gates.get(route.id)
-      if (this.#drains) gate?.apply(route)
-      else if (gate) await gate.change(route)
+      if (this.#drains) gate?.apply(keeping(route, gate))
+      else if (gate) await gate.change(keeping(route, gate))
       else {
         const made = new Gate(route)
         await made.open()
@@ -52,8 +53,18 @@ export class RouteTable {
     })
   }
 
+  setCancels(id: string, cancel: CancelRequests): Promise<void> {
+    return this.#inTurn(async () => {
+      const gate = this.#gates.get(id)
+      if (!gate) return
+      gate.apply({...gate.route, cancel})
+      await this.#save()
+    })
+  }
+
   remove(id: string): Promise<void> {
     return this.#inTurn(async () => {
+      for (const {route} of [...this.#gates.values()]) if (route.of === id) this.#drop(route.id)
       this.#drop(id)
       await this.#save()
     })
@@ -67,13 +78,14 @@ export class RouteTable {
       const wanted = new Map(routes.map((route) => [route.id, route]))
       for (const [id, gate] of this.#gates) {
         const route = wanted.get(id)
+        if (!route && gate.route.of !== undefined && wanted.has(gate.route.of)) continue
         if (!route) this.#drop(id)
         // All that move let go of their port before any of them listens: two routes may have swapped.
         else if (!sameAddress(route.listen, gate.route.listen)) gate.unlisten()
       }
       for (const route of wanted.values()) {
         const gate = this.#gates.get(route.id)
-        if (gate) gate.apply(route)
+        if (gate) gate.apply(keeping(route, gate))
         else if (!this.#drains) this.#gates.set(route.id, new Gate(route))
       }
       await this.#openAll()
@@ -82,8 +94,8 @@ export class RouteTable {
     })
   }
 
-  closeSessions(id: string): number {
-    return this.#gates.get(id)?.closeSessions() ?? 0
+  closeSessions(id: string, target?: Address): number {
+    return this.#gates.get(id)?.closeSessions(target) ?? 0
   }
 
   /** Takes a route over from the predecessor, with its listener. In force at once. */
@@ -145,3 +157,6 @@ export class RouteTable {
     return result
   }
 }
+
+/** Whoever moves a route knows nothing of what its commits wait for. */
+const keeping = (route: Route, {route: {cancel}}: Gate): Route => (route.cancel !== undefined || cancel === undefined ? route : {...route, cancel})

@@ -13,6 +13,8 @@ export const backupRoutes = {
   'points.create': async ({principal, params, body}, {backups}) => ok({point: await backups.point(principal, params.instance, body)}),
   'drills.restore': async ({principal, params, body, idempotency}, {backups}) =>
     planned(await backups.drill(principal, params.instance, body, idempotency)),
+  'drills.failover': async ({principal, params, body, idempotency}, {highAvailability}) =>
+    planned(await highAvailability.drill(principal, params.instance, body, idempotency)),
   'schedules.get': async ({principal, params}, {backups}) =>
     ok({schedule: await backups.schedule(principal, params.instance)}),
   'schedules.set': async ({principal, params, body}, {backups}) =>

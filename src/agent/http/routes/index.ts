@@ -3,6 +3,7 @@ import {auditRoutes} from './audit.js'
 import {backupRoutes} from './backups.js'
 import {configurationRoutes} from './configuration.js'
 import {engineRoutes} from './engines.js'
+import {highAvailabilityRoutes} from './high-availability.js'
 import {instanceRoutes} from './instances.js'
 import {operationRoutes} from './operations.js'
 import {platformRoutes} from './platform.js'
@@ -12,6 +13,7 @@ import {templateRoutes} from './templates.js'
 export const handlers: Handlers = {
   ...platformRoutes,
   ...instanceRoutes,
+  ...highAvailabilityRoutes,
   ...backupRoutes,
   ...configurationRoutes,
   ...engineRoutes,

@@ -23,8 +23,15 @@ export const instanceRoutes = {
     planned(await restoring.undo(principal, params.instance, body, idempotency)),
   'instances.clone': async ({principal, params, body, idempotency}, {restoring}) =>
     planned(await restoring.clone(principal, params.instance, body, idempotency)),
-  'instances.scale': async ({principal, params, body, idempotency}, {scaling}) =>
-    planned(await scaling.scale(principal, params.instance, body, idempotency)),
+  // how many servers there are is another service's matter than how large they are
+  'instances.scale': async ({principal, params, body, idempotency}, {scaling, highAvailability}) =>
+    planned(await (body.high_availability === undefined && body.replicas === undefined ? scaling : highAvailability).scale(principal, params.instance, body, idempotency)),
+  'instances.failover': async ({principal, params, body, idempotency}, {highAvailability}) =>
+    planned(await highAvailability.failover(principal, params.instance, body, idempotency)),
+  'instances.switchover': async ({principal, params, body, idempotency}, {highAvailability}) =>
+    planned(await highAvailability.switchover(principal, params.instance, body, idempotency)),
+  'instances.promote': async ({principal, params, body, idempotency}, {highAvailability}) =>
+    planned(await highAvailability.promote(principal, params.instance, body, idempotency)),
   'instances.lease': async ({principal, params, signal}, {instances}) => ({
     text: await instances.lease(principal, params.instance, signal),
   }),

@@ -9,7 +9,8 @@ import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
 import type {LogStatus} from '../../../engines/backup.js'
-import {backupOf, createBackupKind, holdOf, pause, serverOf, type BackupParts} from './parts.js'
+import {holdOf} from '../subject.js'
+import {backupOf, createBackupKind, pause, serverOf, type BackupParts} from './parts.js'
 
 const everyMs = 1000
 /** What is live is written down so often, for the next agent. */

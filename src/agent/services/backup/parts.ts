@@ -73,7 +73,4 @@ export async function serverOf({context}: Pick<BackupParts, 'context'>, {instanc
 /** Of the log, everything stays. */
 export const wholeLog: readonly LogRange[] = [{from: {timeline: '', segment: ''}, to: null}]
 
-/** Name of what makes a server keep its log for us: lower-case letters, digits and underscores. */
-export const holdOf = (incarnation: string): string => `dbaas_${incarnation.replaceAll('-', '_')}`
-
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

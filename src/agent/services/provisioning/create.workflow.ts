@@ -3,6 +3,7 @@
  * for what it would make. Undone, nothing is left but the operation with its error.
  */
 import {effectiveParameters} from '../../../core/instance/instance.js'
+import type {HaState} from '../../../core/ha/state.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
@@ -16,7 +17,12 @@ export interface CreateInput {
   readonly portIsFixed: boolean
   /** The parameters could not be judged when they were asked for: the image was not there yet. */
   readonly unchecked: boolean
+  /** With replicas: how many of them shall confirm, and how many may. Null: there is one server. */
+  readonly wanted: HaState['wanted'] | null
 }
+
+/** Steps of an instance with replicas alone. */
+export const replicaSteps: readonly string[] = ['add-replicas', 'await-replicas']
 
 export const createKind = 'instance.create'
 
@@ -24,7 +30,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
   return workflow<CreateInput, Tx>()({
     kind: createKind,
     start: 'prepare-software',
-    order: ['prepare-software', 'place-node', 'initialise', 'configure', 'start-server', 'await-ready', 'create-access', 'verify', 'publish-endpoint'],
+    order: ['prepare-software', 'place-node', 'initialise', 'configure', 'start-server', 'await-ready', 'create-access', 'verify', 'add-replicas', 'publish-endpoint', 'await-replicas'],
     deadlineSeconds: 300,
     steps: {
       'prepare-software': {
@@ -51,8 +57,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           return next('initialise')
         },
         async undo({input}) {
-          const {runtime, placement} = await servers.load(input.instanceId)
-          await runtime.remove(placement)
+          for (const {runtime, placement} of await servers.all(input.instanceId)) await runtime.remove(placement)
         },
       },
       initialise: {
@@ -83,6 +88,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
       'start-server': {
         async run({input, commit}) {
           const subject = await servers.load(input.instanceId)
+          if (input.wanted && (await servers.observe(subject)).state !== 'running') await context.clusters.prepareFirst(subject)
           const {ref} = await servers.launch(subject)
           commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', updatedAt: context.clock.now()}))
           return next('await-ready')
@@ -117,7 +123,21 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           if ((await servers.observe(subject)).state !== 'running') return next('start-server')
           const asked = effectiveParameters(instance.layers)
           await engine.config.verify(host, await servers.admin(), asked)
+          return next(input.wanted ? 'add-replicas' : 'publish-endpoint')
+        },
+      },
+      'add-replicas': {
+        async run({input, signal, progress, commit}) {
+          const [primary, ...replicas] = await servers.all(input.instanceId)
+          if (!primary) return next('publish-endpoint')
+          const refs = await context.clusters.makeReplicas(primary, replicas, signal, progress)
+          commit(async (tx) => {
+            for (const [id, runtimeRef] of refs) await tx.nodes.update(id, {runtimeRef, status: 'running', statusReason: null, updatedAt: context.clock.now()})
+          })
           return next('publish-endpoint')
+        },
+        async undo({input}) {
+          for (const {runtime, placement, node} of (await servers.all(input.instanceId)).filter((each) => each.node.role !== 'primary')) await runtime.kill(placement, node.runtimeRef)
         },
       },
       'publish-endpoint': {
@@ -125,6 +145,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           const subject = await servers.load(input.instanceId)
           if (!(await servers.publishedOrMoved(subject, input.portIsFixed, commit))) return next('publish-endpoint')
           const {tlsVersion} = await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          if (input.wanted) return next('await-replicas')
           started(subject.instance.id)
           return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion})
         },
@@ -132,11 +153,23 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
           await context.endpoints.remove(input.instanceId)
         },
       },
+      'await-replicas': {
+        async run({input, signal, progress}) {
+          const [primary, ...replicas] = await servers.all(input.instanceId)
+          if (primary && input.wanted) await context.clusters.begin(primary, replicas.map(({node}) => node.id), input.wanted)
+          await context.clusters.untilWhole(input.instanceId, signal, progress)
+          const {instance} = await servers.load(input.instanceId)
+          started(instance.id)
+          return done({endpoint: `${instance.endpointHost}:${instance.endpointPort}`, replicas: replicas.length, confirmations: input.wanted?.k ?? 0})
+        },
+        async undo({input}) {
+          await context.clusters.forget(input.instanceId)
+        },
+      },
     },
     async onDone(tx, {input, tenantId}) {
       const now = context.clock.now()
-      const [node] = await tx.nodes.ofInstance(input.instanceId)
-      if (node) await tx.nodes.update(node.id, {status: 'running', statusReason: null, updatedAt: now})
+      for (const node of await tx.nodes.ofInstance(input.instanceId)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, updatedAt: now})
       await tx.instances.update(input.instanceId, {status: 'running', statusReason: null, updatedAt: now})
       await tx.event({
         id: context.newId('event'), tenantId, type: 'instance.created', subject: input.instanceId, payload: {}, at: now,
@@ -151,6 +184,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
 /** Removes every row of an instance; its operations and audit entries stay. */
 export async function forgetInstance(context: Pick<ServiceContext, 'protection'>, tx: Tx, instanceId: string): Promise<void> {
   await context.protection.forget(tx, instanceId)
+  await tx.clusters.remove(instanceId)
   for (const node of await tx.nodes.ofInstance(instanceId)) {
     await tx.secrets.removeAll(node.id)
     await tx.ports.release(node.id)

@@ -36,8 +36,15 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
       },
       'close-endpoint': {
         async run({input}) {
+          await context.clusters.suspend(input.instanceId)
           await context.endpoints.remove(input.instanceId)
           return next('end-backups')
+        },
+        async undo({input, signal, progress}) {
+          if (!context.clusters.owns(input.instanceId) || input.before === 'stopped') return
+          await servers.route(await servers.load(input.instanceId), 'hold')
+          await context.clusters.resume(input.instanceId, false)
+          await context.clusters.untilServed(input.instanceId, signal, progress)
         },
       },
       'end-backups': {
@@ -48,12 +55,15 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
       },
       'stop-server': {
         async run({input, progress}) {
-          await servers.halt(await servers.load(input.instanceId), progress)
+          await context.clusters.suspend(input.instanceId)
+          for (const subject of await servers.all(input.instanceId)) await servers.halt(subject, progress)
           return next('shred')
         },
         async undo({input, signal, progress, commit}) {
           const subject = await servers.load(input.instanceId)
           if (input.before !== 'running' && input.before !== 'degraded') return
+          // a cluster is brought back by the undo of the step before
+          if (context.clusters.owns(input.instanceId)) return
           await servers.serve(subject, {signal, progress, commit})
           started(input.instanceId)
         },
@@ -62,7 +72,7 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
         async run({input, commit}) {
           const subject = await servers.load(input.instanceId)
           commit(async (tx) => {
-            await tx.secrets.removeAll(subject.node.id)
+            for (const node of await tx.nodes.ofInstance(subject.instance.id)) await tx.secrets.removeAll(node.id)
             await tx.secrets.removeAll(subject.instance.id)
             await context.protection.seal(tx, subject.instance.id, input.keep)
           })
@@ -72,10 +82,10 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
       erase: {
         retrySeconds: 300,
         async run({input}) {
-          const {runtime, placement} = await servers.load(input.instanceId)
+          await context.clusters.forget(input.instanceId)
           // the keys go first: from then on what is left of its backups is noise
           await context.protection.erase(input.instanceId)
-          await runtime.remove(placement)
+          for (const {runtime, placement} of await servers.all(input.instanceId)) await runtime.remove(placement)
           return done()
         },
       },

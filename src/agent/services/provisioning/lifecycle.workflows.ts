@@ -2,7 +2,8 @@
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
-import type {Servers, Subject} from './servers.js'
+import type {Subject} from '../subject.js'
+import type {Servers} from './servers.js'
 
 export interface LifecycleInput {
   readonly instanceId: string
@@ -50,6 +51,15 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
       const {ref} = await servers.launch(subject)
       commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', updatedAt: clock.now()}))
     },
+    /** Whatever its servers are doing, until one of them serves as the primary. */
+    cluster: async (instanceId: string, signal: AbortSignal, progress: (because: string) => void) => {
+      await servers.route(await servers.load(instanceId), 'hold')
+      await context.clusters.resume(instanceId, false)
+      await context.clusters.untilServed(instanceId, signal, progress)
+      const subject = await servers.load(instanceId)
+      await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+      started(instanceId)
+    },
     publish: async (instanceId: string) => {
       const subject = await servers.load(instanceId)
       await servers.route(subject, 'open')
@@ -61,11 +71,23 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
   const start = workflow<LifecycleInput, Tx>()({
     kind: startKind,
     start: 'configure',
-    order: ['configure', 'start-server', 'await-ready', 'publish-endpoint'],
+    order: ['configure', 'start-server', 'await-ready', 'publish-endpoint', 'start-cluster'],
     deadlineSeconds: 300,
     steps: {
+      'start-cluster': {
+        async run({input, signal, progress}) {
+          await steps.cluster(input.instanceId, signal, progress)
+          return done()
+        },
+        async undo({input}) {
+          await context.clusters.suspend(input.instanceId)
+          for (const subject of await servers.all(input.instanceId)) await servers.halt(subject, () => undefined)
+          await servers.route(await servers.load(input.instanceId), 'closed')
+        },
+      },
       configure: {
         async run({input}) {
+          if (context.clusters.owns(input.instanceId)) return next('start-cluster')
           await steps.configure(input.instanceId)
           return next('start-server')
         },
@@ -115,19 +137,24 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
     steps: {
       'close-endpoint': {
         async run({input}) {
+          await context.clusters.suspend(input.instanceId)
           await servers.route(await servers.load(input.instanceId), 'closed')
           return next('stop-server')
         },
-        async undo({input}) {
+        async undo({input, signal, progress}) {
           const subject = await servers.load(input.instanceId)
+          if (context.clusters.owns(input.instanceId)) return steps.cluster(input.instanceId, signal, progress)
           if (await observeAndMark(subject)) await servers.route(subject, 'open')
         },
       },
       'stop-server': {
         async run({input, progress, commit}) {
-          const subject = await servers.load(input.instanceId)
-          await servers.halt(subject, progress)
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: null, status: 'stopped', statusReason: null, wanted: 'stopped', updatedAt: clock.now()}))
+          // the primary first: its replicas receive the last of its log
+          const all = await servers.all(input.instanceId)
+          for (const subject of all) await servers.halt(subject, progress)
+          commit(async (tx) => {
+            for (const {node} of all) await tx.nodes.update(node.id, {runtimeRef: null, status: 'stopped', statusReason: null, wanted: 'stopped', updatedAt: clock.now()})
+          })
           return done()
         },
       },
@@ -145,12 +172,39 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
   const restart = workflow<LifecycleInput, Tx>()({
     kind: restartKind,
     start: 'checkpoint',
-    order: ['checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'publish-endpoint'],
+    order: ['checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'publish-endpoint', 'restart-cluster'],
     deadlineSeconds: 300,
     steps: {
+      /** All of its servers end, and come up as they would after a loss of all: the one path there is (docs/decisions/007). */
+      'restart-cluster': {
+        async run({input, operationId, signal, progress, commit}) {
+          const since = await context.store.read('platform', (tx) => tx.settings.get(`gap:${operationId}`))
+          const began = since === undefined ? clock.now() : Number(since)
+          if (since === undefined) await context.store.transact('platform', (tx) => tx.settings.put(`gap:${operationId}`, String(began)))
+          await context.clusters.suspend(input.instanceId)
+          await servers.route(await servers.load(input.instanceId), 'hold')
+          for (const subject of await servers.all(input.instanceId)) await servers.halt(subject, progress)
+          await steps.cluster(input.instanceId, signal, progress)
+          const gap = clock.now() - began
+          const {instance} = await servers.load(input.instanceId)
+          commit(async (tx) => {
+            await tx.settings.remove(`gap:${operationId}`)
+            await tx.measurements.record(restartGap(instance.engine), gap, clock.now())
+          })
+          return done({write_gap_ms: gap})
+        },
+        async undo({input, operationId, signal, progress, commit}) {
+          commit((tx) => tx.settings.remove(`gap:${operationId}`))
+          await steps.cluster(input.instanceId, signal, progress)
+        },
+      },
       checkpoint: {
         async run({input}) {
           const subject = await servers.load(input.instanceId)
+          if (context.clusters.owns(input.instanceId)) {
+            if ((await servers.observe(subject)).state === 'running') await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
+            return next('restart-cluster')
+          }
           if ((await servers.observe(subject)).state === 'running') {
             await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
           }

@@ -14,7 +14,8 @@ import type {ServiceContext} from '../context.js'
 import type {RestoreChoice} from '../protection.js'
 import {forgetInstance} from './create.workflow.js'
 import {canReflink, reflinkTree} from './reflink.js'
-import type {Servers, Subject} from './servers.js'
+import type {Subject} from '../subject.js'
+import type {Servers} from './servers.js'
 
 export interface RestoreInput {
   /** The instance that the data is restored into, or that has it already. */

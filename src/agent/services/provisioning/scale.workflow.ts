@@ -10,7 +10,8 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {restartGap} from './lifecycle.workflows.js'
 import {refusePreflight} from './reconfigure.workflow.js'
-import type {Servers, Subject} from './servers.js'
+import type {Subject} from '../subject.js'
+import type {Servers} from './servers.js'
 
 export interface ScaleInput {
   readonly instanceId: string

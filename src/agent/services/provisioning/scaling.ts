@@ -5,6 +5,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import {resolveSize, sameSize, type InstanceSize} from '../../../core/instance/sizes.js'
 import {formatBytes} from '../../../core/units.js'
+import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, ScalingApi, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
@@ -14,7 +15,8 @@ import type {Catalogues} from './catalogues.js'
 import {restartGap} from './lifecycle.workflows.js'
 import {scaleKind, type ScaleInput} from './scale.workflow.js'
 import type {InstancesService} from './service.js'
-import type {Servers, Subject} from './servers.js'
+import type {Subject} from '../subject.js'
+import type {Servers} from './servers.js'
 
 export function createScaling(options: {
   context: ServiceContext; servers: Servers; catalogues: Catalogues; instances: InstancesService
@@ -86,6 +88,7 @@ export function createScaling(options: {
     }
     const refusal = whyNot(instance)
     if (refusal) throw refusal
+    refuseCluster(context.clusters, instance, 'another size')
     const size = resolveSize(request, instance.size)
     const subject = await servers.load(instance.id)
     const layers = layersFor(subject, size)

@@ -1,23 +1,13 @@
 /** What several workflows do to one node's server: its settings, its start until it answers, its stop. */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceFacts, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
-import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
-import type {Host} from '../../../engines/host.js'
-import type {InstalledVersion, Observation, Placement, Runtime} from '../../runtimes/runtime.js'
+import type {AdminCredentials, ClientCredentials, ServerSettings, TlsFiles} from '../../../engines/engine.js'
+import type {InstalledVersion, Observation, Placement} from '../../runtimes/runtime.js'
 import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import type {Subject} from '../subject.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
-
-/** A node with everything needed to act on it. */
-export interface Subject {
-  readonly instance: InstanceRecord
-  readonly node: NodeRecord
-  readonly engine: Engine
-  readonly runtime: Runtime
-  readonly placement: Placement
-  readonly host: Host
-}
 
 export const adminName = 'dbaas_admin'
 const readySeconds = 120
@@ -48,6 +38,13 @@ export function createServers(context: ServiceContext) {
     })
     if (!found.instance || !found.node) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance ${instanceId}`)
     return subjectOf(found.instance, found.node)
+  }
+
+  /** All nodes of the instance, the primary first. */
+  async function all(instanceId: string): Promise<Subject[]> {
+    const {instance, nodes} = await store.read('platform', async (tx) => ({instance: await tx.instances.find(instanceId), nodes: await tx.nodes.ofInstance(instanceId)}))
+    if (!instance) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance ${instanceId}`)
+    return [...nodes].sort((a, b) => Number(b.role === 'primary') - Number(a.role === 'primary')).map((node) => subjectOf(instance, node))
   }
 
   const admin = (): Promise<AdminCredentials> => certificates.admin(adminName)
@@ -251,7 +248,7 @@ export function createServers(context: ServiceContext) {
     }
   }
 
-  return {publishedOrMoved, softwareOf, subjectOf, load, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
+  return {publishedOrMoved, softwareOf, subjectOf, load, all, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
 }
 
 /** What the place says of its instance, for a store that has to be rebuilt. */

@@ -3,18 +3,20 @@ import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {ApiInstance, BodyOf, CreateBody, QueryOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, instanceStatuses, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {wantedOf, type HaState} from '../../../core/ha/state.js'
 import {checkName, whyNotAName} from '../../../core/instance/names.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
 import {nearest} from '../../../core/nearest.js'
 import {parseTime} from '../../../core/time.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
-import type {SiteFacts} from '../../runtimes/runtime.js'
+import type {Engine} from '../../../engines/engine.js'
+import type {Runtime, SiteFacts} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, InstancesApi, Planned, Started} from '../contract.js'
 import {admit} from './admission.js'
 import {canonicalNames, type Catalogues} from './catalogues.js'
-import {createKind, type CreateInput} from './create.workflow.js'
+import {createKind, replicaSteps, type CreateInput} from './create.workflow.js'
 import {deleteKind, type DeleteInput} from './delete.workflow.js'
 import type {Leases} from './leases.js'
 import {restartGap, restartKind, startKind, stopKind} from './lifecycle.workflows.js'
@@ -87,9 +89,10 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
     return instanceView(instance, nodes, {
       protection: await context.protection.of(instance), facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
+      cluster: context.clusters.viewOf(instance.id),
       nodeOf: (node) => {
         const {host, runtime} = servers.subjectOf(instance, node)
-        return {address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
+        return {facts: context.clusters.factsOf(instance.id, node.id), address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
       },
     })
   }
@@ -191,7 +194,10 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         suggestions: [body.publish_address === undefined ? `dbaas create ${body.name} --runtime ${runtime.name} --publish-address ADDRESS` : 'leave --publish-address away'],
       })
     }
-    const layers = await layersFor({engine, size, version, template: body.template, user: canonicalNames(body.parameters ?? {}), templates, principal})
+    const topology = topologyOf(body, engine, runtime)
+    const servers = 1 + topology.replicas
+    const plainLayers = await layersFor({engine, size, version, template: body.template, user: canonicalNames(body.parameters ?? {}), templates, principal})
+    const layers = topology.replicas === 0 ? plainLayers : {...plainLayers, size: {...plainLayers.size, ...engine.replication?.parameters(size, version)}}
     const asked = {...layers.template, ...layers.user}
     const facts = await runtime.facts()
     // the quick refusal first: reading a catalogue may take a server start
@@ -200,9 +206,9 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     if (resolved.installed && Object.keys(asked).length > 0) {
       await catalogues.check(engine, runtime, resolved, asked, effectiveParameters(layers))
       const needed = await runtime.scratch.use({engine: engine.name, version, image: resolved.image}, ({host}) => engine.config.memoryNeeded(host, effectiveParameters(layers), version))
-      admit(size, needed ?? size.memory_bytes / 4, facts, Object.keys(asked))
+      admit(size, servers * (needed ?? size.memory_bytes / 4), facts, Object.keys(asked))
     } else {
-      admit(size, size.memory_bytes / 4, facts)
+      admit(size, servers * size.memory_bytes / 4, facts)
     }
     if (body.port !== undefined && !(await runtime.isPortFree(body.port))) {
       throw new DbaasError('PORT_IN_USE', `port ${body.port} is taken`, {
@@ -210,14 +216,19 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       })
     }
     const flow = options.workflow(createKind)
-    if (body.plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: true})}
+    const steps = flow.order.filter((step) => topology.replicas > 0 || !replicaSteps.includes(step))
+    if (body.plan) return {plan: planView({steps, impact: 'none', expected_downtime_ms: 0, reversible: true})}
 
     const now = clock.now()
     const instanceId = context.newId('instance')
-    const nodeId = context.newId('node')
+    const nodeIds = Array.from({length: servers}, () => context.newId('node'))
     for (let attempt = 0; ; attempt++) {
       const endpointPort = body.port ?? (await freeEndpointPort(context, runtime))
-      const nodePort = await freeNodePort(context, runtime)
+      const nodePorts: number[] = []
+      while (nodePorts.length < servers) {
+        const port = await freeNodePort(context, runtime)
+        if (!nodePorts.includes(port)) nodePorts.push(port)
+      }
       const instance: InstanceRecord = {
         id: instanceId, tenantId: principal.tenantId, name: body.name, engine: engine.name, version, runtime: runtime.name,
         image: resolved.image, imageAsked: body.image ?? null, publishAddress: body.publish_address ?? loopback, leased: body.lease ?? false,
@@ -226,28 +237,30 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         incarnation: context.newId('event').slice(4), protected: body.protected ?? false,
         expiresAt: body.ttl_seconds === undefined ? null : now + body.ttl_seconds * 1000, createdAt: now, updatedAt: now,
       }
-      const node: NodeRecord = {
-        id: nodeId, tenantId: principal.tenantId, instanceId, name: `${body.name}-1`, role: 'primary', wanted: 'running', status: 'absent',
-        statusReason: null, port: nodePort, runtimeRef: null, createdAt: now, updatedAt: now,
-      }
+      const nodes = nodeIds.map((id, i): NodeRecord => ({
+        id, tenantId: principal.tenantId, instanceId, name: `${body.name}-${i + 1}`, role: i === 0 ? 'primary' : 'replica', wanted: 'running', status: 'absent',
+        statusReason: null, port: nodePorts[i] as number, runtimeRef: null, createdAt: now, updatedAt: now,
+      }))
       try {
         const operation = await store.transact(scopeOf(principal), async (tx) => {
           const used = new Set((await tx.settings.get(runtimesUsed))?.split(','))
           if (!used.has(runtime.name)) await tx.settings.put(runtimesUsed, [...used, runtime.name].join(','))
           await tx.instances.insert(instance)
           await context.protection.enrol(tx, instance, {enabled: body.backup ?? true, repository: body.repository})
-          await tx.nodes.insert(node)
           await tx.ports.reserve({tenantId: principal.tenantId, port: endpointPort, ownerId: instanceId})
-          await tx.ports.reserve({tenantId: principal.tenantId, port: nodePort, ownerId: nodeId})
+          for (const node of nodes) {
+            await tx.nodes.insert(node)
+            await tx.ports.reserve({tenantId: principal.tenantId, port: node.port, ownerId: node.id})
+          }
           await tx.secrets.put(principal.tenantId, instanceId, 'password', context.randomSecret())
-          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined, unchecked}
+          const input: CreateInput = {instanceId, portIsFixed: body.port !== undefined, unchecked, wanted: topology.wanted}
           return submit(context, tx, principal, {
             kind: createKind, instanceId, resource: `instance/${body.name}`, input: {...input}, start: flow.order[0] as string,
             deadlineSeconds: flow.deadlineSeconds,
           }, idempotency)
         })
         context.poke()
-        return {operation: operationView(operation), instance: await view(instance, [node])}
+        return {operation: operationView(operation), instance: await view(instance, nodes)}
       } catch (error) {
         // two creates may have seen the same port free
         if (body.port !== undefined || attempt >= 20 || !(error instanceof DbaasError) || error.code !== 'PORT_IN_USE') throw error
@@ -363,7 +376,8 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, direct: nodes.map((n) => servers.subjectOf(instance, n).host.address()),
+        username: instance.username, password: client.password, read_only: context.clusters.viewOf(instance.id)?.readOnlyEndpoint ?? null,
+        direct: nodes.toSorted((a, b) => a.role.localeCompare(b.role)).map((n) => servers.subjectOf(instance, n).host.address()),
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }
     },
@@ -413,6 +427,21 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       return since === undefined ? lines : newerThan(lines, since, engine.logTime)
     },
   }
+}
+
+/** How many servers beside the primary, and how many of them confirm. Throws INVALID_REQUEST, NOT_SUPPORTED. */
+function topologyOf(body: CreateBody, engine: Engine, runtime: Runtime): {replicas: number; wanted: HaState['wanted'] | null} {
+  const replicas = body.replicas ?? (body.high_availability ? 2 : 0)
+  if (body.high_availability && replicas === 0) {
+    throw new DbaasError('INVALID_REQUEST', 'high availability needs a replica at least', {details: {replicas: '0'}, suggestions: [`dbaas create ${body.name} --ha`, `dbaas create ${body.name}`]})
+  }
+  if (replicas === 0) return {replicas, wanted: null}
+  if (!engine.replication || runtime.name !== 'process') {
+    throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
+      details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: ['leave --ha and --replicas away'],
+    })
+  }
+  return {replicas, wanted: body.high_availability ? wantedOf(replicas) : {k: 0, voters: 0}}
 }
 
 const roundOrNull = (value: number | undefined): number | null => (value === undefined ? null : Math.round(value))

@@ -4,6 +4,7 @@
  * back, later and later if it does not stay.
  */
 import {DbaasError} from '../../../core/errors.js'
+import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Found, Observation, Runtime, ServerEnd} from '../../runtimes/runtime.js'
@@ -13,7 +14,8 @@ import {createKind} from './create.workflow.js'
 import {deleteKind} from './delete.workflow.js'
 import {recoverKind} from './lifecycle.workflows.js'
 import {restoreKind, type RestoreInput} from './restore.workflow.js'
-import type {Servers, Subject} from './servers.js'
+import type {Subject} from '../subject.js'
+import type {Servers} from './servers.js'
 import type {ReadTx} from '../../store/store.js'
 import {submit} from '../submit.js'
 
@@ -69,7 +71,8 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
   }
 
   async function watch(instanceId: string): Promise<void> {
-    if (stopped) return
+    // what ends in a cluster is its own affair
+    if (stopped || context.clusters.owns(instanceId)) return
     const subject = await servers.load(instanceId).catch(() => undefined)
     if (!subject) return
     listen(subject.runtime)
@@ -136,7 +139,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
 
   /** Compares one instance with what is true, and acts on the difference. An operation that is under way knows what it does. */
   async function settle(instanceId: string, retryFailed = false): Promise<void> {
-    if (stopped || (await isBusy(instanceId))) return
+    if (stopped || context.clusters.owns(instanceId) || (await isBusy(instanceId))) return
     const subject = await servers.load(instanceId).catch(() => undefined)
     if (!subject) return
     const {instance} = subject
@@ -194,7 +197,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
   const isBusy = (instanceId: string): Promise<boolean> => store.read('platform', (tx) => isUnderWay(tx, instanceId))
 
   async function ended(instanceId: string, end: ServerEnd): Promise<void> {
-    if (stopped) return
+    if (stopped || context.clusters.owns(instanceId)) return
     const outcome = await store.transact('platform', async (tx) => {
       const instance = await tx.instances.find(instanceId)
       if (!instance || instance.wanted !== 'running') return undefined
@@ -245,6 +248,10 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     const result: Route[] = []
     for (const instance of instances) {
       if (instance.wanted !== 'running' || inMaking.has(instance.id)) continue
+      if (context.clusters.owns(instance.id)) {
+        result.push(await routeOfCluster(instance))
+        continue
+      }
       const subject = await servers.load(instance.id)
       const now = await observe(subject)
       result.push({
@@ -254,6 +261,13 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
       })
     }
     return result
+  }
+
+  async function routeOfCluster({id, endpointHost, endpointPort}: InstanceRecord): Promise<Route> {
+    const gate = context.clusters.gateOf(id)
+    const all = await servers.all(id)
+    const at = all.find(({node}) => node.id === gate) ?? all[0]
+    return {id, listen: {host: endpointHost, port: endpointPort}, target: at?.host.address() ?? null, mode: gate === null ? 'hold' : 'open', allow: []}
   }
 
   async function noteProblems(states: readonly RouteState[]): Promise<void> {

@@ -2,6 +2,7 @@
 import type {ApiInstance, ApiNode} from '../../../core/api/schemas.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
 import {isoTime} from '../../../core/time.js'
+import type {ClusterFacts, NodeFacts} from '../clusters.js'
 import type {SiteFacts} from '../../runtimes/runtime.js'
 
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
@@ -12,13 +13,15 @@ export interface NodePlace {
   readonly pid: number | null
   readonly container: string | null
   readonly pod: string | null
+  /** Undefined: it is the only one. */
+  readonly facts?: NodeFacts | undefined
 }
 
-export function nodeView(node: NodeRecord, {address, pid, container, pod}: NodePlace): ApiNode {
+export function nodeView(node: NodeRecord, {address, pid, container, pod, facts}: NodePlace): ApiNode {
   return {
-    id: node.id, name: node.name, role: node.role, sync_state: 'none', status: node.status, status_reason: node.statusReason,
-    wanted_status: node.wanted, endpoint: {...address}, timeline: null, lsn: null,
-    lag_bytes: null, lag_seconds: null, last_sync: null, pid, container, pod,
+    id: node.id, name: node.name, role: node.role, sync_state: facts?.sync_state ?? 'none', status: node.status, status_reason: node.statusReason,
+    wanted_status: node.wanted, endpoint: {...address}, timeline: facts?.timeline ?? null, lsn: facts?.lsn ?? null,
+    lag_bytes: facts?.lag_bytes ?? null, lag_seconds: facts?.lag_seconds ?? null, last_sync: isoOrNull(facts?.lastSync ?? null), pid, container, pod,
   }
 }
 
@@ -27,6 +30,8 @@ export interface Surroundings {
   readonly caFile: string
   /** What is true of its backups; `broken`: a promise of theirs, so that it is degraded (DECISIONS.md 13). */
   readonly protection: {readonly backup: ApiInstance['backup']; readonly broken: string | null}
+  /** Null: it has one server. */
+  readonly cluster: ClusterFacts | null
   nodeOf(node: NodeRecord): NodePlace
 }
 
@@ -41,8 +46,9 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
     size: {...instance.size},
     limits: {cpu: {...site.facts.limits.cpu}, memory: {...site.facts.limits.memory}, storage: {...site.facts.limits.storage}},
     endpoint: reachable ? {host: instance.endpointHost, port: instance.endpointPort} : null,
-    read_only_endpoint: null, database: instance.database, username: instance.username, high_availability: false,
+    read_only_endpoint: reachable && site.cluster?.readOnlyEndpoint ? {...site.cluster.readOnlyEndpoint} : null, database: instance.database, username: instance.username, high_availability: site.cluster?.highAvailability ?? false,
     nodes: nodes.map((node) => nodeView(node, site.nodeOf(node))),
+    replication: site.cluster?.replication ?? null,
     backup,
     configuration: {
       engine: instance.engine, version: instance.version, parameters: {...effectiveParameters(instance.layers)}, template: instance.template,

@@ -112,6 +112,14 @@ CREATE TABLE restore_tests (
 CREATE INDEX restore_tests_of_instance ON restore_tests (instance_id, at);
 `,
   },
+  {
+    name: '0004-clusters',
+    sql: `
+CREATE TABLE clusters (
+  instance_id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, state TEXT NOT NULL, operation_id TEXT, last_change TEXT, updated_at INTEGER NOT NULL
+) STRICT;
+`,
+  },
 ]
 
 export const auditMigrations: readonly Migration[] = [

@@ -1,6 +1,7 @@
 /** Records to rows and back. A row is what SQLite holds; a record is what services see. */
 import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {ClusterRecord} from '../store.js'
 
 export type Row = Record<string, string | number | null | Buffer>
 
@@ -39,6 +40,10 @@ export const instanceColumns: readonly Column<InstanceRecord>[] = [
 export const nodeColumns: readonly Column<NodeRecord>[] = [
   plain('id'), plain('tenantId'), plain('instanceId'), plain('name'), plain('role'), plain('wanted'), plain('status'),
   plain('statusReason'), plain('port'), plain('runtimeRef'), plain('createdAt'), plain('updatedAt'),
+]
+
+export const clusterColumns: readonly Column<ClusterRecord>[] = [
+  plain('instanceId'), plain('tenantId'), json('state'), plain('operationId'), json('lastChange'), plain('updatedAt'),
 ]
 
 export const operationColumns: readonly Column<OperationRecord>[] = [

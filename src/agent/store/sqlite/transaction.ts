@@ -3,11 +3,11 @@ import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.j
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Vault} from '../secrets.js'
 import type {
-  AuditRecord, EventRecord, IdempotencyRecord, PortRecord, RequestRecord, Scope, TemplateRecord, Tx,
+  AuditRecord, ClusterRecord, EventRecord, IdempotencyRecord, PortRecord, RequestRecord, Scope, TemplateRecord, Tx,
 } from '../store.js'
 import {openBackupTables} from './backup-tables.js'
 import type {Connection} from './open.js'
-import {fromRow, instanceColumns, nodeColumns, operationColumns, toRow, type Row} from './rows.js'
+import {clusterColumns, fromRow, instanceColumns, nodeColumns, operationColumns, toRow, type Row} from './rows.js'
 
 /** Prepared statements are kept per connection: the same few run all day. */
 type Statements = (sql: string) => import('better-sqlite3').Statement
@@ -252,8 +252,25 @@ export function openTransaction(sql: Statements, scope: Scope, vault: Vault): Tx
     },
   }
 
+  const asCluster = (row: Row) => fromRow<ClusterRecord>(clusterColumns, row)
+  const clusters: Tx['clusters'] = {
+    async get(instanceId) {
+      const row = one(`SELECT * FROM clusters WHERE instance_id = @instanceId AND ${visible}`, {instanceId})
+      return row && asCluster(row)
+    },
+    async list() {
+      return all(`SELECT * FROM clusters WHERE ${visible} ORDER BY instance_id`).map(asCluster)
+    },
+    async put(record) {
+      put('clusters', toRow(clusterColumns, record))
+    },
+    async remove(instanceId) {
+      remove('clusters', 'instance_id', instanceId)
+    },
+  }
+
   return {
-    instances, nodes, operations, templates, secrets, ports, settings, measurements, requests, idempotency,
+    clusters, instances, nodes, operations, templates, secrets, ports, settings, measurements, requests, idempotency,
     ...openBackupTables({visible, all, one, insert, put, update, remove}),
     async audit(entry: AuditRecord) {
       mayWrite(entry.tenantId)

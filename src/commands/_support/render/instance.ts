@@ -1,8 +1,9 @@
 /** Instances as text: one line each, one screen, and what follows a change. */
-import type {ApiInstance, ApiNode, ApiOperation} from '../../../core/api/schemas.js'
+import type {ApiInstance, ApiOperation} from '../../../core/api/schemas.js'
 import {formatDuration} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import {renderDetails} from './details.js'
+import {decisionText, renderNodes, replicationText, topology, worstLag} from './high-availability.js'
 import type {Paint} from './paint.js'
 import {renderTable} from './table.js'
 import {visible} from './visible.js'
@@ -33,17 +34,11 @@ function imageText({image}: ApiInstance): string | undefined {
   return visible(image.reference.includes('@') ? image.reference : `${image.reference}@${digest.slice(0, 'sha256:'.length + 12)}`)
 }
 
-/** `primary`, `primary + 2 replicas` */
-function topology({nodes}: ApiInstance): string {
-  const replicas = nodes.filter((node) => node.role === 'replica').length
-  if (replicas === 0) return nodes.some((node) => node.role === 'primary') ? 'primary' : '-'
-  return `primary + ${replicas} replica${replicas === 1 ? '' : 's'}`
-}
-
 export function renderList(instances: readonly ApiInstance[], now: number, paint: Paint): string {
   if (instances.length === 0) return `No instances yet.\n  ${paint.cyan('→')} dbaas create demo\n`
   const withImages = instances.some(({image}) => image !== null)
-  const columns = ['NAME', 'STATUS', 'ENGINE', 'RUNTIME', ...(withImages ? ['IMAGE'] : []), 'SIZE', 'TOPOLOGY', 'ENDPOINT', 'BACKUP', 'AGE'].map((title) => ({title}))
+  const withReplicas = instances.some(({nodes}) => nodes.length > 1)
+  const columns = ['NAME', 'STATUS', 'ENGINE', 'RUNTIME', ...(withImages ? ['IMAGE'] : []), 'SIZE', 'TOPOLOGY', ...(withReplicas ? ['LAG'] : []), 'ENDPOINT', 'BACKUP', 'AGE'].map((title) => ({title}))
   return renderTable(columns, instances.map((instance) => [
     paint.bold(instance.name),
     paintStatus(instance.status, paint),
@@ -52,6 +47,7 @@ export function renderList(instances: readonly ApiInstance[], now: number, paint
     ...(withImages ? [imageText(instance) ?? '-'] : []),
     instance.size.name,
     topology(instance),
+    ...(withReplicas ? [worstLag(instance) || '-'] : []),
     address(instance.endpoint) ?? '-',
     backupCell(instance, now, paint),
     formatDuration(Math.max(0, now - Date.parse(instance.created_at))),
@@ -105,6 +101,8 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
     ['image', imageText(instance)],
     ['endpoint', address(instance.endpoint)],
     ['read-only', address(instance.read_only_endpoint)],
+    ['replicas', replicationText(instance, paint)],
+    ['decision', decisionText(instance, now)],
     ['database', `${instance.database}, as ${instance.username}`],
     ['encryption', `${instance.tls.min_version} or newer in transit; data on disk ${instance.configuration.security_config.encryption_at_rest ? 'encrypted' : paint.yellow('not encrypted')}`],
     ['backups', protectionText(instance, now, paint)],
@@ -119,30 +117,7 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
     ['created', `${fromNow(instance.created_at, now)} (${instance.created_at})`],
     ['id', paint.dim(instance.id)],
   ], paint)
-  return `${head}${details}${renderNodes(instance, paint)}`
-}
-
-function renderNodes({nodes}: ApiInstance, paint: Paint): string {
-  if (nodes.length === 0) return ''
-  const places = (['pid', 'container', 'pod'] as const).filter((place) => nodes.some((node) => node[place] !== null))
-  const columns = ['NODE', 'ROLE', 'STATUS', 'WANTED', 'ADDRESS', ...places.map((place) => place.toUpperCase()), 'WHY'].map((title) => ({title}))
-  const table = renderTable(columns, nodes.map((node) => [
-    node.name,
-    node.sync_state === 'none' ? node.role : `${node.role} (${node.sync_state})`,
-    paintStatus(node.status, paint),
-    node.wanted_status,
-    address(node.endpoint) ?? '-',
-    ...places.map((place) => placeText(node, place)),
-    node.status_reason ?? '',
-  ]), paint)
-  return `\n${table.replace(/^(?=.)/gm, '  ')}`
-}
-
-/** Container ids are shown as short as docker shows them. */
-function placeText(node: ApiNode, place: 'pid' | 'container' | 'pod'): string {
-  const value = node[place]
-  if (value === null) return '-'
-  return place === 'container' && /^[0-9a-f]{64}$/.test(String(value)) ? String(value).slice(0, 12) : visible(String(value))
+  return `${head}${details}${instance.nodes.length === 0 ? '' : `\n${renderNodes(instance.nodes, paint).replace(/^(?=.)/gm, '  ')}`}`
 }
 
 /** One line before `run` begins what it is for. */
@@ -156,6 +131,8 @@ export function renderCreated(instance: ApiInstance, operation: ApiOperation, pa
   const head = `${paint.green('✓')} ${paint.bold(instance.name)} is ${instance.status}: ${instance.engine} ${instance.version}, ${instance.tls.min_version}${took}\n`
   return head + renderDetails([
     ['endpoint', address(instance.endpoint)],
+    ['read-only', address(instance.read_only_endpoint)],
+    ['replicas', replicationText(instance, paint)],
     ['connect', paint.cyan(`dbaas connect ${instance.name}`)],
     ['url', paint.cyan(`dbaas url ${instance.name}`)],
     ['size', sizeText(instance.size)],

@@ -1,8 +1,6 @@
 import {DbaasError} from '../../../core/errors.js'
-import {refuseNotYet} from '../flags.js'
 
 export interface RunFlags {
-  readonly ha?: boolean
   readonly from?: string | undefined
 }
 
@@ -17,7 +15,6 @@ export function checkDashes(own: readonly string[], hasRest: boolean): void {
 
 /** Throws USAGE without a command or with words that belong behind `--`; NOT_SUPPORTED for what is not there yet. */
 export function checkRun(flags: RunFlags, before: readonly string[], command: readonly string[]): void {
-  refuseNotYet('run', flags)
   if (flags.from !== undefined) {
     throw new DbaasError('NOT_SUPPORTED', 'dbaas run --from is not there yet: it needs clones', {details: {flag: '--from'}, suggestions: ['dbaas run -- CMD makes an empty database']})
   }

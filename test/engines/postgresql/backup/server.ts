@@ -39,6 +39,8 @@ export interface TestServer {
 export interface TestSite {
   readonly subject: PostgresqlSubject
   readonly major: number
+  /** A client certificate for a role. */
+  credentials(username: string): Promise<AdminCredentials>
   /** A new server, started, with the role that reads. */
   server(name: string, values?: ParameterValues): Promise<TestServer>
   /** A place for a server whose data comes from elsewhere: configured, not started. */
@@ -78,6 +80,7 @@ export async function testSite(source: string): Promise<TestSite> {
 
   return {
     subject, major: majorOf(version), place,
+    credentials: (username) => authority.admin(username),
     async server(name, values) {
       const server = await place(name, values)
       await postgresql.lifecycle.initialise(server.host, version)

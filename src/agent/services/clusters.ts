@@ -1,0 +1,56 @@
+/** What the lives of instances need of their clusters; the high-availability service gives it. An instance of one server has none. */
+import type {ApiReplication} from '../../core/api/schemas.js'
+import {DbaasError} from '../../core/errors.js'
+import type {HaState, NodeId} from '../../core/ha/state.js'
+import type {Subject} from './subject.js'
+
+/** What a cluster knows of one of its nodes now. */
+export interface NodeFacts {
+  readonly sync_state: 'sync' | 'async' | 'none'
+  readonly timeline: number | null
+  readonly lsn: string | null
+  readonly lag_bytes: number | null
+  readonly lag_seconds: number | null
+  /** Milliseconds since the epoch. */
+  readonly lastSync: number | null
+}
+
+export interface ClusterFacts {
+  readonly replication: ApiReplication
+  readonly highAvailability: boolean
+  /** Leads to its replicas; null until it has a port. */
+  readonly readOnlyEndpoint: {readonly host: string; readonly port: number} | null
+}
+
+export interface Clusters {
+  owns(instanceId: string): boolean
+  /** Whom the endpoint leads to; null: it holds new clients. */
+  gateOf(instanceId: string): NodeId | null
+  /** Before the very first start of the first node of an instance that shall have replicas; it is the only one that starts as a primary. */
+  prepareFirst(subject: Subject): Promise<void>
+  /** Makes and starts the others, at the same time. Idempotent. Returns their refs. */
+  makeReplicas(primary: Subject, replicas: readonly Subject[], signal: AbortSignal, progress: (because: string) => void): Promise<ReadonlyMap<NodeId, string>>
+  /** From now on the cluster is looked after: its first node serves, and the others stream from it. Idempotent. */
+  begin(primary: Subject, nodes: readonly NodeId[], wanted: HaState['wanted']): Promise<void>
+  /** Its servers are left alone from now on. */
+  suspend(instanceId: string): Promise<void>
+  /** `serves`: the endpoint leads to the primary; else it is opened when there is one. */
+  resume(instanceId: string, serves: boolean): Promise<void>
+  /** It is forgotten: its nodes are about to be removed. */
+  forget(instanceId: string): Promise<void>
+  /** Waits until the instance is served, with as many voters as are wanted, and all replicas stream. Throws the signal's reason. */
+  untilWhole(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void>
+  /** Waits until the endpoint leads to a primary, and no change is under way. */
+  untilServed(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void>
+  factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined
+  /** Null: the instance has one server. */
+  viewOf(instanceId: string): ClusterFacts | null
+}
+
+/** Throws NOT_SUPPORTED for what is done to one server alone, and cannot be done to several as one yet. */
+export function refuseCluster(clusters: Clusters, instance: {readonly id: string; readonly name: string}, what: string): void {
+  if (!clusters.owns(instance.id)) return
+  throw new DbaasError('NOT_SUPPORTED', `${instance.name} has replicas, and ${what} is not possible with them yet`, {
+    details: {feature: 'high-availability', instance: instance.name}, suggestions: [`dbaas clone ${instance.name} NEW makes a database of one server`],
+  })
+}

@@ -1,0 +1,304 @@
+/** The clusters of a site: who has one, and what the lives of instances need of it. */
+import {whyNot} from '../../../core/ha/decide.js'
+import {beginOperation} from '../../../core/ha/operation.js'
+import {beginHa, changed, decodeState, encodeState, newNode, type HaState, type NodeId} from '../../../core/ha/state.js'
+import {timelineOf} from '../../../core/ha/line.js'
+import type {ApiReplication} from '../../../core/api/schemas.js'
+import {DbaasError} from '../../../core/errors.js'
+import {isoTime} from '../../../core/time.js'
+import type {InstanceRecord} from '../../../core/instance/instance.js'
+import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {Clusters, NodeFacts} from '../clusters.js'
+import type {ServiceContext} from '../context.js'
+import type {Runtime} from '../../runtimes/runtime.js'
+import {pause, type Subject, type SubjectServers} from '../subject.js'
+import {createLateness} from './lateness.js'
+import {replicationOf, type Making} from './members.js'
+import {createReaders} from './readers.js'
+import {named as namedBy, type Asking, type Cluster} from './record.js'
+import {createWatch, type Watch} from './watch.loop.js'
+
+export interface ChangeRequest {
+  readonly kind: 'failover' | 'switchover'
+  readonly preferred: NodeId | null
+  readonly force: boolean
+  readonly allowDataLoss: boolean
+  readonly because: string
+}
+
+export interface HighAvailability extends Clusters {
+  /** Reads what is known. Before the routes of the endpoint process are restored. */
+  load(): Promise<void>
+  start(): Promise<void>
+  stop(): Promise<void>
+  watch(instanceId: string): Watch | undefined
+  /** Others are wanted, and these are of the cluster, too. */
+  reshape(instanceId: string, added: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal): Promise<void>
+  /** These vote no more. Resolves when nothing depends on them. Throws INVALID_STATE for the primary. */
+  retire(instanceId: string, nodes: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal, progress: (because: string) => void): Promise<void>
+  /** They are of it no more; a cluster of one is none. */
+  expel(instanceId: string, nodes: readonly NodeId[], signal: AbortSignal): Promise<void>
+  /** Begins a change of primary. Throws INVALID_STATE, NO_QUORUM. */
+  change(instanceId: string, request: ChangeRequest, asking: Asking): Promise<OperationRecord>
+}
+
+export function createHighAvailability(options: {
+  context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void; freePort: (runtime: Runtime) => Promise<number>
+}): HighAvailability {
+  const {context, servers, making} = options
+  const {store} = context
+  const watches = new Map<string, Watch>()
+  const lateness = createLateness()
+  const readers = createReaders({context, freePort: options.freePort})
+  let stopped = false
+
+  function add(cluster: Cluster): Watch {
+    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since})
+    watches.set(cluster.instance.id, watch)
+    return watch
+  }
+
+  function watchOf(instanceId: string): Watch {
+    const watch = watches.get(instanceId)
+    if (watch) return watch
+    throw new DbaasError('INVALID_STATE', 'the instance has one server only', {suggestions: ['dbaas scale NAME --ha']})
+  }
+
+  const isWanted = ({wanted, status}: InstanceRecord): boolean => wanted === 'running' && status !== 'deleting'
+
+  /** Where the endpoint leads when an agent comes up: it holds until an open change of primary has come to its end. */
+  const firstGate = ({state}: Cluster): NodeId | null => (state.operation ? null : state.primary)
+
+  async function resume(watch: Watch, gate: NodeId | null): Promise<void> {
+    if (stopped) return
+    // whoever closed the endpoint may not have come to its sessions
+    if (watch.cluster.state.operation) await context.endpoints.closeSessions(watch.instanceId).catch(() => 0)
+    await watch.start(gate)
+  }
+
+  async function forget(instanceId: string): Promise<void> {
+    await watches.get(instanceId)?.suspend()
+    watches.delete(instanceId)
+    await readers.forget(instanceId)
+    const ended = await store.transact('platform', async (tx) => {
+      const open = (await tx.operations.openOfInstance(instanceId, 'ha')).map((operation): OperationRecord => ({
+        ...operation, status: 'failed', endedAt: context.clock.now(), error: new DbaasError('OPERATION_CANCELLED', 'the instance is being deleted').toDetail(),
+      }))
+      for (const {id, status, endedAt, error} of open) await tx.operations.update(id, {status, endedAt, error})
+      await tx.clusters.remove(instanceId)
+      return open
+    })
+    for (const operation of ended) options.changed(operation)
+  }
+
+  /** What people change waits until the primary is not being changed. */
+  async function between(instanceId: string, signal: AbortSignal, change: (state: HaState) => Partial<Omit<HaState, 'epoch'>>): Promise<void> {
+    const watch = watchOf(instanceId)
+    await watch.reload()
+    for (let isDone = false; !isDone; ) {
+      signal.throwIfAborted()
+      if (watch.cluster.state.operation === null && watch.isRunning) {
+        await watch.change((state) => {
+          isDone = state.operation === null
+          return {state: isDone ? changed(state, change(state)) : state}
+        })
+      } else await pause(50)
+    }
+  }
+
+  return {
+    async load(): Promise<void> {
+      await readers.load()
+      const all = await store.read('platform', async (tx) => {
+        const clusters = []
+        for (const record of await tx.clusters.list()) clusters.push({record, instance: await tx.instances.find(record.instanceId)})
+        return clusters
+      })
+      for (const {record, instance} of all) {
+        if (instance) add({instance, state: decodeState(record.state), operationId: record.operationId, lastChange: record.lastChange})
+      }
+    },
+    async start(): Promise<void> {
+      for (const watch of watches.values()) {
+        const instance = await store.read('platform', (tx) => tx.instances.find(watch.instanceId))
+        if (instance && isWanted(instance)) await resume(watch, firstGate(watch.cluster))
+      }
+    },
+    async stop(): Promise<void> {
+      stopped = true
+      await Promise.allSettled([...watches.values()].map((watch) => watch.suspend()))
+      lateness.stop()
+    },
+    reshape: (instanceId, added, wanted, signal) => between(instanceId, signal, (state) => ({
+      wanted, nodes: {...Object.fromEntries(added.map((id, i) => [id, newNode(-Object.keys(state.nodes).length - i)])), ...state.nodes},
+    })),
+    async retire(instanceId, nodes, wanted, signal, progress) {
+      await between(instanceId, signal, (state) => {
+        mustBeReplicas(state, nodes)
+        return {wanted, nodes: Object.fromEntries(Object.entries(state.nodes).map(([id, node]) => [id, nodes.includes(id) ? {...node, mayVote: false} : node]))}
+      })
+      const watch = watchOf(instanceId)
+      for (let said = ''; ; await pause(20)) {
+        signal.throwIfAborted()
+        const {state} = watch.cluster
+        mustBeReplicas(state, nodes)
+        const set = watch.seen?.view.nodes[state.primary]?.server?.set
+        const isFree = state.operation === null && set !== undefined && (wanted.k > 0 || set === null) && !nodes.some((id) => state.voters.includes(id) || set?.names.includes(id))
+        if (isFree) return
+        const because = named(watch, watch.seen?.because ?? 'looking at its nodes')
+        if (because !== said) progress((said = because))
+      }
+    },
+    async expel(instanceId, nodes, signal) {
+      if (!watches.has(instanceId)) return
+      await between(instanceId, signal, (state) => {
+        mustBeReplicas(state, nodes)
+        return {nodes: Object.fromEntries(Object.entries(state.nodes).filter(([id]) => !nodes.includes(id)))}
+      })
+      if (Object.keys(watchOf(instanceId).cluster.state.nodes).length === 1) await forget(instanceId)
+    },
+    owns: (instanceId: string): boolean => watches.has(instanceId),
+    watch: (instanceId: string): Watch | undefined => watches.get(instanceId),
+    /** What the endpoint does now; before the loop runs, what it shall begin with. */
+    gateOf(instanceId: string): NodeId | null {
+      const watch = watchOf(instanceId)
+      return watch.isRunning ? watch.gate : firstGate(watch.cluster)
+    },
+    prepareFirst: making.prepareFirst,
+    makeReplicas: making.makeReplicas,
+    /** Of an instance whose first node serves, and whose other nodes stream from it. */
+    async begin(primary: Subject, nodes: readonly NodeId[], wanted: HaState['wanted']): Promise<void> {
+      const {instance, engine, node, host} = primary
+      if (watches.has(instance.id)) return
+      const replication = replicationOf(engine)
+      const {system} = await replication.observe(host, await servers.admin())
+      const {timeline, parents} = await replication.history(await making.sourceOf(primary))
+      const line = [...parents.map((parent) => ({timeline: parent.timeline, until: parent.end})), {timeline, until: null}]
+      const state = beginHa({systemId: system, primary: node.id, line, nodes: [node.id, ...nodes.filter((id) => id !== node.id)], wanted})
+      const cluster: Cluster = {instance, state, operationId: null, lastChange: null}
+      await store.transact('platform', (tx) => tx.clusters.put({
+        instanceId: instance.id, tenantId: instance.tenantId, state: encodeState(state), operationId: null, lastChange: null, updatedAt: context.clock.now(),
+      }))
+      await resume(add(cluster), node.id)
+    },
+    /** Its servers are left alone from now on. */
+    async suspend(instanceId: string): Promise<void> {
+      await watches.get(instanceId)?.suspend()
+      await readers.close(instanceId)
+    },
+    /** `serves`: the endpoint leads to the primary; else it is opened when there is one. */
+    async resume(instanceId: string, serves: boolean): Promise<void> {
+      const watch = watchOf(instanceId)
+      await resume(watch, serves ? watch.cluster.state.primary : null)
+    },
+    /** The loop ends, and the cluster is forgotten: its nodes are about to be removed. */
+    forget,
+    /** Waits until the instance is served, with as many voters as are wanted, and all replicas stream. Throws the signal's reason. */
+    async untilWhole(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void> {
+      const watch = watchOf(instanceId)
+      for (let said = ''; ; await pause(20)) {
+        signal.throwIfAborted()
+        const because = whatIsMissing(watch)
+        if (because === null) return
+        if (because !== said) progress((said = because))
+      }
+    },
+    /** Waits until the endpoint leads to a primary, and no change is under way. */
+    async untilServed(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void> {
+      const watch = watchOf(instanceId)
+      for (let said = ''; ; await pause(20)) {
+        signal.throwIfAborted()
+        const {state} = watch.cluster
+        if (state.operation === null && watch.gate === state.primary) return
+        const because = state.operation?.because ?? watch.seen?.because ?? 'looking at its nodes'
+        if (because !== said) progress((said = because))
+      }
+    },
+    /** Begins a change of primary. Throws INVALID_STATE, NO_QUORUM. */
+    async change(instanceId: string, {kind, preferred, force, allowDataLoss, because}: ChangeRequest, asking: Asking): Promise<OperationRecord> {
+      const watch = watchOf(instanceId)
+      if (!watch.isRunning) throw new DbaasError('INVALID_STATE', `${watch.cluster.instance.name} is not running`, {suggestions: [`dbaas start ${watch.cluster.instance.name}`]})
+      const operation = await watch.change((state, view) => {
+        const request = {kind, preferred, forced: true, allowDataLoss}
+        const refusal = whyNot(state, view, request, force)
+        if (refusal !== null) throw new DbaasError('INVALID_STATE', named(watch, refusal), {details: {instance: watch.cluster.instance.name}, suggestions: [`dbaas status ${watch.cluster.instance.name}`]})
+        return {state: beginOperation(state, {...request, because}, view.now), asking}
+      })
+      if (!operation) throw new DbaasError('INTERNAL', 'a change of primary began without an operation')
+      return operation
+    },
+    factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined {
+      const watch = watches.get(instanceId)
+      if (!watch) return undefined
+      return nodeFacts(watch, nodeId)
+    },
+    viewOf(instanceId) {
+      const watch = watches.get(instanceId)
+      if (!watch) return null
+      const port = readers.portOf(instanceId)
+      const {endpointHost: host} = watch.cluster.instance
+      return {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0, readOnlyEndpoint: port === null ? null : {host, port}}
+    },
+  }
+}
+
+function mustBeReplicas({primary}: HaState, nodes: readonly NodeId[]): void {
+  if (!nodes.includes(primary)) return
+  throw new DbaasError('INVALID_STATE', 'a node that shall go is the primary', {suggestions: ['dbaas switchover NAME']})
+}
+
+const named = (watch: Watch, text: string): string => namedBy(text, watch.nameOf)
+
+function whatIsMissing(watch: Watch): string | null {
+  const {state} = watch.cluster
+  const {seen} = watch
+  if (state.operation) return named(watch, state.operation.because)
+  if (!seen) return 'looking at its nodes'
+  if (watch.gate !== state.primary) return 'the endpoint is not open'
+  const replicas = Object.keys(state.nodes).filter((id) => id !== state.primary)
+  const streaming = replicas.filter((id) => seen.view.streams[id]?.lostMs === null)
+  if (streaming.length < replicas.length) return `${streaming.length} of ${replicas.length} replicas stream`
+  const voting = replicas.filter((id) => state.nodes[id]?.mayVote).length
+  const isWhole = state.k === state.wanted.k && state.voters.length === Math.min(state.wanted.voters, voting)
+  return isWhole ? null : named(watch, seen.because)
+}
+
+function nodeFacts(watch: Watch, nodeId: NodeId): NodeFacts {
+  const none: NodeFacts = {sync_state: 'none', timeline: null, lsn: null, lag_bytes: null, lag_seconds: null, lastSync: null}
+  const {state} = watch.cluster
+  const {seen} = watch
+  const subject = watch.subjectOf(nodeId)
+  const isPrimary = nodeId === state.primary
+  const sync = isPrimary ? 'none' as const : state.voters.includes(nodeId) ? 'sync' as const : 'async' as const
+  const server = seen?.view.nodes[nodeId]?.server
+  if (!seen || !subject || !server || !watch.isRunning) return {...none, sync_state: sync}
+  const primary = seen.view.nodes[state.primary]?.server
+  const stream = seen.view.streams[nodeId]
+  const lag = isPrimary || !primary || !stream || stream.lostMs !== null ? null : primary.position > stream.flushed ? Number(primary.position - stream.flushed) : 0
+  const stale = seen.looks.get(nodeId)?.seen?.standby?.staleMs ?? null
+  return {
+    sync_state: sync, timeline: timelineOf(server.line), lsn: replicationOf(subject.engine).formatPosition(server.position),
+    lag_bytes: lag, lag_seconds: isPrimary || stale === null ? null : Math.max(0, Math.round(stale)) / 1000, lastSync: isPrimary || lag === null ? null : seen.at,
+  }
+}
+
+const shown: Readonly<Record<string, ApiReplication['status']>> = {healthy: 'healthy', blocked: 'blocked', 'no-quorum': 'no-quorum'}
+
+function replicationView(watch: Watch): ApiReplication {
+  const {cluster: {state, lastChange}, seen} = watch
+  const {operation} = state
+  const because = seen ? named(watch, seen.because) : null
+  const isStuck = operation !== null && because?.startsWith('NO QUORUM') === true
+  const status = isStuck ? 'no-quorum' : operation ? 'changing' : because?.startsWith('BLOCKED') ? 'blocked' : state.wanted.k === 0 ? 'async' : shown[seen?.view.diagnosis.kind ?? ''] ?? 'degraded'
+  const change = lastChange as {at: number; kind: 'failover' | 'switchover'; from: string; to: string; because: string; write_gap_ms: number | null} | null
+  return {
+    replicas_wanted: Object.keys(state.nodes).length - 1, confirmations: state.k, voters: state.voters.map(watch.nameOf), status,
+    status_reason: status === 'healthy' || status === 'async' ? null : because, epoch: state.epoch, timeline: timelineOf(state.line),
+    operation: operation && {
+      kind: operation.kind, phase: operation.phase, started_at: isoTime(operation.startedAt), from: watch.nameOf(operation.old),
+      to: operation.chosen && watch.nameOf(operation.chosen), because: named(watch, operation.because),
+    },
+    last_decision: seen && because !== null ? {at: isoTime(seen.at), because} : null,
+    last_change: change && {...change, at: isoTime(change.at)},
+  }
+}

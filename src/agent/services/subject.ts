@@ -1,0 +1,35 @@
+/** A node with everything needed to act on it, and what acts on it. Shared by the services that move servers. */
+import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
+import type {AdminCredentials, Engine, ServerSettings} from '../../engines/engine.js'
+import type {Host} from '../../engines/host.js'
+import type {Observation, Placement, Runtime} from '../runtimes/runtime.js'
+
+export interface Subject {
+  readonly instance: InstanceRecord
+  readonly node: NodeRecord
+  readonly engine: Engine
+  readonly runtime: Runtime
+  readonly placement: Placement
+  readonly host: Host
+}
+
+/** Of provisioning, what a cluster needs. */
+export interface SubjectServers {
+  subjectOf(instance: InstanceRecord, node: NodeRecord): Subject
+  /** The instance's primary, as the store has it now. Throws INSTANCE_NOT_FOUND. */
+  load(instanceId: string): Promise<Subject>
+  /** All nodes of the instance, the primary first. */
+  all(instanceId: string): Promise<Subject[]>
+  observe(subject: Subject): Promise<Observation>
+  admin(): Promise<AdminCredentials>
+  settingsOf(subject: Subject): Promise<ServerSettings>
+  /** Throws what the server's log says when it ended instead, DATABASE_UNAVAILABLE, and the signal's reason. */
+  awaitReady(subject: Subject, signal: AbortSignal, progress: (because: string) => void): Promise<void>
+  /** Points the endpoint at the server. `hold` lets new connections wait. */
+  route(subject: Subject, mode: 'open' | 'hold' | 'closed'): Promise<void>
+}
+
+/** Name of what makes a server keep its log for the archive: lower-case letters, digits and underscores. */
+export const holdOf = (incarnation: string): string => `dbaas_${incarnation.replaceAll('-', '_')}`
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

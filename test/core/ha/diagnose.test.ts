@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict'
+import {budgets, diagnose, type Evidence} from '../../../src/core/ha/diagnose.js'
+
+const replica = {answers: true, silentMs: 100, streams: true}
+const deserted = {answers: true, silentMs: null, streams: false}
+const well: Evidence = {
+  state: {primary: 'a', voters: ['b', 'c'], k: 1, wanted: {k: 1, voters: 2}}, process: 'running', failedProbes: 0, failingMs: 0, inRecovery: false, startingMs: null, failedWrites: 0, stalledMs: 0,
+  clientsServed: false, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
+}
+const silent: Evidence = {...well, failedProbes: 3, failingMs: 2500, outOfRecovery: []}
+const hung: Evidence = {...silent, replicas: {b: {...deserted, silentMs: 2400}, c: deserted}}
+
+describe('the diagnosis of a primary', () => {
+  const cases: readonly (readonly [title: string, evidence: Evidence, kind: string, failover: boolean])[] = [
+    ['answers, all voters stream', well, 'healthy', false],
+    ['answers, one voter is away', {...well, replicas: {b: replica, c: deserted}}, 'degraded', false],
+    ['answers, no voter streams', {...well, replicas: {b: deserted, c: deserted}}, 'blocked', false],
+    ['its process is gone', {...well, process: 'exited'}, 'primary-dead', true],
+    ['its process is gone, and the agent was late', {...well, process: 'exited', agentLateMs: 5000}, 'primary-dead', true],
+    ['its process is gone, for the tenth time', {...well, process: 'exited', softFailoversAgoMs: [1, 2, 3, 4]}, 'primary-dead', true],
+    ['nothing runs', {...well, process: 'exited', allExited: true}, 'cold-start', true],
+    ['came up as a standby', {...well, inRecovery: true, outOfRecovery: []}, 'cold-start', true],
+    ['does not answer once', {...silent, failedProbes: 1, failingMs: 1000}, 'suspect', false],
+    ['does not answer, and the agent slept', {...hung, agentLateMs: 300}, 'discarded', false],
+    ['does not answer, nor does anybody', {...silent, replicas: {b: {...replica, answers: false}, c: {...replica, answers: false}}}, 'discarded', false],
+    ['does not answer, and the replicas hear nothing from it', hung, 'primary-hung', true],
+    ['does not answer, and too few voters do for a failover', {...hung, replicas: {b: deserted, c: {...deserted, answers: false}}}, 'no-quorum', false],
+    ['does not answer, but streams', silent, 'unreachable-but-streaming', false],
+    ['does not answer for long, but streams', {...silent, failingMs: budgets.unreachableMs}, 'unreachable-but-streaming', true],
+    ['does not answer for long, but serves by another way', {...silent, failingMs: 60_000, clientsServed: true}, 'unreachable-but-streaming', false],
+    ['answers and writes nothing', {...well, failedWrites: 6, stalledMs: 7000}, 'write-stalled', true],
+    ['is not alone', {...well, outOfRecovery: ['a', 'c']}, 'two-primaries', false],
+    ['is starting', {...well, startingMs: 5000}, 'suspect', false],
+    ['is starting for ever', {...well, startingMs: 31_000}, 'primary-dead', true],
+    ['hangs for the third time in five minutes', {...hung, softFailoversAgoMs: [60_000, 120_000]}, 'primary-hung', false],
+    ['hangs for the third time in five minutes, and goes on hanging', {...hung, failingMs: 30_000, softFailoversAgoMs: [60_000, 120_000]}, 'primary-hung', true],
+  ]
+  for (const [title, evidence, kind, failover] of cases) {
+    it(`that ${title}: ${kind}${failover ? ', and a failover' : ''}`, () => {
+      const found = diagnose(evidence)
+      assert.deepEqual([found.kind, found.failover], [kind, failover], found.because)
+      assert.match(found.because, /\w/)
+    })
+  }
+
+  it('finds a hung primary within three seconds of its last answer', () => assert.ok(budgets.hungAfterMs + budgets.probeTimeoutMs <= 3000))
+})

@@ -29,10 +29,21 @@ export interface Engine {
   readonly config: EngineConfig
   readonly lifecycle: EngineLifecycle
   readonly access: EngineAccess
+  readonly wire: EngineWire
   /** Absent where it cannot be backed up yet: its instances are not protected, and say so. */
   readonly backup?: EngineBackup
   /** Absent where it cannot have standbys yet. */
   readonly replication?: EngineReplication
+}
+
+// ---------------------------------------------------------------- wire
+
+/** What whoever stands between clients and servers must know of the protocol, without being able to read what is encrypted. */
+export interface EngineWire {
+  /** Bytes at an offset of the first packet that tell a request to cancel from any other connection; null: it is made in another way. */
+  readonly cancel: {readonly offset: number; readonly hex: string} | null
+  /** The words of a server that lets nobody in, as clients show them; `when` as in its protocol somebody speaks first. */
+  refusal(message: string, hint: string): {readonly when: 'at-once' | 'when-spoken-to'; readonly base64: string}
 }
 
 // ---------------------------------------------------------------- versions

@@ -4,7 +4,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {DbaasError} from '../../core/errors.js'
 import {backoffMs} from '../../core/workflow/backoff.js'
 import {Connection, isConnectionLost} from './connection.js'
-import type {Endpoints} from './endpoint.js'
+import type {Endpoints, Readers, Route} from './endpoint.js'
 import {installBuild, launch, removeOtherBuilds} from './launch.js'
 import {type AgentLaunch, type Gives, type Operation, type Takes, type Welcome, protocolVersion} from './protocol.js'
 import {shortSocketPath} from './socket-path.js'
@@ -77,6 +77,21 @@ class EndpointControl implements Endpoints {
 
   closeSessions(routeId: string): Promise<number> {
     return this.#request('closeSessions', {routeId})
+  }
+
+  async setReaders(instanceId: string, readers: Readers | null): Promise<void> {
+    const id = readersOf(instanceId)
+    if (readers === null) return this.remove(id)
+    await this.put({...readers, id, of: instanceId, target: null, mode: 'open'})
+  }
+
+  closeReaders(instanceId: string, target: Route['listen']): Promise<number> {
+    return this.#request('closeSessions', {routeId: readersOf(instanceId), target})
+  }
+
+  async closeGate(route: Route): Promise<number> {
+    await this.put({...route, mode: 'hold'})
+    return this.closeSessions(route.id)
   }
 
   status(): Promise<Gives<'status'>> {
@@ -224,6 +239,8 @@ class EndpointControl implements Endpoints {
     }
   }
 }
+
+const readersOf = (instanceId: string): string => `${instanceId}/readers`
 
 function ignoreLost(error: unknown): null {
   if (isConnectionLost(error)) return null

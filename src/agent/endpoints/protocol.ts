@@ -6,7 +6,7 @@
 import type {ErrorDetail} from '../../core/errors.js'
 import type {EndpointStatus, Route, RouteState} from './endpoint.js'
 
-export const protocolVersion = 1
+export const protocolVersion = 2
 
 /** How the endpoint process brings the agent back. Stays in memory only: an environment may hold secrets. */
 export interface AgentLaunch {
@@ -28,7 +28,8 @@ export interface Operations {
   put: {takes: {readonly route: Route}; gives: null}
   remove: {takes: {readonly routeId: string}; gives: null}
   replace: {takes: {readonly routes: readonly Route[]}; gives: readonly RouteState[]}
-  closeSessions: {takes: {readonly routeId: string}; gives: number}
+  /** All, or those to one target. */
+  closeSessions: {takes: {readonly routeId: string; readonly target?: Route['listen']}; gives: number}
   status: {takes: {}; gives: EndpointStatus}
   /** Ends the endpoint process. The reply comes before the end; the end of the connection is its proof. */
   stop: {takes: {}; gives: null}

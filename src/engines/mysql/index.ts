@@ -2,6 +2,7 @@ import type {Engine} from '../engine.js'
 import {createAccess} from '../mysql-family/access.js'
 import {applicationAccount, applicationDatabase} from '../mysql-family/initialise.js'
 import {createLifecycle} from '../mysql-family/lifecycle.js'
+import {wire} from '../mysql-family/wire.js'
 import {config} from './config.js'
 import {dialect} from './dialect.js'
 import {versions} from './versions.js'
@@ -23,4 +24,5 @@ export const mysql = {
   config,
   lifecycle: createLifecycle(dialect),
   access: createAccess(dialect),
+  wire,
 } as const satisfies Engine

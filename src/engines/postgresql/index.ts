@@ -6,6 +6,7 @@ import {applicationDatabase, applicationRole} from './initialise.js'
 import {lifecycle} from './lifecycle.js'
 import {replication} from './replication.js'
 import {versions} from './versions.js'
+import {wire} from './wire.js'
 
 export const postgresql = {
   name: 'postgresql',
@@ -24,6 +25,7 @@ export const postgresql = {
   config,
   lifecycle,
   access,
+  wire,
   backup,
   replication,
 } as const satisfies Engine

@@ -36,7 +36,7 @@ describe('the endpoint process and its agent', () => {
     assert.equal(ps.trim(), 'dbaas endpoint site_test')
     const {memoryBytes, build, protocol} = await endpoints.status()
     assert.ok(memoryBytes < 80 * 1024 * 1024, `${memoryBytes} bytes`)
-    assert.equal(protocol, 1)
+    assert.equal(protocol, 2)
     assert.match(build, /^[0-9a-f]{16}$/)
   })
 
@@ -71,10 +71,10 @@ describe('the endpoint process and its agent', () => {
     // An agent that dies without a word: a raw connection, said hello, and cut.
     const agent = connect(join(stateDir, 'control.sock'))
     const env = {PATH: process.env['PATH'], WHO: 'me'}
-    agent.write(`${JSON.stringify({id: 1, op: 'hello', protocol: 1, agent: {command, env}})}\n`)
+    agent.write(`${JSON.stringify({id: 1, op: 'hello', protocol: 2, agent: {command, env}})}\n`)
     await new Promise((resolve) => agent.once('data', resolve))
     await endpoints.detach()
-    agent.write(`${JSON.stringify({id: 2, op: 'hello', protocol: 1, agent: {command, env}})}\n`)
+    agent.write(`${JSON.stringify({id: 2, op: 'hello', protocol: 2, agent: {command, env}})}\n`)
     await new Promise((resolve) => agent.once('data', resolve))
     agent.destroy()
     await until('it was started twice', async () => (await readFile(marker, 'utf8').catch(() => '')) === 'me\nme\n')
@@ -175,7 +175,7 @@ describe('the endpoint process and its agent', () => {
     const pid = await pidOf(upgraded)
     const agent = connect(join(stateDir, 'control.sock'))
     await upgraded.detach()
-    agent.write(`${JSON.stringify({id: 1, op: 'hello', protocol: 1, agent: {command: agentCommand, env: {PATH: process.env['PATH']}}})}\n`)
+    agent.write(`${JSON.stringify({id: 1, op: 'hello', protocol: 2, agent: {command: agentCommand, env: {PATH: process.env['PATH']}}})}\n`)
     await new Promise((resolve) => agent.once('data', resolve))
     agent.destroy()
     await until('the agent was started', async () => (await readFile(note, 'utf8').catch(() => '')).trim() !== '')

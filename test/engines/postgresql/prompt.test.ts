@@ -18,9 +18,25 @@ describe('PostgreSQL connection strings', () => {
       prompt.uri(accessTo(), routeWith({direct: true})),
       'postgresql://app:secret@127.0.0.1:21000,[::1]:21001/app?sslmode=verify-full&sslrootcert=/home/a/ca.pem&target_session_attrs=read-write',
     )
+    const readOnly = routeWith({readOnly: true, direct: true})
+    assert.match(prompt.uri(accessTo(), readOnly), /options=.*&target_session_attrs=prefer-standby$/)
+    assert.match(await prompt.jdbc(accessTo(), routeWith({direct: true})), /127\.0\.0\.1:21000,\[::1\]:21001.*targetServerType=primary/)
+    assert.match(await prompt.jdbc(accessTo(), readOnly), /targetServerType=preferSecondary/)
+    assert.match(prompt.keywords?.(accessTo(), routeWith({direct: true})) ?? '', /target_session_attrs=read-write/)
+    assert.equal((await prompt.environment(accessTo(), routeWith({direct: true}))).PGTARGETSESSIONATTRS, 'read-write')
+    // one server is the one that is meant
+    assert.doesNotMatch(prompt.uri(accessTo({direct: [{host: '::1', port: 1}]}), routeWith({direct: true})), /target_session_attrs/)
     assert.match(prompt.uri(accessTo(), routeWith({readOnly: true})), /options=-c%20default_transaction_read_only%3Don/)
     assert.equal(prompt.keywords?.(accessTo(), routeWith()), 'host=127.0.0.1 port=15432 dbname=app user=app password=secret sslmode=verify-full sslrootcert=/home/a/ca.pem')
     assert.equal((await prompt.environment(accessTo(), routeWith({direct: true}))).PGPORT, '21000,21001')
+  })
+
+  it('lead to a replica where reading is enough and there is one', async () => {
+    const access = accessTo({read_only: {host: '127.0.0.1', port: 16000}})
+    assert.match(prompt.uri(access, routeWith({readOnly: true})), /@127\.0\.0\.1:16000\/app\?/)
+    assert.match(prompt.uri(access, routeWith()), /@127\.0\.0\.1:15432\/app\?/)
+    assert.equal((await prompt.environment(access, routeWith({readOnly: true}))).PGPORT, '16000')
+    assert.match(prompt.uri(accessTo(), routeWith({readOnly: true})), /@127\.0\.0\.1:15432\//)
   })
 
   it('say the same user, password and database in every form, whatever these are', () =>

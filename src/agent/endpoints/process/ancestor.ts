@@ -9,7 +9,7 @@ export type Order =
   | {readonly kind: 'put'; readonly route: Route}
   | {readonly kind: 'remove'; readonly routeId: string}
   | {readonly kind: 'replace'; readonly routes: readonly Route[]}
-  | {readonly kind: 'closeSessions'; readonly routeId: string}
+  | {readonly kind: 'closeSessions'; readonly routeId: string; readonly target?: Route['listen'] | undefined}
   | {readonly kind: 'count'}
   | {readonly kind: 'end'}
 

@@ -12,6 +12,7 @@ import {ControlServer} from './control-server.js'
 import {acquireLock} from './lock.js'
 import {RouteTable} from './route-table.js'
 import {readRoutes} from './routes-file.js'
+import type {Address} from './session.js'
 import {answer, handOver, inherit} from './succession.js'
 
 const watchMs = 2000
@@ -106,7 +107,7 @@ export class EndpointProcess {
         await this.#ancestor?.order({kind: 'replace', routes: request.routes})
         return this.#states()
       case 'closeSessions':
-        return this.#closeSessions(request.routeId)
+        return this.#closeSessions(request.routeId, request.target)
       case 'status':
         return {
           pid: process.pid,
@@ -208,7 +209,7 @@ export class EndpointProcess {
         await this.#table.replace(order.routes)
         break
       case 'closeSessions':
-        return this.#closeSessions(order.routeId)
+        return this.#closeSessions(order.routeId, order.target)
       case 'count':
         return Object.fromEntries((await this.#states()).map(({id, sessions, held}) => [id, {sessions, held}]))
       case 'end':
@@ -218,9 +219,9 @@ export class EndpointProcess {
     return null
   }
 
-  async #closeSessions(routeId: string): Promise<number> {
-    const own = this.#table.closeSessions(routeId)
-    const older = await this.#ancestor?.order({kind: 'closeSessions', routeId})
+  async #closeSessions(routeId: string, target: Address | undefined): Promise<number> {
+    const own = this.#table.closeSessions(routeId, target)
+    const older = await this.#ancestor?.order({kind: 'closeSessions', routeId, target})
     return own + (typeof older === 'number' ? older : 0)
   }
 

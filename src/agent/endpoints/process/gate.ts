@@ -3,13 +3,16 @@ import type {DbaasError} from '../../../core/errors.js'
 import type {Route, RouteState} from '../endpoint.js'
 import {type AllowList, allowList} from './allow-list.js'
 import {adoptListener, listen} from './listen.js'
-import {Session} from './session.js'
+import {deliver} from './one-way.js'
+import {type Address, type Inspect, Session} from './session.js'
 
 const defaultHoldSeconds = 30
 const defaultHoldLimit = 1000
+/** So many at once are told why they are not let in; more are cut off. */
+const refusedLimit = 200
 
-/** Nothing to forward to is as good as being told to hold. */
-const isOpen = (route: Route): boolean => route.mode === 'open' && route.target !== null
+/** Without readers there is nothing to wait for, and who waits is told; without its one target a route is as good as told to hold. */
+const isOpen = ({mode, target, targets}: Route): boolean => mode === 'open' && (target !== null || targets !== undefined)
 
 export const sameAddress = (a: Route['target'], b: Route['target']): boolean =>
   a?.host === b?.host && a?.port === b?.port
@@ -23,6 +26,7 @@ export class Gate {
   readonly #sessions = new Set<Session>()
   /** In order of arrival: a Set keeps it. */
   readonly #held = new Set<Session>()
+  #turn = 0
 
   /** Nothing listens yet. Throws INVALID_REQUEST for an allow list that cannot be read. */
   constructor(route: Route) {
@@ -90,15 +94,16 @@ export class Gate {
   /** As `change`, but never makes a listener: for a process that drains. */
   apply(route: Route, allow = allowList(route.allow)): void {
     const retargeted = !sameAddress(route.target, this.#route.target)
+    const lost = (session: Session): boolean => route.targets !== undefined && !route.targets.some((each) => sameAddress(each, session.target))
     this.#route = route
     this.#allow = allow
     if (route.mode === 'closed') this.unlisten()
     for (const session of [...this.#sessions]) {
-      if (session.state === 'established') continue
+      if (session.state === 'established' || session.state === 'refused') continue
       if (route.mode === 'closed') session.close()
       else if (!isOpen(route)) {
         if (session.state === 'connecting') this.#hold(session)
-      } else if (session.state === 'held' || retargeted) this.#forward(session)
+      } else if (session.state === 'held' || retargeted || lost(session)) this.#forward(session)
     }
   }
 
@@ -109,8 +114,8 @@ export class Gate {
   }
 
   /** How many sessions there were. Those that are held or on their way stay: they follow the route. */
-  closeSessions(): number {
-    const established = [...this.#sessions].filter((session) => session.state === 'established')
+  closeSessions(target?: Address): number {
+    const established = [...this.#sessions].filter((session) => session.state === 'established' && (target === undefined || sameAddress(target, session.target)))
     for (const session of established) session.close()
     return established.length
   }
@@ -122,15 +127,18 @@ export class Gate {
   }
 
   readonly #accept = (socket: Socket): void => {
-    const full = !isOpen(this.#route) && this.#held.size >= (this.#route.holdLimit ?? defaultHoldLimit)
-    if (full || !this.#allow(socket.remoteAddress ?? '')) {
+    const open = isOpen(this.#route)
+    const full = !open && this.#held.size >= (this.#route.holdLimit ?? defaultHoldLimit)
+    const unwelcome = full || (open && this.#route.targets?.length === 0)
+    if ((unwelcome && this.#refused >= refusedLimit) || !this.#allow(socket.remoteAddress ?? '')) {
       // Who resets a connection at once must not end the process by an error that nobody hears.
       socket.on('error', () => {}).destroy()
       return
     }
-    const session = new Session(socket, this.#onState)
+    const session = new Session(socket, {onState: this.#onState, refusal: () => this.#route.refusal, inspect: this.#inspecting()})
     this.#sessions.add(session)
-    if (isOpen(this.#route)) this.#forward(session)
+    if (unwelcome) session.refuse()
+    else if (open) this.#forward(session)
     else this.#hold(session)
   }
 
@@ -139,7 +147,43 @@ export class Gate {
   }
 
   #forward(session: Session): void {
-    if (this.#route.target) session.forward(this.#route.target)
+    const {target, targets} = this.#route
+    session.forward(targets === undefined ? [target as Address] : this.#byLoad(targets))
+  }
+
+  /** The one with the fewest sessions first; among equals, each in its turn. */
+  #byLoad(targets: readonly Address[]): readonly Address[] {
+    const first = this.#turn++ % Math.max(1, targets.length)
+    const turned = [...targets.slice(first), ...targets.slice(0, first)]
+    const load = turned.map((each) => {
+      let sessions = 0
+      for (const session of this.#sessions) if (sameAddress(each, session.target)) sessions++
+      return {each, sessions}
+    })
+    return load.sort((a, b) => a.sessions - b.sessions).map(({each}) => each)
+  }
+
+  /** Undefined where nothing has to be looked at, which is cheaper. */
+  #inspecting(): Inspect | undefined {
+    const {cancel} = this.#route
+    if (cancel === undefined) return undefined
+    const mark = Buffer.from(cancel.hex, 'hex')
+    return {
+      bytes: cancel.offset + mark.length,
+      passes: (first, session) => {
+        if (!first.subarray(cancel.offset, cancel.offset + mark.length).equals(mark)) return true
+        // the route may have been changed since the connection came
+        if (this.#route.cancel?.mode === 'drop') return false
+        for (const other of this.#route.targets ?? []) if (!sameAddress(other, session.target)) deliver(first, other)
+        return true
+      },
+    }
+  }
+
+  get #refused(): number {
+    let count = 0
+    for (const session of this.#sessions) if (session.state === 'refused') count++
+    return count
   }
 
   readonly #onState = (session: Session): void => {

@@ -3,6 +3,7 @@ import type {Route, RouteState} from '../endpoint.js'
 import {allowList} from './allow-list.js'
 import {Gate, sameAddress} from './gate.js'
 import {writeRoutes} from './routes-file.js'
+import type {Address} from './session.js'
 
 const retryMs = 1000
 
@@ -54,6 +55,7 @@ export class RouteTable {
 
   remove(id: string): Promise<void> {
     return this.#inTurn(async () => {
+      for (const {route} of [...this.#gates.values()]) if (route.of === id) this.#drop(route.id)
       this.#drop(id)
       await this.#save()
     })
@@ -67,6 +69,7 @@ export class RouteTable {
       const wanted = new Map(routes.map((route) => [route.id, route]))
       for (const [id, gate] of this.#gates) {
         const route = wanted.get(id)
+        if (!route && gate.route.of !== undefined && wanted.has(gate.route.of)) continue
         if (!route) this.#drop(id)
         // All that move let go of their port before any of them listens: two routes may have swapped.
         else if (!sameAddress(route.listen, gate.route.listen)) gate.unlisten()
@@ -82,8 +85,8 @@ export class RouteTable {
     })
   }
 
-  closeSessions(id: string): number {
-    return this.#gates.get(id)?.closeSessions() ?? 0
+  closeSessions(id: string, target?: Address): number {
+    return this.#gates.get(id)?.closeSessions(target) ?? 0
   }
 
   /** Takes a route over from the predecessor, with its listener. In force at once. */

@@ -28,6 +28,8 @@ import {resolveDataRoot} from './runtimes/process/locations.js'
 import type {Runtime} from './runtimes/runtime.js'
 import type {ServiceContext} from './services/context.js'
 import {createChanges} from './services/ha/changes.js'
+import {createDrill} from './services/ha/drill.js'
+import {createFailoverDrill} from './services/ha/drill.workflow.js'
 import {createMaking} from './services/ha/members.js'
 import {changeKinds} from './services/ha/record.js'
 import {createHighAvailability} from './services/ha/service.js'
@@ -212,6 +214,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
       reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      createFailoverDrill({context, servers, clusters}),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, foreign: changeKinds, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -294,7 +297,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, highAvailability: createChanges({context, clusters, instances}), restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, highAvailability: createChanges({context, clusters, instances, drill: createDrill({context, clusters, instances, workflow})}), restoring, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

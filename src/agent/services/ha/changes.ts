@@ -14,10 +14,14 @@ const absent = (what: string): DbaasError => new DbaasError('NOT_SUPPORTED', `${
   details: {feature: 'high-availability'}, suggestions: ['dbaas create NAME --ha'],
 })
 
-export function createChanges({context, clusters, instances}: {
-  context: ServiceContext; clusters: HighAvailability
-  instances: Pick<InstancesApi, 'get'> & {find(principal: Principal, ref: string): Promise<InstanceRecord>; withNodes(instance: InstanceRecord): Promise<ApiInstance>}
-}): HighAvailabilityApi {
+export interface ChangesOptions {
+  readonly context: ServiceContext
+  readonly clusters: HighAvailability
+  readonly instances: Pick<InstancesApi, 'get'> & {find(principal: Principal, ref: string): Promise<InstanceRecord>; withNodes(instance: InstanceRecord): Promise<ApiInstance>}
+  readonly drill: HighAvailabilityApi['drill']
+}
+
+export function createChanges({context, clusters, instances, drill}: ChangesOptions): HighAvailabilityApi {
   const {store} = context
 
   async function nodeOf(instance: InstanceRecord, ref: string): Promise<string> {
@@ -88,9 +92,6 @@ export function createChanges({context, clusters, instances}: {
       await instances.get(principal, ref)
       throw absent('a change of the replicas')
     },
-    async drill(principal, ref) {
-      await instances.get(principal, ref)
-      throw absent('a drill')
-    },
+    drill,
   }
 }

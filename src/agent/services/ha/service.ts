@@ -30,6 +30,8 @@ export interface HighAvailability extends Clusters {
   start(): Promise<void>
   stop(): Promise<void>
   watch(instanceId: string): Watch | undefined
+  /** What it lacks of being whole (see untilWhole), in words; null: nothing. */
+  missing(instanceId: string): string | null
   /** Begins a change of primary. Throws INVALID_STATE, NO_QUORUM. */
   change(instanceId: string, request: ChangeRequest, asking: Asking): Promise<OperationRecord>
 }
@@ -91,6 +93,7 @@ export function createHighAvailability(options: {
     },
     owns: (instanceId: string): boolean => watches.has(instanceId),
     watch: (instanceId: string): Watch | undefined => watches.get(instanceId),
+    missing: (instanceId: string): string | null => whatIsMissing(watchOf(instanceId)),
     /** What the endpoint does now; before the loop runs, what it shall begin with. */
     gateOf(instanceId: string): NodeId | null {
       const watch = watchOf(instanceId)

@@ -65,6 +65,40 @@ describe('a drill of the failover', function () {
     assert.deepEqual(pids.filter((pid) => processesOfNode(site, before, primaryOf(before)).includes(pid) && isStopped(pid)), [])
   })
 
+  it('fails, and leaves nothing, when the agent is killed while the primary hangs', async () => {
+    const before = await untilQuiet()
+    const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault: 'hang'}})
+    await until('the primary hangs', async () => isStopped(primaryOf(before).pid as number))
+    const {agent} = await clientOf(site).call('agent.get', {})
+    process.kill(agent.pid, 'SIGKILL')
+    // the endpoint process brings it back, too
+    assert.equal((await site.run('agent', 'start')).code, 0)
+    const ended = await finish(site, operation)
+    assert.equal(ended.status, 'failed')
+    assert.match(ended.error?.message ?? '', /the agent ended in the middle of the drill/)
+    const after = await untilWhole(site, 'demo')
+    assert.deepEqual(await leftovers(), [])
+    assert.deepEqual(after.nodes.flatMap((node) => processesOfNode(site, after, node)).filter(isStopped), [])
+  })
+
+  it('says so when an acknowledged row is gone, or there twice', async () => {
+    await untilQuiet()
+    const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault: 'kill'}})
+    const sql = async (text: string): Promise<string[][]> => (await site.json('sql', 'demo', text)).rows ?? []
+    const [[schema]] = await until('the journal is there', async () => {
+      const rows = await sql("select nspname from pg_namespace where nspname like 'dbaas_drill%'").catch(() => [])
+      return rows.length > 0 ? (rows as [[string]]) : undefined
+    })
+    const tamper = `with gone as (delete from ${schema}.journal where id = (select min(id) from ${schema}.journal) returning id) ` +
+      `insert into ${schema}.journal select max(id) from ${schema}.journal having count(*) > 9 returning (select id from gone)`
+    await until('a row is taken away', async () => (await sql(tamper).catch(() => [])).length === 1 || undefined)
+    const {status, error} = await finish(site, operation)
+    assert.equal(status, 'failed')
+    assert.equal(error?.code, 'INTEGRITY_MISMATCH')
+    assert.match(error?.message ?? '', /acknowledged writes [1-9]\d* are lost and 1 doubled; 0 were acknowledged/)
+    assert.deepEqual(await leftovers(), [])
+  })
+
   it('is refused where it would prove nothing or cannot be done, and says what can', async () => {
     await untilQuiet()
     const drill = ['drill', 'failover', 'demo']

@@ -1,7 +1,9 @@
 /** An instance with replicas under four writers: what was acknowledged must be there, whatever happened meanwhile. */
 import assert from 'node:assert/strict'
 import {readFileSync, readdirSync, readlinkSync} from 'node:fs'
+import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
+import Database from 'better-sqlite3'
 import pg from 'pg'
 import type {ApiInstance, ApiNode, ApiOperation} from '../../src/core/api/schemas.js'
 import {clientOf} from './probed-agent.js'
@@ -130,4 +132,14 @@ export async function assertSameEverywhere(site: Site, instance: ApiInstance): P
   const [first, ...rest] = instance.nodes
   const expected = await count(first as ApiNode)
   for (const node of rest) await until(`${node.name} has all`, async () => (await count(node)) === expected, 20)
+}
+
+/** The archive's line: one more each time bytes were missing. */
+export function logOf(site: Site): {line: number; state: string; timeline: string} {
+  const db = new Database(join(site.home, 'metadata.db'), {readonly: true})
+  try {
+    return db.prepare('select line, state, timeline from logs').get() as {line: number; state: string; timeline: string}
+  } finally {
+    db.close()
+  }
 }

@@ -1,5 +1,6 @@
 /** What the lives of instances need of their clusters; the high-availability service gives it. An instance of one server has none. */
 import type {ApiReplication} from '../../core/api/schemas.js'
+import {DbaasError} from '../../core/errors.js'
 import type {HaState, NodeId} from '../../core/ha/state.js'
 import type {Subject} from './subject.js'
 
@@ -37,4 +38,12 @@ export interface Clusters {
   factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined
   /** Null: the instance has one server. */
   viewOf(instanceId: string): {readonly replication: ApiReplication; readonly highAvailability: boolean} | null
+}
+
+/** Throws NOT_SUPPORTED for what is done to one server alone, and cannot be done to several as one yet. */
+export function refuseCluster(clusters: Clusters, instance: {readonly id: string; readonly name: string}, what: string): void {
+  if (!clusters.owns(instance.id)) return
+  throw new DbaasError('NOT_SUPPORTED', `${instance.name} has replicas, and ${what} is not possible with them yet`, {
+    details: {feature: 'high-availability', instance: instance.name}, suggestions: [`dbaas clone ${instance.name} NEW makes a database of one server`],
+  })
 }

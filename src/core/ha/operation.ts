@@ -9,7 +9,7 @@
  */
 import {couldBeHeard, elect, votesNeeded, type Election} from './elect.js'
 import {tendFollowers} from './followers.js'
-import {timelineOf} from './line.js'
+import {isOnLine, timelineOf} from './line.js'
 import {barrier} from './quorum.js'
 import {allSafeguards, type Safeguards} from './safeguards.js'
 import {changed, describeSet, sameSet, sortedNames, withNode, type HaOperation, type HaState, type NodeId, type Phase, type SyncSet} from './state.js'
@@ -172,7 +172,15 @@ function decidePromote(state: HaState, operation: HaOperation, view: ClusterView
   if (!server.inRecovery || timelineOf(line) >= timeline) {
     return persist(beginOperation(state, {...again(operation), because: `${chosen} is on timeline ${timelineOf(line)} instead of ${timeline}`}, view.now), 'begin again')
   }
-  return {actions: [{kind: 'promote', node: chosen, timeline}], because: `${chosen} leaves recovery on timeline ${timeline}`}
+  return {actions: [{kind: 'promote', node: chosen, timeline}, ...followEarly(state, view)], because: `${chosen} leaves recovery on timeline ${timeline}`}
+}
+
+/** Who can follow the chosen does so already, so that the new set holds the promotion as soon as it has happened: there is no way back from it. */
+function followEarly(state: HaState, view: ClusterView): Action[] {
+  const chosen = view.nodes[state.primary]?.server
+  return Object.entries(view.nodes).flatMap(([node, {server, busy}]): Action[] =>
+    (node !== state.primary && server?.inRecovery && server.revoked && !busy && chosen && !state.nodes[node]?.rejoin && isOnLine(server.line, server.position, chosen.line) && server.position <= chosen.position
+      ? [{kind: 'repoint', node, to: state.primary}] : []))
 }
 
 const again = ({kind, preferred, forced, allowDataLoss}: HaOperation): Omit<OperationRequest, 'because'> =>

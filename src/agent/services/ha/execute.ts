@@ -31,8 +31,6 @@ export interface ExecutorOptions {
   failed(what: string, error: unknown): void
 }
 
-export type Executor = ReturnType<typeof createExecutor>
-
 export function createExecutor(options: ExecutorOptions) {
   const {context, servers, making, observer, instanceId, member} = options
   let gate: NodeId | null = null
@@ -196,6 +194,9 @@ export function createExecutor(options: ExecutorOptions) {
 
   async function bootAndWait(node: Member, of: Member | null): Promise<void> {
     Object.assign(node, {startedAt: null, detached: false, settled: true, provenDead: false})
+    // its parameters may have been changed meanwhile
+    const {instance} = await servers.load(instanceId)
+    node.subject = servers.subjectOf(instance, node.subject.node)
     const ref = await making.boot(node.subject, of?.subject ?? null)
     const now = context.clock.now()
     node.subject = {...node.subject, node: {...node.subject.node, runtimeRef: ref}}

@@ -46,7 +46,7 @@ export function createHighAvailability(options: {
   let stopped = false
 
   function add(cluster: Cluster): Watch {
-    const watch = createWatch({context, servers, making, cluster, changed: options.changed, late: lateness.take})
+    const watch = createWatch({context, servers, making, cluster, changed: options.changed, late: lateness.since})
     watches.set(cluster.instance.id, watch)
     return watch
   }

@@ -28,8 +28,8 @@ export interface WatchOptions {
   readonly making: Making
   readonly cluster: Cluster
   readonly changed: (operation: OperationRecord) => void
-  /** How much too late the agent's own timers came since it was last asked, in milliseconds. */
-  readonly late: () => number
+  /** How much too late the agent's own timers came since then (of the clock that never jumps), in milliseconds. */
+  readonly late: (since: number) => number
 }
 
 export interface Seen {
@@ -111,9 +111,10 @@ export function createWatch(options: WatchOptions) {
 
   async function look(): Promise<Seen> {
     const {state} = cluster
+    const began = performance.now()
     const looks = await observer.look([...members.values()].filter(({id}) => state.nodes[id]))
     const now = performance.now()
-    const diagnosis = diagnose(observer.evidenceOf(state, looks, options.late(), softFailovers.map((at) => now - at)))
+    const diagnosis = diagnose(observer.evidenceOf(state, looks, options.late(began), softFailovers.map((at) => now - at)))
     const view: ClusterView = {
       now: clock.now(), nodes: await observer.viewOf(state, looks), gate: executor.gate, streams: observer.streamsOf(state, looks), mark: executor.mark, diagnosis,
     }
@@ -262,7 +263,7 @@ export function createWatch(options: WatchOptions) {
       if (isBusy) activeAt = performance.now()
       if (failures > 0) await pause(Math.min(longestPauseMs, soonMs * 2 ** failures))
       else if (isBusy) await new Promise((resolve) => setImmediate(resolve))
-      else await pause(performance.now() - activeAt < activeMs ? soonMs : cluster.state.operation ? longestPauseMs / 4 : budgets.probeEveryMs)
+      else await pause(performance.now() - activeAt < activeMs || latest?.view.diagnosis.kind === 'suspect' ? soonMs : cluster.state.operation ? longestPauseMs / 4 : budgets.probeEveryMs)
     }
   }
 

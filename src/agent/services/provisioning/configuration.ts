@@ -5,6 +5,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {ParameterDefinition} from '../../../core/config/parameters.js'
 import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import type {Engine} from '../../../engines/engine.js'
+import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {ConfigurationApi, Idempotency, Planned, Started} from '../contract.js'
 import {admitMemory} from './admission.js'
@@ -95,6 +96,7 @@ export function createConfigurationService(options: {
     const restart = changed.some((name) => catalogue.get(name)?.requires === 'restart')
     const requires: ReconfigureInput['requires'] = !serving || changed.length === 0 ? 'none' : restart ? 'restart' : 'reload'
     // A server that cannot get its memory would be stopped, fail to start, and be put back: an outage for nothing.
+    if (requires === 'restart') refuseCluster(context.clusters, instance, 'a change of parameters that needs a restart')
     if (requires === 'restart') {
       const added = await runtime.scratch.use(instance, async ({host}) => {
         const [before, after] = [await engine.config.memoryNeeded(host, now, instance.version), await engine.config.memoryNeeded(host, asked, instance.version)]

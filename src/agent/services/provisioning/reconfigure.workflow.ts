@@ -25,6 +25,13 @@ export const reconfigureKind = 'configuration.update'
 export function reconfigureWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
   const {clock} = context
 
+  /** A replica that does not run reads its files when it is started. */
+  async function reloadAll(instanceId: string): Promise<void> {
+    for (const subject of await servers.all(instanceId)) {
+      if (subject.node.role === 'primary' || (await servers.observe(subject)).state === 'running') await subject.engine.lifecycle.reload(subject.host, await servers.admin())
+    }
+  }
+
   return workflow<ReconfigureInput, Tx>()({
     kind: reconfigureKind,
     start: 'preflight',
@@ -40,15 +47,17 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
       },
       write: {
         async run({input}) {
-          const subject = await servers.load(input.instanceId)
-          await subject.engine.config.write(subject.host, await servers.settingsOf(subject, effectiveParameters(input.layers)))
+          for (const subject of await servers.all(input.instanceId)) {
+            await subject.engine.config.write(subject.host, await servers.settingsOf(subject, effectiveParameters(input.layers)))
+          }
           if (input.requires === 'none') return next('verify')
           return next(input.requires === 'restart' ? 'checkpoint' : 'reload')
         },
         // the one undo of the whole change: the files as they were, and a server that runs with them
         async undo({input, signal, progress, commit}) {
           const subject = await servers.load(input.instanceId)
-          await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
+          for (const each of await servers.all(input.instanceId)) await each.engine.config.write(each.host, await servers.settingsOf(each))
+          if (context.clusters.owns(input.instanceId)) return reloadAll(input.instanceId)
           if (subject.instance.wanted !== 'running') return
           const observed = await servers.observe(subject)
           if (observed.state === 'running' && input.requires !== 'restart') {
@@ -63,8 +72,7 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
       },
       reload: {
         async run({input}) {
-          const {engine, host} = await servers.load(input.instanceId)
-          await engine.lifecycle.reload(host, await servers.admin())
+          await reloadAll(input.instanceId)
           return next('verify')
         },
       },

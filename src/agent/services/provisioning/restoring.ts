@@ -8,6 +8,7 @@ import {checkName, maxNameLength} from '../../../core/instance/names.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import type {Tx} from '../../store/store.js'
+import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, RestoringApi, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
@@ -127,7 +128,10 @@ export function createRestoring(options: {
       throw new DbaasError(error.code, error.message, {details: error.details, suggestions: [...error.suggestions, `dbaas restore ${ref} --into NEW, if its backups were kept`]})
     })
     if (into !== undefined && !other) checkName(into)
-    if (inPlaceOf) refuseBusy(inPlaceOf)
+    if (inPlaceOf) {
+      refuseBusy(inPlaceOf)
+      refuseCluster(context.clusters, inPlaceOf, 'a restore in place')
+    }
     const choice = await context.protection.recoveries.choose(principal, source, source?.name ?? ref, to)
     if (inPlaceOf && (inPlaceOf.engine !== choice.engine || inPlaceOf.version.split('.')[0] !== choice.base.version.split('.')[0])) {
       throw new DbaasError('INVALID_REQUEST', `a backup of ${choice.engine} ${choice.base.version} cannot become ${inPlaceOf.name}, which is ${inPlaceOf.engine} ${inPlaceOf.version}`, {
@@ -164,6 +168,7 @@ export function createRestoring(options: {
     context.mayChange()
     const instance = await instances.find(principal, ref)
     refuseBusy(instance)
+    refuseCluster(context.clusters, instance, 'a restore in place')
     const {kept, nodes} = await store.read('platform', async (tx) => {
       const done = (await tx.operations.list({instanceId: instance.id, limit: 1000})).filter((o) => o.kind === restoreKind && o.status === 'succeeded')
         .map((o) => o.input as unknown as RestoreInput).filter((i) => i.inPlaceOf === instance.id)

@@ -5,6 +5,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import {resolveSize, sameSize, type InstanceSize} from '../../../core/instance/sizes.js'
 import {formatBytes} from '../../../core/units.js'
+import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, ScalingApi, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
@@ -87,6 +88,7 @@ export function createScaling(options: {
     }
     const refusal = whyNot(instance)
     if (refusal) throw refusal
+    refuseCluster(context.clusters, instance, 'another size')
     const size = resolveSize(request, instance.size)
     const subject = await servers.load(instance.id)
     const layers = layersFor(subject, size)

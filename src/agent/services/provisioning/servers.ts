@@ -1,9 +1,8 @@
 /** What several workflows do to one node's server: its settings, its start until it answers, its stop. */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceFacts, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
-import type {AdminCredentials, ClientCredentials, Engine, ServerSettings, TlsFiles} from '../../../engines/engine.js'
-import type {Host} from '../../../engines/host.js'
-import type {InstalledVersion, Observation, Placement, Runtime} from '../../runtimes/runtime.js'
+import type {AdminCredentials, ClientCredentials, ServerSettings, TlsFiles} from '../../../engines/engine.js'
+import type {InstalledVersion, Observation, Placement} from '../../runtimes/runtime.js'
 import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'

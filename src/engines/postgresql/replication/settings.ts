@@ -13,7 +13,7 @@ import {checkName, peerRole, slotOf} from './names.js'
 const always: Readonly<Record<string, string>> = {
   wal_receiver_timeout: '3s',
   wal_receiver_status_interval: '1s',
-  wal_retrieve_retry_interval: '200ms',
+  wal_retrieve_retry_interval: '100ms',
   recovery_min_apply_delay: '0',
   recovery_target_timeline: 'latest',
 }

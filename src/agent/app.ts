@@ -31,6 +31,7 @@ import {createChanges} from './services/ha/changes.js'
 import {createDrill} from './services/ha/drill.js'
 import {createFailoverDrill} from './services/ha/drill.workflow.js'
 import {createMaking} from './services/ha/members.js'
+import {replicasKind, replicasWorkflow} from './services/ha/replicas.workflow.js'
 import {changeKinds} from './services/ha/record.js'
 import {createHighAvailability} from './services/ha/service.js'
 import {createOperationsService} from './services/operations/service.js'
@@ -45,6 +46,7 @@ import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
 import {createLeases} from './services/provisioning/leases.js'
 import {lifecycleWorkflows, recoverKind} from './services/provisioning/lifecycle.workflows.js'
 import {createPrepared} from './services/provisioning/prepared.js'
+import {freeEndpointPort, freeNodePort} from './services/provisioning/ports.js'
 import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.js'
 import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
 import {createRestoring} from './services/provisioning/restoring.js'
@@ -186,7 +188,10 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     }
 
     const servers = createServers(context)
-    const clusters = createHighAvailability({context, servers, making: createMaking(context, servers), changed: (operation) => operations.changed(operation)})
+    const making = createMaking(context, servers)
+    const clusters = createHighAvailability({
+      context, servers, making, changed: (operation) => operations.changed(operation), freePort: (runtime) => freeEndpointPort(context, runtime),
+    })
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
     const started = (instanceId: string): void => {
@@ -213,7 +218,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
       createFailoverDrill({context, servers, clusters}),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
@@ -228,6 +233,16 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const instances = createInstancesService({context, servers, catalogues, templates, leases, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
+    const highAvailability = createChanges({
+      drill: createDrill({context, clusters, instances, workflow}),
+      context, clusters, instances, flow: workflow(replicasKind),
+      async freePort(runtime, taken) {
+        for (;;) {
+          const port = await freeNodePort(context, runtime)
+          if (!taken.includes(port)) return port
+        }
+      },
+    })
     const restoring = createRestoring({context, instances, templates, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
@@ -297,7 +312,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, highAvailability: createChanges({context, clusters, instances, drill: createDrill({context, clusters, instances, workflow})}), restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, highAvailability, restoring, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

@@ -103,7 +103,7 @@ describe('a drill of the failover', function () {
     await untilQuiet()
     const drill = ['drill', 'failover', 'demo']
     await refuse(site.run, [...drill, '--partition'], {code: 'NOT_SUPPORTED', names: /share its network/, suggests: /drill failover demo --hang/})
-    await refuse(site.run, [...drill, '--clone'], {code: 'NOT_SUPPORTED', names: /a copy with replicas/, suggests: /drill failover demo/})
+    await refuse(site.run, [...drill, '--clone'], {code: 'NOT_SUPPORTED', names: /a copy with replicas/, suggests: /scale demo-drill --ha/})
     assert.equal((await site.json('create', 'single', '--size', 'micro')).operation?.status, 'succeeded')
     await refuse(site.run, ['drill', 'failover', 'single'], {code: 'INVALID_STATE', names: /single is not highly available/, suggests: /scale single --ha/})
   })

@@ -37,7 +37,7 @@ export function leftoversOf(home: string): string[] {
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
     const count = (sql: string): number => (db.prepare(sql).get() as {n: number}).n
-    for (const table of ['instances', 'nodes', 'ports', 'backups', 'histories', 'policies', 'logs']) {
+    for (const table of ['instances', 'nodes', 'ports', 'backups', 'histories', 'policies', 'logs', 'clusters']) {
       const n = count(`SELECT count(*) AS n FROM ${table}`)
       if (n > 0) found.push(`${n} rows in ${table}`)
     }

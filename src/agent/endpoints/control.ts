@@ -4,7 +4,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {DbaasError} from '../../core/errors.js'
 import {backoffMs} from '../../core/workflow/backoff.js'
 import {Connection, isConnectionLost} from './connection.js'
-import type {Endpoints, Readers, Route} from './endpoint.js'
+import type {CancelRequests, Endpoints, Readers, Route} from './endpoint.js'
 import {installBuild, launch, removeOtherBuilds} from './launch.js'
 import {type AgentLaunch, type Gives, type Operation, type Takes, type Welcome, protocolVersion} from './protocol.js'
 import {shortSocketPath} from './socket-path.js'
@@ -83,6 +83,10 @@ class EndpointControl implements Endpoints {
     const id = readersOf(instanceId)
     if (readers === null) return this.remove(id)
     await this.put({...readers, id, of: instanceId, target: null, mode: 'open'})
+  }
+
+  async setCancels(routeId: string, cancel: CancelRequests): Promise<void> {
+    await this.#request('setCancels', {routeId, cancel})
   }
 
   closeReaders(instanceId: string, target: Route['listen']): Promise<number> {

@@ -15,6 +15,7 @@ export interface Route {
   readonly of?: string
   /** What clients hear who are not let through: no target can be reached, or they were held too long. Without it they are cut off. */
   readonly refusal?: Refusal
+  /** `put` and `replace` keep what it was where they say nothing. */
   readonly cancel?: CancelRequests
   /**
    * - `open`: new connections go to the target.
@@ -88,6 +89,8 @@ export interface Endpoints {
    * throws, as `put`. Sessions stay where they are when a target is taken out (`closeReaders`). It survives `replace` and the agent.
    */
   setReaders(instanceId: string, readers: Readers | null): Promise<void>
+  /** Of the route of an instance, and nothing else of it, so that it gets in the way of no other change. Nothing where there is no route. */
+  setCancels(instanceId: string, cancel: CancelRequests): Promise<void>
   /** Closes the sessions that read from that replica; returns how many there were. */
   closeReaders(instanceId: string, target: Route['listen']): Promise<number>
   /**

@@ -4,7 +4,7 @@
  * agent can replace any endpoint process; the rest may change with `protocolVersion`.
  */
 import type {ErrorDetail} from '../../core/errors.js'
-import type {EndpointStatus, Route, RouteState} from './endpoint.js'
+import type {CancelRequests, EndpointStatus, Route, RouteState} from './endpoint.js'
 
 export const protocolVersion = 2
 
@@ -28,6 +28,7 @@ export interface Operations {
   put: {takes: {readonly route: Route}; gives: null}
   remove: {takes: {readonly routeId: string}; gives: null}
   replace: {takes: {readonly routes: readonly Route[]}; gives: readonly RouteState[]}
+  setCancels: {takes: {readonly routeId: string; readonly cancel: CancelRequests}; gives: null}
   /** All, or those to one target. */
   closeSessions: {takes: {readonly routeId: string; readonly target?: Route['listen']}; gives: number}
   status: {takes: {}; gives: EndpointStatus}

@@ -15,6 +15,13 @@ export interface NodeFacts {
   readonly lastSync: number | null
 }
 
+export interface ClusterFacts {
+  readonly replication: ApiReplication
+  readonly highAvailability: boolean
+  /** Leads to its replicas; null until it has a port. */
+  readonly readOnlyEndpoint: {readonly host: string; readonly port: number} | null
+}
+
 export interface Clusters {
   owns(instanceId: string): boolean
   /** Whom the endpoint leads to; null: it holds new clients. */
@@ -37,7 +44,7 @@ export interface Clusters {
   untilServed(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void>
   factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined
   /** Null: the instance has one server. */
-  viewOf(instanceId: string): {readonly replication: ApiReplication; readonly highAvailability: boolean} | null
+  viewOf(instanceId: string): ClusterFacts | null
 }
 
 /** Throws NOT_SUPPORTED for what is done to one server alone, and cannot be done to several as one yet. */

@@ -2,7 +2,7 @@
 import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
 import type {AdminCredentials, Engine, ServerSettings} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
-import type {Placement, Runtime} from '../runtimes/runtime.js'
+import type {Observation, Placement, Runtime} from '../runtimes/runtime.js'
 
 export interface Subject {
   readonly instance: InstanceRecord
@@ -18,6 +18,9 @@ export interface SubjectServers {
   subjectOf(instance: InstanceRecord, node: NodeRecord): Subject
   /** The instance's primary, as the store has it now. Throws INSTANCE_NOT_FOUND. */
   load(instanceId: string): Promise<Subject>
+  /** All nodes of the instance, the primary first. */
+  all(instanceId: string): Promise<Subject[]>
+  observe(subject: Subject): Promise<Observation>
   admin(): Promise<AdminCredentials>
   settingsOf(subject: Subject): Promise<ServerSettings>
   /** Throws what the server's log says when it ended instead, DATABASE_UNAVAILABLE, and the signal's reason. */

@@ -214,6 +214,28 @@ describe('the endpoint process before replicas', () => {
     session.socket.destroy()
   })
 
+  it('keeps cancel requests away while its route is held, opened and replaced by who knows nothing of them, and after its own death', async () => {
+    const [primary, next] = [await replica('p'), await replica('n')]
+    const cancel = wire.cancel as {offset: number, hex: string}
+    await endpoints.setCancels('ins_a', {...cancel, mode: 'drop'})
+    await endpoints.put(routeTo(port, primary.port))
+    await endpoints.setCancels('ins_a', {...cancel, mode: 'drop'})
+    await endpoints.closeGate(routeTo(port, primary.port))
+    await endpoints.put(routeTo(port, next.port))
+    await endpoints.replace([routeTo(port, next.port)])
+    const {pid} = await endpoints.status()
+    process.kill(pid, 'SIGKILL')
+    await until('another is there', async () => (await endpoints.status().catch(() => ({pid}))).pid !== pid)
+    const dropped = new Client(port)
+    dropped.socket.write(cancelRequest)
+    await until('it is cut off', () => dropped.ended || dropped.closed)
+    assert.equal((await connect(port, 'a first packet')).received, 'n')
+    assert.ok(!next.heard.includes(cancelRequest.toString('hex')))
+    await endpoints.setCancels('ins_a', {...cancel, mode: 'pass'})
+    new Client(port).socket.end(cancelRequest)
+    await until('it is delivered', () => next.heard.includes(cancelRequest.toString('hex')))
+  })
+
   it('closes the gate: nobody speaks to the old primary any more, and new ones wait for the next', async () => {
     const [old, next] = [await replica('old'), await replica('next')]
     await endpoints.put(routeTo(port, old.port))

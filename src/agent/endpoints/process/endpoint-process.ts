@@ -106,6 +106,9 @@ export class EndpointProcess {
         await this.#table.replace(request.routes)
         await this.#ancestor?.order({kind: 'replace', routes: request.routes})
         return this.#states()
+      case 'setCancels':
+        await this.#table.setCancels(request.routeId, request.cancel)
+        return null
       case 'closeSessions':
         return this.#closeSessions(request.routeId, request.target)
       case 'status':

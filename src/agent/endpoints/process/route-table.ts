@@ -1,5 +1,5 @@
 import type {Server} from 'node:net'
-import type {Route, RouteState} from '../endpoint.js'
+import type {CancelRequests, Route, RouteState} from '../endpoint.js'
 import {allowList} from './allow-list.js'
 import {Gate, sameAddress} from './gate.js'
 import {writeRoutes} from './routes-file.js'
@@ -42,13 +42,22 @@ export class RouteTable {
   put(route: Route): Promise<void> {
     return this.#inTurn(async () => {
       const gate = this.#gates.get(route.id)
-      if (this.#drains) gate?.apply(route)
-      else if (gate) await gate.change(route)
+      if (this.#drains) gate?.apply(keeping(route, gate))
+      else if (gate) await gate.change(keeping(route, gate))
       else {
         const made = new Gate(route)
         await made.open()
         this.#gates.set(route.id, made)
       }
+      await this.#save()
+    })
+  }
+
+  setCancels(id: string, cancel: CancelRequests): Promise<void> {
+    return this.#inTurn(async () => {
+      const gate = this.#gates.get(id)
+      if (!gate) return
+      gate.apply({...gate.route, cancel})
       await this.#save()
     })
   }
@@ -76,7 +85,7 @@ export class RouteTable {
       }
       for (const route of wanted.values()) {
         const gate = this.#gates.get(route.id)
-        if (gate) gate.apply(route)
+        if (gate) gate.apply(keeping(route, gate))
         else if (!this.#drains) this.#gates.set(route.id, new Gate(route))
       }
       await this.#openAll()
@@ -148,3 +157,6 @@ export class RouteTable {
     return result
   }
 }
+
+/** Whoever moves a route knows nothing of what its commits wait for. */
+const keeping = (route: Route, {route: {cancel}}: Gate): Route => (route.cancel !== undefined || cancel === undefined ? route : {...route, cancel})

@@ -1,27 +1,28 @@
 /** What people may ask of a cluster: another primary, and its replicas. */
 import {authorize, type Principal} from '../../../core/access/principal.js'
-import {phases} from '../../../core/ha/state.js'
+import {phases, wantedOf} from '../../../core/ha/state.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ApiInstance} from '../../../core/api/schemas.js'
-import type {InstanceRecord} from '../../../core/instance/instance.js'
+import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
+import type {Runtime} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
 import type {HighAvailabilityApi, Idempotency, InstancesApi, Planned, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
-import {repeated} from '../submit.js'
+import {repeated, submit} from '../submit.js'
+import {replicasKind, type ReplicasInput} from './replicas.workflow.js'
 import type {ChangeRequest, HighAvailability} from './service.js'
-
-const absent = (what: string): DbaasError => new DbaasError('NOT_SUPPORTED', `${what} of an instance that is there is not possible yet`, {
-  details: {feature: 'high-availability'}, suggestions: ['dbaas create NAME --ha'],
-})
 
 export interface ChangesOptions {
   readonly context: ServiceContext
   readonly clusters: HighAvailability
   readonly instances: Pick<InstancesApi, 'get'> & {find(principal: Principal, ref: string): Promise<InstanceRecord>; withNodes(instance: InstanceRecord): Promise<ApiInstance>}
   readonly drill: HighAvailabilityApi['drill']
+  readonly flow: {readonly order: readonly string[]; readonly deadlineSeconds: number}
+  /** One that is free, and none of those. */
+  freePort(runtime: Runtime, taken: readonly number[]): Promise<number>
 }
 
-export function createChanges({context, clusters, instances, drill}: ChangesOptions): HighAvailabilityApi {
+export function createChanges({context, clusters, instances, drill, flow, freePort}: ChangesOptions): HighAvailabilityApi {
   const {store} = context
 
   async function nodeOf(instance: InstanceRecord, ref: string): Promise<string> {
@@ -57,6 +58,70 @@ export function createChanges({context, clusters, instances, drill}: ChangesOpti
     return {operation: operationView(operation), instance: await instances.withNodes(await instances.find(principal, instance.id))}
   }
 
+  function topologyOf(instance: InstanceRecord): {replicas: number; highAvailability: boolean} {
+    const state = clusters.watch(instance.id)?.cluster.state
+    return {replicas: state ? Object.keys(state.nodes).length - 1 : 0, highAvailability: (state?.wanted.k ?? 0) > 0}
+  }
+
+  async function reshape(principal: Principal, instance: InstanceRecord, to: {replicas: number; highAvailability: boolean; without: string | null}, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+    authorize(principal, 'scale', `instance/${instance.name}`)
+    const before = await repeated(context, principal, idempotency)
+    if (before) return {operation: operationView(before), instance: await instances.withNodes(instance)}
+    context.mayChange()
+    const [engine, runtime] = [context.engines.get(instance.engine), context.runtimes.get(instance.runtime)]
+    if (!engine.replication || runtime.name !== 'process') {
+      throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
+        details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: [`dbaas clone ${instance.name} NEW`],
+      })
+    }
+    if (instance.wanted !== 'running' || !['running', 'degraded'].includes(instance.status)) {
+      throw new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so its replicas cannot be changed`, {details: {instance: instance.name, status: instance.status}, suggestions: [`dbaas start ${instance.name}`]})
+    }
+    if (to.highAvailability && to.replicas === 0) {
+      const isLast = to.without !== null
+      throw new DbaasError(isLast ? 'INVALID_STATE' : 'INVALID_REQUEST', isLast ? `it is the last replica of ${instance.name}, which has high availability` : 'high availability needs a replica at least', {
+        details: {instance: instance.name}, suggestions: [`dbaas scale ${instance.name} --no-ha`],
+      })
+    }
+    const nodes = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
+    const primary = clusters.watch(instance.id)?.cluster.state.primary ?? nodes[0]?.id
+    if (to.without !== null && to.without === primary) {
+      throw new DbaasError('INVALID_STATE', `it is the primary of ${instance.name}`, {details: {instance: instance.name}, suggestions: [`dbaas switchover ${instance.name}`]})
+    }
+    const replicas = nodes.filter(({id}) => id !== primary)
+    const removed = to.without !== null ? [to.without] : replicas.slice(to.replicas).map(({id}) => id)
+    const missing = Math.max(0, to.replicas - replicas.length)
+    const skipped = [...(missing === 0 ? ['prepare-primary', 'add-replicas', 'enrol'] : []), ...(removed.length === 0 ? ['retire', 'remove-replicas'] : [])]
+    if (plan) return {plan: planView({steps: flow.order.filter((step) => !skipped.includes(step)), impact: 'none', expected_downtime_ms: 0, reversible: true})}
+    const added: NodeRecord[] = []
+    const now = context.clock.now()
+    for (let number = 1; added.length < missing; number++) {
+      const name = `${instance.name}-${number}`
+      if (nodes.some((node) => node.name === name)) continue
+      const port = await freePort(runtime, added.map((node) => node.port))
+      added.push({
+        id: context.newId('node'), tenantId: instance.tenantId, instanceId: instance.id, name, role: 'replica', wanted: 'running', status: 'absent', statusReason: null, port, runtimeRef: null, createdAt: now, updatedAt: now,
+      })
+    }
+    const input: ReplicasInput = {
+      instanceId: instance.id, added: added.map(({id}) => id), removed, wanted: to.highAvailability ? wantedOf(to.replicas) : {k: 0, voters: 0},
+    }
+    const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
+      const open = (await tx.operations.openOfInstance(instance.id)).find(({kind}) => kind === replicasKind)
+      if (open) throw new DbaasError('INVALID_STATE', `the replicas of ${instance.name} are being changed`, {details: {operation_id: open.id}, suggestions: [`dbaas operations wait ${open.id}`]})
+      for (const node of added) {
+        await tx.nodes.insert(node)
+        await tx.ports.reserve({tenantId: instance.tenantId, port: node.port, ownerId: node.id})
+      }
+      return submit(context, tx, principal, {
+        kind: replicasKind, instanceId: instance.id, resource: `instance/${instance.name}`, input: {...input, added: [...input.added], removed: [...removed], wanted: {...input.wanted}},
+        start: missing > 0 ? 'prepare-primary' : 'retire', deadlineSeconds: flow.deadlineSeconds,
+      }, idempotency)
+    })
+    context.poke()
+    return {operation: operationView(operation), instance: await instances.withNodes(await instances.find(principal, instance.id))}
+  }
+
   const switchover = (principal: Principal, ref: string, to: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined) =>
     change(principal, ref, {kind: 'switchover', force: false, allowDataLoss: false, because: `${principal.id} asked for it`, to, plan}, idempotency)
 
@@ -80,17 +145,26 @@ export function createChanges({context, clusters, instances, drill}: ChangesOpti
     switchover: (principal, ref, body, idempotency) => switchover(principal, ref, body.to, body.plan, idempotency),
     promote: (principal, ref, body, idempotency) => switchover(principal, ref, body.node, body.plan, idempotency),
     replicas: async (principal, ref) => (await instances.get(principal, ref)).nodes.filter((node) => node.role === 'replica'),
-    async scale(principal, ref) {
-      await instances.get(principal, ref)
-      throw absent('a change of the replicas')
+    async scale(principal, ref, {high_availability: ha, replicas, plan, ...size}, idempotency) {
+      const instance = await instances.find(principal, ref)
+      if (Object.keys(size).length > 0) {
+        throw new DbaasError('NOT_SUPPORTED', 'another size and other replicas at once are not possible yet', {details: {feature: 'high-availability'}, suggestions: ['change one after the other']})
+      }
+      const now = topologyOf(instance)
+      const isHa = ha ?? now.highAvailability
+      const count = replicas ?? (isHa ? Math.max(2, now.replicas) : now.replicas)
+      return reshape(principal, instance, {replicas: count, highAvailability: isHa, without: null}, plan, idempotency)
     },
-    async addReplicas(principal, ref) {
-      await instances.get(principal, ref)
-      throw absent('a change of the replicas')
+    async addReplicas(principal, ref, {count, plan}, idempotency) {
+      const instance = await instances.find(principal, ref)
+      const now = topologyOf(instance)
+      return reshape(principal, instance, {replicas: now.replicas + (count ?? 1), highAvailability: now.highAvailability, without: null}, plan, idempotency)
     },
-    async removeReplica(principal, ref) {
-      await instances.get(principal, ref)
-      throw absent('a change of the replicas')
+    async removeReplica(principal, ref, node, {plan}, idempotency) {
+      const instance = await instances.find(principal, ref)
+      mustHaveReplicas(instance)
+      const now = topologyOf(instance)
+      return reshape(principal, instance, {replicas: now.replicas - 1, highAvailability: now.highAvailability, without: await nodeOf(instance, node)}, plan, idempotency)
     },
     drill,
   }

@@ -22,8 +22,8 @@ export function createDrill({context, clusters, instances, workflow}: Pick<Failo
     const details = {instance: name}
     replicationOf(context.engines.get(instance.engine))
     if (clone) {
-      throw new DbaasError('NOT_SUPPORTED', 'a copy with replicas cannot be made yet: a clone has one server, and cannot be given others', {
-        details, suggestions: [`dbaas drill failover ${name}`, 'dbaas create NAME --ha'],
+      throw new DbaasError('NOT_SUPPORTED', 'a drill does not make a copy with replicas by itself yet', {
+        details, suggestions: [`dbaas clone ${name} ${name}-drill`, `dbaas scale ${name}-drill --ha`, `dbaas drill failover ${name}-drill`, `dbaas delete ${name}-drill`],
       })
     }
     const {faults} = context.runtimes.get(instance.runtime)

@@ -165,6 +165,10 @@ export function createExecutor(options: ExecutorOptions) {
 
   async function promote(node: Member, onto: number): Promise<void> {
     const {host, engine} = node.subject
+    // one that was made just now has kept no log for its peers yet, and then lets none of them follow
+    const peers = Object.keys(options.state().nodes).filter((id) => id !== node.id).map((name) => ({name, position: null}))
+    const keeping = replicationOf(engine).keepLogFor(host, await admin(), peers, {timeoutMs: shortMs, signal: node.controller.signal})
+    keeping.catch((error: unknown) => options.failed('keeping log for peers', error))
     await replicationOf(engine).promote(host, await admin(), {timeoutMs: promoteMs, onto, signal: node.controller.signal})
     node.detached = false
   }

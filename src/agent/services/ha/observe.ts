@@ -149,6 +149,8 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     },
     stampOf,
     stampChanged: (id: NodeId) => void stamps.delete(id),
+    /** It did not answer when it was last asked. */
+    isSilent: (id: NodeId) => silences.has(id),
     endedAt: (id: NodeId) => ends.get(id),
     lastAnswer: (id: NodeId) => answers.get(id),
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {

@@ -1,7 +1,7 @@
 /** The clusters of a site: who has one, and what the lives of instances need of it. */
 import {whyNot} from '../../../core/ha/decide.js'
 import {beginOperation} from '../../../core/ha/operation.js'
-import {beginHa, decodeState, encodeState, type HaState, type NodeId} from '../../../core/ha/state.js'
+import {beginHa, changed, decodeState, encodeState, newNode, type HaState, type NodeId} from '../../../core/ha/state.js'
 import {timelineOf} from '../../../core/ha/line.js'
 import type {ApiReplication} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -10,9 +10,11 @@ import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Clusters, NodeFacts} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
+import type {Runtime} from '../../runtimes/runtime.js'
 import {pause, type Subject, type SubjectServers} from '../subject.js'
 import {createLateness} from './lateness.js'
 import {replicationOf, type Making} from './members.js'
+import {createReaders} from './readers.js'
 import {named as namedBy, type Asking, type Cluster} from './record.js'
 import {createWatch, type Watch} from './watch.loop.js'
 
@@ -32,21 +34,28 @@ export interface HighAvailability extends Clusters {
   watch(instanceId: string): Watch | undefined
   /** What it lacks of being whole (see untilWhole), in words; null: nothing. */
   missing(instanceId: string): string | null
+  /** Others are wanted, and these are of the cluster, too. */
+  reshape(instanceId: string, added: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal): Promise<void>
+  /** These vote no more. Resolves when nothing depends on them. Throws INVALID_STATE for the primary. */
+  retire(instanceId: string, nodes: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal, progress: (because: string) => void): Promise<void>
+  /** They are of it no more; a cluster of one is none. */
+  expel(instanceId: string, nodes: readonly NodeId[], signal: AbortSignal): Promise<void>
   /** Begins a change of primary. Throws INVALID_STATE, NO_QUORUM. */
   change(instanceId: string, request: ChangeRequest, asking: Asking): Promise<OperationRecord>
 }
 
 export function createHighAvailability(options: {
-  context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void
+  context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void; freePort: (runtime: Runtime) => Promise<number>
 }): HighAvailability {
   const {context, servers, making} = options
   const {store} = context
   const watches = new Map<string, Watch>()
   const lateness = createLateness()
+  const readers = createReaders({context, freePort: options.freePort})
   let stopped = false
 
   function add(cluster: Cluster): Watch {
-    const watch = createWatch({context, servers, making, cluster, changed: options.changed, late: lateness.since})
+    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since})
     watches.set(cluster.instance.id, watch)
     return watch
   }
@@ -69,8 +78,39 @@ export function createHighAvailability(options: {
     await watch.start(gate)
   }
 
+  async function forget(instanceId: string): Promise<void> {
+    await watches.get(instanceId)?.suspend()
+    watches.delete(instanceId)
+    await readers.forget(instanceId)
+    const ended = await store.transact('platform', async (tx) => {
+      const open = (await tx.operations.openOfInstance(instanceId, 'ha')).map((operation): OperationRecord => ({
+        ...operation, status: 'failed', endedAt: context.clock.now(), error: new DbaasError('OPERATION_CANCELLED', 'the instance is being deleted').toDetail(),
+      }))
+      for (const {id, status, endedAt, error} of open) await tx.operations.update(id, {status, endedAt, error})
+      await tx.clusters.remove(instanceId)
+      return open
+    })
+    for (const operation of ended) options.changed(operation)
+  }
+
+  /** What people change waits until the primary is not being changed. */
+  async function between(instanceId: string, signal: AbortSignal, change: (state: HaState) => Partial<Omit<HaState, 'epoch'>>): Promise<void> {
+    const watch = watchOf(instanceId)
+    await watch.reload()
+    for (let isDone = false; !isDone; ) {
+      signal.throwIfAborted()
+      if (watch.cluster.state.operation === null && watch.isRunning) {
+        await watch.change((state) => {
+          isDone = state.operation === null
+          return {state: isDone ? changed(state, change(state)) : state}
+        })
+      } else await pause(50)
+    }
+  }
+
   return {
     async load(): Promise<void> {
+      await readers.load()
       const all = await store.read('platform', async (tx) => {
         const clusters = []
         for (const record of await tx.clusters.list()) clusters.push({record, instance: await tx.instances.find(record.instanceId)})
@@ -90,6 +130,34 @@ export function createHighAvailability(options: {
       stopped = true
       await Promise.allSettled([...watches.values()].map((watch) => watch.suspend()))
       lateness.stop()
+    },
+    reshape: (instanceId, added, wanted, signal) => between(instanceId, signal, (state) => ({
+      wanted, nodes: {...Object.fromEntries(added.map((id, i) => [id, newNode(-Object.keys(state.nodes).length - i)])), ...state.nodes},
+    })),
+    async retire(instanceId, nodes, wanted, signal, progress) {
+      await between(instanceId, signal, (state) => {
+        mustBeReplicas(state, nodes)
+        return {wanted, nodes: Object.fromEntries(Object.entries(state.nodes).map(([id, node]) => [id, nodes.includes(id) ? {...node, mayVote: false} : node]))}
+      })
+      const watch = watchOf(instanceId)
+      for (let said = ''; ; await pause(20)) {
+        signal.throwIfAborted()
+        const {state} = watch.cluster
+        mustBeReplicas(state, nodes)
+        const set = watch.seen?.view.nodes[state.primary]?.server?.set
+        const isFree = state.operation === null && set !== undefined && (wanted.k > 0 || set === null) && !nodes.some((id) => state.voters.includes(id) || set?.names.includes(id))
+        if (isFree) return
+        const because = named(watch, watch.seen?.because ?? 'looking at its nodes')
+        if (because !== said) progress((said = because))
+      }
+    },
+    async expel(instanceId, nodes, signal) {
+      if (!watches.has(instanceId)) return
+      await between(instanceId, signal, (state) => {
+        mustBeReplicas(state, nodes)
+        return {nodes: Object.fromEntries(Object.entries(state.nodes).filter(([id]) => !nodes.includes(id)))}
+      })
+      if (Object.keys(watchOf(instanceId).cluster.state.nodes).length === 1) await forget(instanceId)
     },
     owns: (instanceId: string): boolean => watches.has(instanceId),
     watch: (instanceId: string): Watch | undefined => watches.get(instanceId),
@@ -117,18 +185,17 @@ export function createHighAvailability(options: {
       await resume(add(cluster), node.id)
     },
     /** Its servers are left alone from now on. */
-    suspend: async (instanceId: string): Promise<void> => watches.get(instanceId)?.suspend(),
+    async suspend(instanceId: string): Promise<void> {
+      await watches.get(instanceId)?.suspend()
+      await readers.close(instanceId)
+    },
     /** `serves`: the endpoint leads to the primary; else it is opened when there is one. */
     async resume(instanceId: string, serves: boolean): Promise<void> {
       const watch = watchOf(instanceId)
       await resume(watch, serves ? watch.cluster.state.primary : null)
     },
     /** The loop ends, and the cluster is forgotten: its nodes are about to be removed. */
-    async forget(instanceId: string): Promise<void> {
-      await watches.get(instanceId)?.suspend()
-      watches.delete(instanceId)
-      await store.transact('platform', (tx) => tx.clusters.remove(instanceId))
-    },
+    forget,
     /** Waits until the instance is served, with as many voters as are wanted, and all replicas stream. Throws the signal's reason. */
     async untilWhole(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void> {
       const watch = watchOf(instanceId)
@@ -170,9 +237,17 @@ export function createHighAvailability(options: {
     },
     viewOf(instanceId) {
       const watch = watches.get(instanceId)
-      return watch ? {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0} : null
+      if (!watch) return null
+      const port = readers.portOf(instanceId)
+      const {endpointHost: host} = watch.cluster.instance
+      return {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0, readOnlyEndpoint: port === null ? null : {host, port}}
     },
   }
+}
+
+function mustBeReplicas({primary}: HaState, nodes: readonly NodeId[]): void {
+  if (!nodes.includes(primary)) return
+  throw new DbaasError('INVALID_STATE', 'a node that shall go is the primary', {suggestions: ['dbaas switchover NAME']})
 }
 
 const named = (watch: Watch, text: string): string => namedBy(text, watch.nameOf)

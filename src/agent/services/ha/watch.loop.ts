@@ -28,6 +28,8 @@ export interface WatchOptions {
   readonly making: Making
   readonly cluster: Cluster
   readonly changed: (operation: OperationRecord) => void
+  /** After each look, with what was decided on it. */
+  readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined) => void
   /** How much too late the agent's own timers came since then (of the clock that never jumps), in milliseconds. */
   readonly late: (since: number) => number
 }
@@ -61,6 +63,8 @@ export function createWatch(options: WatchOptions) {
   let lastFailure = ''
   let shown = ''
   let tendedAt = Number.NEGATIVE_INFINITY
+  /** The servers that were there then. */
+  let tended = ''
   let downSince: number | null = null
   /** When something was last done, by the clock that never jumps. */
   let activeAt = Number.NEGATIVE_INFINITY
@@ -141,7 +145,7 @@ export function createWatch(options: WatchOptions) {
     if (!wish) return false
     try {
       const {state, asking} = wish.make(cluster.state, view)
-      wish.granted(await persist(state, view.diagnosis, asking))
+      wish.granted(state === cluster.state ? undefined : await persist(state, view.diagnosis, asking))
       return true
     } catch (error) {
       wish.refused(error as Error)
@@ -166,9 +170,12 @@ export function createWatch(options: WatchOptions) {
     latest = seen
     const did = await Promise.all(decision.actions.map((action) => perform(action as Exclude<Action, {kind: 'persist'}>)))
     failures = did.includes(false) ? failures + 1 : 0
+    options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject)
     await show(seen)
-    if (cluster.state.operation === null && performance.now() - tendedAt > upkeepMs) {
+    const there = [...seen.looks.values()].map(({member: {id, busy}, seen: answer}) => `${id} ${busy} ${answer?.startedAt}`).join()
+    if (cluster.state.operation === null && (there !== tended || performance.now() - tendedAt > upkeepMs)) {
       tendedAt = performance.now()
+      tended = there
       await upkeep(seen)
     }
     return decision.actions.length > 0 || first !== undefined
@@ -263,7 +270,7 @@ export function createWatch(options: WatchOptions) {
       if (isBusy) activeAt = performance.now()
       if (failures > 0) await pause(Math.min(longestPauseMs, soonMs * 2 ** failures))
       else if (isBusy) await new Promise((resolve) => setImmediate(resolve))
-      else await pause(performance.now() - activeAt < activeMs || latest?.view.diagnosis.kind === 'suspect' ? soonMs : cluster.state.operation ? longestPauseMs / 4 : budgets.probeEveryMs)
+      else await pause(performance.now() - activeAt < activeMs || observer.isSilent(cluster.state.primary) ? soonMs : cluster.state.operation ? longestPauseMs / 4 : budgets.probeEveryMs)
     }
   }
 

@@ -376,7 +376,8 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, direct: nodes.map((n) => servers.subjectOf(instance, n).host.address()), read_only: null,
+        username: instance.username, password: client.password, read_only: context.clusters.viewOf(instance.id)?.readOnlyEndpoint ?? null,
+        direct: nodes.toSorted((a, b) => a.role.localeCompare(b.role)).map((n) => servers.subjectOf(instance, n).host.address()),
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }
     },

@@ -1,8 +1,8 @@
 /** Records as the API shows them (CLI.md, JSON shapes). Pure. */
-import type {ApiInstance, ApiNode, ApiReplication} from '../../../core/api/schemas.js'
+import type {ApiInstance, ApiNode} from '../../../core/api/schemas.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
 import {isoTime} from '../../../core/time.js'
-import type {NodeFacts} from '../clusters.js'
+import type {ClusterFacts, NodeFacts} from '../clusters.js'
 import type {SiteFacts} from '../../runtimes/runtime.js'
 
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : isoTime(ms))
@@ -31,7 +31,7 @@ export interface Surroundings {
   /** What is true of its backups; `broken`: a promise of theirs, so that it is degraded (DECISIONS.md 13). */
   readonly protection: {readonly backup: ApiInstance['backup']; readonly broken: string | null}
   /** Null: it has one server. */
-  readonly cluster: {readonly replication: ApiReplication; readonly highAvailability: boolean} | null
+  readonly cluster: ClusterFacts | null
   nodeOf(node: NodeRecord): NodePlace
 }
 
@@ -46,7 +46,7 @@ export function instanceView(instance: InstanceRecord, nodes: readonly NodeRecor
     size: {...instance.size},
     limits: {cpu: {...site.facts.limits.cpu}, memory: {...site.facts.limits.memory}, storage: {...site.facts.limits.storage}},
     endpoint: reachable ? {host: instance.endpointHost, port: instance.endpointPort} : null,
-    read_only_endpoint: null, database: instance.database, username: instance.username, high_availability: site.cluster?.highAvailability ?? false,
+    read_only_endpoint: reachable && site.cluster?.readOnlyEndpoint ? {...site.cluster.readOnlyEndpoint} : null, database: instance.database, username: instance.username, high_availability: site.cluster?.highAvailability ?? false,
     nodes: nodes.map((node) => nodeView(node, site.nodeOf(node))),
     replication: site.cluster?.replication ?? null,
     backup,

@@ -28,6 +28,8 @@ import {resolveDataRoot} from './runtimes/process/locations.js'
 import type {Runtime} from './runtimes/runtime.js'
 import type {ServiceContext} from './services/context.js'
 import {createChanges} from './services/ha/changes.js'
+import {createDrill} from './services/ha/drill.js'
+import {createFailoverDrill} from './services/ha/drill.workflow.js'
 import {createMaking} from './services/ha/members.js'
 import {replicasKind, replicasWorkflow} from './services/ha/replicas.workflow.js'
 import {changeKinds} from './services/ha/record.js'
@@ -217,6 +219,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
       reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      createFailoverDrill({context, servers, clusters}),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, foreign: changeKinds, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -231,6 +234,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
     const highAvailability = createChanges({
+      drill: createDrill({context, clusters, instances, workflow}),
       context, clusters, instances, flow: workflow(replicasKind),
       async freePort(runtime, taken) {
         for (;;) {

@@ -16,7 +16,7 @@
  */
 import type {InstanceSize} from '../core/instance/sizes.js'
 import type {ParameterValues} from '../core/instance/instance.js'
-import type {AdminCredentials} from './engine.js'
+import type {AdminCredentials, ClientCredentials} from './engine.js'
 import type {Host} from './host.js'
 
 export interface EngineReplication {
@@ -118,6 +118,36 @@ export interface EngineReplication {
    * heals them, and `assessRejoin` says so. Throws NOT_SUPPORTED, INVALID_STATE, COMMAND_FAILED.
    */
   rewind(host: Host, upstream: Upstream, options: {readonly version: string; readonly timeoutSeconds?: number; readonly signal?: AbortSignal}): Promise<void>
+
+  /** What a drill writes, so that it can be counted. */
+  readonly journal: EngineJournal
+}
+
+/**
+ * Rows that are written as an application writes them: as its role, through the endpoint. `name` is what they are in, of which nothing else
+ * is: as the name of a node, and no user's. Throws DATABASE_UNAVAILABLE, SQL_ERROR.
+ */
+export interface EngineJournal {
+  /** Makes it, empty. */
+  make(client: ClientCredentials, name: string, timing?: Timing): Promise<void>
+  /** A session that stays. `timeoutMs` is for the connection alone. */
+  open(client: ClientCredentials, name: string, timing?: Timing): Promise<JournalSession>
+  /** Every row, as often as it is there. */
+  read(client: ClientCredentials, name: string, timing?: Timing): Promise<readonly number[]>
+  /** No error when it is not there. */
+  remove(client: ClientCredentials, name: string, timing?: Timing): Promise<void>
+}
+
+export interface JournalSession {
+  /** Which start of which server it speaks with: another one has another text. */
+  readonly server: string
+  /**
+   * One row, in a transaction of its own, for as long as it takes. False: it is there, and the server said that it may not be on as many
+   * disks as was promised, so nobody may count on it. Throws DATABASE_UNAVAILABLE when the connection ends, and then it may be there or not.
+   */
+  write(row: number): Promise<boolean>
+  /** Ends it at once, and whatever it waits for. */
+  close(): void
 }
 
 export interface Timing {

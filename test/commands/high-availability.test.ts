@@ -96,7 +96,7 @@ describe('an instance of several servers, as text', () => {
   it('ends a drill with what was acknowledged and what was lost', () => {
     const receipt: FailoverReceipt = {
       fault: 'hang', clone: null, from: 'demo-1', to: 'demo-2', because: 'it answers nobody', time_to_first_write_ms: 2100, write_gap_ms: 2140, acknowledged_writes: 4711,
-      lost_writes: 0, rpo_seconds: 0, rto_seconds: 2.1, phases: [{name: 'fence', ms: 40}],
+      lost_writes: 0, doubled_writes: 0, divided_writes: 0, rpo_seconds: 0, rto_seconds: 2.1, phases: [{name: 'fence', ms: 40}],
     }
     const text = renderFailoverDrill({operation: done(receipt), instance: cluster()}, 'demo', plain)
     assert.match(text, /^✓ demo survives: demo-1 stopped dead, demo-2 took over, and the first write was acknowledged after 2\.1 s[\s\S]*4711 writes were acknowledged, 0 lost\n[\s\S]*fence 40 ms\n$/)

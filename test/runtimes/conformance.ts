@@ -1,5 +1,6 @@
 /** What every runtime promises (src/agent/runtimes/runtime.ts), as one suite: a new runtime adds a name and a fixture. */
 import assert from 'node:assert/strict'
+import {readFileSync} from 'node:fs'
 import {join} from 'node:path'
 import type {ServerCommand} from '../../src/engines/engine.js'
 import type {Host} from '../../src/engines/host.js'
@@ -174,6 +175,38 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await runtime.kill(node, ref)
       await runtime.kill(node, null)
       await runtime.signal(node, ref, 'SIGTERM')
+    })
+
+    /** Why it cannot serve though it lives, as far as the runtime or the system tells. */
+    async function impairment(node: Placement, {ref, pid}: {ref: string; pid: number | null}): Promise<string | null> {
+      const now = await runtime.observe(node, ref)
+      assert.equal(now.state, 'running')
+      const stopped = pid !== null && /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+      return stopped ? 'it is stopped' : (now as {impairment: string | null}).impairment
+    }
+
+    it('stops a server dead without ending it, lets it go on, and kills one that hangs', async () => {
+      const {node, ...server} = await started()
+      await runtime.faults.hang(node)
+      await runtime.faults.hang(node)
+      assert.match(String(await impairment(node, server)), /stopped|paused/)
+      await runtime.faults.heal(node)
+      await runtime.faults.heal(node)
+      assert.equal(await impairment(node, server), null)
+      await runtime.faults.hang(node)
+      await runtime.kill(node, server.ref)
+      assert.equal((await runtime.observe(node, server.ref)).state, 'stopped')
+      await runtime.faults.heal(node)
+    })
+
+    it('cuts a server off and puts it back, or says why it cannot', async () => {
+      const {node, ...server} = await started()
+      if (runtime.faults.whyNotCut !== null) return assert.rejects(runtime.faults.cut(node), {code: 'NOT_SUPPORTED', message: runtime.faults.whyNotCut})
+      await runtime.faults.cut(node)
+      await runtime.faults.cut(node)
+      assert.match(String(await impairment(node, server)), /network/)
+      await runtime.faults.heal(node)
+      assert.equal(await impairment(node, server), null)
     })
 
     it('kills the whole server as an agent that did not start it and has lost the ref', async () => {

@@ -56,6 +56,12 @@ export function guarded(inner: Runtime): {runtime: Runtime; breaker: Breaker} {
     observe: (placement, ref) => ask(() => inner.observe(placement, ref)),
     signal: (placement, ref, signal) => ask(() => inner.signal(placement, ref, signal)),
     kill: (placement, ref) => ask(() => inner.kill(placement, ref)),
+    faults: {
+      ...inner.faults,
+      hang: (placement) => ask(() => inner.faults.hang(placement)),
+      cut: (placement) => ask(() => inner.faults.cut(placement)),
+      heal: (placement) => ask(() => inner.faults.heal(placement)),
+    },
     limit: (placement) => ask(() => inner.limit(placement)),
     label: (placement) => ask(() => inner.label(placement)),
     adopt: (placement, fromSite) => ask(() => inner.adopt(placement, fromSite)),

@@ -114,6 +114,7 @@ export interface Runtime {
   signal(placement: Placement, ref: string, signal: NodeJS.Signals): Promise<void>
   /** Kills everything of the server and returns when all of it is proven gone. */
   kill(placement: Placement, ref: string | null): Promise<void>
+  readonly faults: Faults
   /** Calls back once when the server ends: at once for its own children, within 100 ms for adopted ones. */
   watch(placement: Placement, ref: string, ended: (end: ServerEnd) => void): () => void
   /**
@@ -145,6 +146,17 @@ export interface Runtime {
   /** Ends what is being prepared and all scratch servers; from now on both are refused with AGENT_STOPPING. */
   stopBackground(): Promise<void>
   close(): Promise<void>
+}
+
+/** Faults that are real, for drills; the third is `kill`. A server is ended by `kill` in any of them. */
+export interface Faults {
+  /** Stops everything of the server dead, and ends nothing: it holds its connections, and answers none of them. */
+  hang(placement: Placement): Promise<void>
+  /** Cuts the server off from its peers, its clients and the agent, and ends nothing. Throws NOT_SUPPORTED where `whyNotCut` says why. */
+  cut(placement: Placement): Promise<void>
+  readonly whyNotCut: string | null
+  /** What hangs goes on, what is cut off is back. Nothing to take back: no error. */
+  heal(placement: Placement): Promise<void>
 }
 
 export interface LogOptions {

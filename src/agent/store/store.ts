@@ -90,6 +90,10 @@ export interface ReadTx {
     get(instanceId: string): Promise<ClusterRecord | undefined>
     list(): Promise<ClusterRecord[]>
   }
+  readonly failoverDrills: {
+    get(id: string): Promise<FailoverDrillRecord | undefined>
+    last(instanceId: string): Promise<FailoverDrillRecord | undefined>
+  }
   readonly outbox: {
     audit(limit: number): Promise<{id: number; entry: AuditRecord}[]>
   }
@@ -167,8 +171,12 @@ export interface Tx extends ReadTx {
     insert(record: RestoreTestRecord): Promise<void>
     removeAll(instanceId: string): Promise<void>
   }
+  readonly failoverDrills: ReadTx['failoverDrills'] & {
+    insert(record: FailoverDrillRecord): Promise<void>
+  }
   readonly clusters: ReadTx['clusters'] & {
     put(record: ClusterRecord): Promise<void>
+    /** With the drills of the instance. */
     remove(instanceId: string): Promise<void>
   }
   /** Into the outbox, drained into the audit database (DECISIONS.md 3). */
@@ -191,6 +199,18 @@ export interface ClusterRecord {
   readonly operationId: string | null
   readonly lastChange: Json
   readonly updatedAt: number
+}
+
+/** A loss of the primary that was rehearsed to its end. */
+export interface FailoverDrillRecord {
+  readonly id: string
+  readonly tenantId: string
+  readonly instanceId: string
+  readonly at: number
+  /** Nothing was lost, nothing doubled, and one server at a time was the primary. */
+  readonly ok: boolean
+  /** The receipt. */
+  readonly result: Json
 }
 
 export interface OperationFilter {

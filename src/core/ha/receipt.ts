@@ -32,6 +32,9 @@ export interface FailoverReceipt extends PhaseTimes {
   readonly acknowledged_writes: number
   /** Acknowledged and not there afterwards: 0, or something is wrong. */
   readonly lost_writes: number
+  /** There more than once, or acknowledged by the old primary after the new one had begun to: 0, or something is wrong. */
+  readonly doubled_writes: number
+  readonly divided_writes: number
   readonly rpo_seconds: number
   readonly rto_seconds: number
 }

@@ -221,8 +221,8 @@ export async function asAdmin<T>(
   }
 }
 
-/** A connection as a client would make it: the server must be who it says it is. Throws DATABASE_UNAVAILABLE. */
-export async function connectClient(client: ClientCredentials, timeoutMs: number): Promise<Connection> {
+/** A connection as a client would make it: the server must be who it says it is. `options`: ` -c name=value`, more of them. Throws DATABASE_UNAVAILABLE. */
+export async function connectClient(client: ClientCredentials, timeoutMs: number, options = ''): Promise<Connection> {
   try {
     return await connect({
       host: client.host,
@@ -236,7 +236,7 @@ export async function connectClient(client: ClientCredentials, timeoutMs: number
         // by the name that the certificate is made for, not by the address that is dialled
         checkServerIdentity: (_dialled, certificate) => tls.checkServerIdentity(client.serverName, certificate),
       },
-      options: '-c client_encoding=UTF8',
+      options: `-c client_encoding=UTF8${options}`,
       applicationName: 'dbaas',
       timeoutMs,
     })

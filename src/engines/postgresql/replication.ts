@@ -1,6 +1,7 @@
 import type {EngineReplication} from '../replication.js'
 import {copy} from './replication/copy.js'
 import {assessRejoin, divergence, history, readData, shutdownPosition} from './replication/data.js'
+import {journal} from './replication/journal.js'
 import {peerRole} from './replication/names.js'
 import {observe, probe, probeWrite} from './replication/observe.js'
 import {rewind} from './replication/rewind.js'
@@ -35,4 +36,5 @@ export const replication: EngineReplication = {
   divergence,
   history,
   rewind,
+  journal,
 }

@@ -125,6 +125,12 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     observe: (placement) => servers.observe(placement),
     signal: (placement, ref, signal) => servers.signal(placement, ref, signal),
     kill: (placement) => inTurn(placement.nodeId, () => servers.kill(placement)),
+    faults: {
+      hang: (placement) => inTurn(placement.nodeId, () => servers.pause(placement)),
+      whyNotCut: null,
+      cut: (placement) => inTurn(placement.nodeId, () => servers.cut(placement)),
+      heal: (placement) => inTurn(placement.nodeId, () => servers.heal(placement)),
+    },
     watch: (_placement, ref, ended) => watches.watch(ref, ended),
     onChange: (changed) => watches.onChange(changed),
     identify: (ref) => ({pid: null, container: parseRef(ref)?.container ?? null, pod: null}),

@@ -70,6 +70,14 @@ export function createNetworks(client: Client, siteId: string) {
       })
     },
 
+    /** No error when it is off already. */
+    async cut(container: Inspected, placement: Placement): Promise<void> {
+      const name = nameFor(placement)
+      if (!container.NetworkSettings.Networks[name]) return
+      await client.call(`cut ${placement.instanceName} off`, (docker, abortSignal) =>
+        docker.getNetwork(name).disconnect({Container: container.Id, Force: true, abortSignal} as object) as unknown as Promise<void>)
+    },
+
     /** When the tenant has no node left on this site. A client that is still on it keeps it; `tidy` looks again. */
     async removeIfLast(tenantId: string): Promise<void> {
       const wanted = filterBy({[labels.site]: siteId, [labels.tenant]: tenantId}).label

@@ -134,6 +134,26 @@ export function createServers(options: {
     }
   })
 
+  /** Everything in the container stops dead. */
+  async function pause(placement: Placement): Promise<void> {
+    const container = await find(placement)
+    if (!container?.State.Running || container.State.Paused) return
+    await client.call(`pause ${placement.instanceName}`, (docker, abortSignal) => docker.getContainer(container.Id).pause({abortSignal}))
+  }
+
+  /** Off its only network: its peers, its clients and the agent reach it no more. */
+  async function cut(placement: Placement): Promise<void> {
+    const container = await find(placement)
+    if (container) await networks.cut(container, placement)
+  }
+
+  async function heal(placement: Placement): Promise<void> {
+    const container = await find(placement)
+    if (!container?.State.Running) return
+    if (container.State.Paused) await client.call(`let ${placement.instanceName} go on`, (docker, abortSignal) => docker.getContainer(container.Id).unpause({abortSignal}))
+    await networks.mend(container, placement, await networks.ensureFor(placement))
+  }
+
   /** Whatever runs in the node's container, whoever started it; also paused: the engine lets it go on to its end. */
   async function kill(placement: Placement): Promise<void> {
     const container = await find(placement)
@@ -155,7 +175,7 @@ export function createServers(options: {
     if (container) await removeContainer(client, container.Id)
   }
 
-  return {find, observe, start, limit, label, signal, kill, remove}
+  return {find, observe, start, limit, label, signal, pause, cut, heal, kill, remove}
 }
 
 function fits({Config, HostConfig}: Inspected, wanted: Docker.ContainerCreateOptions): boolean {

@@ -26,6 +26,8 @@ import {usageOf} from './usage.js'
 
 const storageLimit: Limit = {enforced: false, because: 'folders have no quota; the size is a bound that is watched, not enforced'}
 
+const noNetworks = 'servers that run as processes of one machine share its network: none can be cut off from the others'
+
 /** Looks at the machine once: its user, its cgroups, what it can run in the background. Starts nothing. */
 export async function createProcessRuntime(options: RuntimeOptions): Promise<Runtime> {
   const {dataRoot, siteId, engines, log} = options
@@ -119,6 +121,15 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
 
     kill: (placement, ref) => inTurn(placement.nodeId, () =>
       atEdge(`kill the server of ${placement.instanceName}`, () => supervisor.kill(supervised(placement), ref))),
+
+    faults: {
+      hang: (placement) => inTurn(placement.nodeId, () => atEdge(`stop ${placement.instanceName} dead`, async () => supervisor.signalAll(supervised(placement), 'SIGSTOP'))),
+      whyNotCut: noNetworks,
+      async cut() {
+        throw new DbaasError('NOT_SUPPORTED', noNetworks, {suggestions: ['--kill', '--hang', 'try it on an instance of the docker runtime']})
+      },
+      heal: (placement) => inTurn(placement.nodeId, () => atEdge(`let ${placement.instanceName} go on`, async () => supervisor.signalAll(supervised(placement), 'SIGCONT'))),
+    },
 
     watch: (_placement, ref, ended) => supervisor.watch(ref, (exitCode) => ended({exitCode, because: null})),
 

@@ -161,6 +161,22 @@ export function createSupervisor(options: {siteId: string; user: ServiceUser; cg
     if (identity && isAlive(identity)) send(identity.pid, name)
   }
 
+  /** Sends it to everything of the server: to its main process first, and until a look finds nobody who has not got it. */
+  function signalAll(what: Belonging, name: 'SIGSTOP' | 'SIGCONT'): void {
+    const reached = new Set<number>()
+    const reach = (pid: number): void => {
+      send(pid, name)
+      reached.add(pid)
+    }
+    const main = find(what, null)
+    if (main) reach(main.pid)
+    for (let isNew = true; isNew; ) {
+      const fresh = membership.membersOf(what, membership.look()).filter(({pid}) => !reached.has(pid))
+      for (const {pid} of fresh) reach(pid)
+      isNew = fresh.length > 0
+    }
+  }
+
   /**
    * Kills the whole server, and whatever else runs in the place; returns when all of it is proven gone. Throws
    * RUNTIME_UNAVAILABLE, naming a process, when one does not end: the place must then be taken for alive.
@@ -221,7 +237,7 @@ export function createSupervisor(options: {siteId: string; user: ServiceUser; cg
     watched.clear()
   }
 
-  return {find, observe, start, watch, signal, kill, killRemnants, forget, close}
+  return {find, observe, start, watch, signal, signalAll, kill, killRemnants, forget, close}
 }
 
 function send(pid: number, signal: NodeJS.Signals): void {

@@ -12,17 +12,17 @@ import {repeated, submit} from '../submit.js'
 import {replicasKind, type ReplicasInput} from './replicas.workflow.js'
 import type {ChangeRequest, HighAvailability} from './service.js'
 
-const absent = (what: string): DbaasError => new DbaasError('NOT_SUPPORTED', `${what} of an instance that is there is not possible yet`, {
-  details: {feature: 'high-availability'}, suggestions: ['dbaas create NAME --ha'],
-})
-
-export function createChanges({context, clusters, instances, flow, freePort}: {
-  flow: {readonly order: readonly string[]; readonly deadlineSeconds: number}
+export interface ChangesOptions {
+  readonly context: ServiceContext
+  readonly clusters: HighAvailability
+  readonly instances: Pick<InstancesApi, 'get'> & {find(principal: Principal, ref: string): Promise<InstanceRecord>; withNodes(instance: InstanceRecord): Promise<ApiInstance>}
+  readonly drill: HighAvailabilityApi['drill']
+  readonly flow: {readonly order: readonly string[]; readonly deadlineSeconds: number}
   /** One that is free, and none of those. */
   freePort(runtime: Runtime, taken: readonly number[]): Promise<number>
-  context: ServiceContext; clusters: HighAvailability
-  instances: Pick<InstancesApi, 'get'> & {find(principal: Principal, ref: string): Promise<InstanceRecord>; withNodes(instance: InstanceRecord): Promise<ApiInstance>}
-}): HighAvailabilityApi {
+}
+
+export function createChanges({context, clusters, instances, drill, flow, freePort}: ChangesOptions): HighAvailabilityApi {
   const {store} = context
 
   async function nodeOf(instance: InstanceRecord, ref: string): Promise<string> {
@@ -166,9 +166,6 @@ export function createChanges({context, clusters, instances, flow, freePort}: {
       const now = topologyOf(instance)
       return reshape(principal, instance, {replicas: now.replicas - 1, highAvailability: now.highAvailability, without: await nodeOf(instance, node)}, plan, idempotency)
     },
-    async drill(principal, ref) {
-      await instances.get(principal, ref)
-      throw absent('a drill')
-    },
+    drill,
   }
 }

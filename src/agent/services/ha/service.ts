@@ -32,6 +32,8 @@ export interface HighAvailability extends Clusters {
   start(): Promise<void>
   stop(): Promise<void>
   watch(instanceId: string): Watch | undefined
+  /** What it lacks of being whole (see untilWhole), in words; null: nothing. */
+  missing(instanceId: string): string | null
   /** Others are wanted, and these are of the cluster, too. */
   reshape(instanceId: string, added: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal): Promise<void>
   /** These vote no more. Resolves when nothing depends on them. Throws INVALID_STATE for the primary. */
@@ -159,6 +161,7 @@ export function createHighAvailability(options: {
     },
     owns: (instanceId: string): boolean => watches.has(instanceId),
     watch: (instanceId: string): Watch | undefined => watches.get(instanceId),
+    missing: (instanceId: string): string | null => whatIsMissing(watchOf(instanceId)),
     /** What the endpoint does now; before the loop runs, what it shall begin with. */
     gateOf(instanceId: string): NodeId | null {
       const watch = watchOf(instanceId)

@@ -120,6 +120,15 @@ CREATE TABLE clusters (
 ) STRICT;
 `,
   },
+  {
+    name: '0005-failover-drills',
+    sql: `
+CREATE TABLE failover_drills (
+  id TEXT PRIMARY KEY, tenant_id TEXT NOT NULL, instance_id TEXT NOT NULL, at INTEGER NOT NULL, ok INTEGER NOT NULL, result TEXT NOT NULL
+) STRICT;
+CREATE INDEX failover_drills_of_instance ON failover_drills (instance_id, at);
+`,
+  },
 ]
 
 export const auditMigrations: readonly Migration[] = [

@@ -1,7 +1,7 @@
 /** Records to rows and back. A row is what SQLite holds; a record is what services see. */
 import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
-import type {ClusterRecord} from '../store.js'
+import type {ClusterRecord, FailoverDrillRecord} from '../store.js'
 
 export type Row = Record<string, string | number | null | Buffer>
 
@@ -45,6 +45,8 @@ export const nodeColumns: readonly Column<NodeRecord>[] = [
 export const clusterColumns: readonly Column<ClusterRecord>[] = [
   plain('instanceId'), plain('tenantId'), json('state'), plain('operationId'), json('lastChange'), plain('updatedAt'),
 ]
+
+export const failoverDrillColumns: readonly Column<FailoverDrillRecord>[] = [plain('id'), plain('tenantId'), plain('instanceId'), plain('at'), bool('ok'), json('result')]
 
 export const operationColumns: readonly Column<OperationRecord>[] = [
   plain('id'), plain('tenantId'), plain('kind'), plain('instanceId'), plain('lane'), plain('status'), json('input'), plain('step'),

@@ -3,11 +3,11 @@ import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.j
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Vault} from '../secrets.js'
 import type {
-  AuditRecord, ClusterRecord, EventRecord, IdempotencyRecord, PortRecord, RequestRecord, Scope, TemplateRecord, Tx,
+  AuditRecord, ClusterRecord, EventRecord, FailoverDrillRecord, IdempotencyRecord, PortRecord, RequestRecord, Scope, TemplateRecord, Tx,
 } from '../store.js'
 import {openBackupTables} from './backup-tables.js'
 import type {Connection} from './open.js'
-import {clusterColumns, fromRow, instanceColumns, nodeColumns, operationColumns, toRow, type Row} from './rows.js'
+import {clusterColumns, failoverDrillColumns, fromRow, instanceColumns, nodeColumns, operationColumns, toRow, type Row} from './rows.js'
 
 /** Prepared statements are kept per connection: the same few run all day. */
 type Statements = (sql: string) => import('better-sqlite3').Statement
@@ -266,11 +266,19 @@ export function openTransaction(sql: Statements, scope: Scope, vault: Vault): Tx
     },
     async remove(instanceId) {
       remove('clusters', 'instance_id', instanceId)
+      remove('failover_drills', 'instance_id', instanceId)
     },
   }
 
+  const asDrill = (row: Row | undefined) => row && fromRow<FailoverDrillRecord>(failoverDrillColumns, row)
+  const failoverDrills: Tx['failoverDrills'] = {
+    get: async (id) => asDrill(one(`SELECT * FROM failover_drills WHERE id = @id AND ${visible}`, {id})),
+    last: async (instanceId) => asDrill(one(`SELECT * FROM failover_drills WHERE instance_id = @instanceId AND ${visible} ORDER BY at DESC LIMIT 1`, {instanceId})),
+    insert: async (record) => insert('failover_drills', toRow(failoverDrillColumns, record)),
+  }
+
   return {
-    clusters, instances, nodes, operations, templates, secrets, ports, settings, measurements, requests, idempotency,
+    clusters, failoverDrills, instances, nodes, operations, templates, secrets, ports, settings, measurements, requests, idempotency,
     ...openBackupTables({visible, all, one, insert, put, update, remove}),
     async audit(entry: AuditRecord) {
       mayWrite(entry.tenantId)

@@ -1,0 +1,58 @@
+/** Breakdowns that are rarer than a kill: another server dies while the first comes back, the endpoint dies. */
+import assert from 'node:assert/strict'
+import {assertSameEverywhere, instanceOf, primaryOf, processesOfNode, signal, startWriters, untilWhole} from '../support/ha.js'
+import {full} from '../support/runs.js'
+import {processesOf, temporarySite, type Site} from '../support/site.js'
+import {until} from '../support/until.js'
+
+const rounds = full ? 5 : 1
+
+describe('an instance with two replicas that breaks down', function () {
+  this.timeout(rounds * 200_000)
+  let site: Site
+  const tell = (text: string): void => void process.stdout.write(`      ${text}\n`)
+
+  before(async () => {
+    site = temporarySite('breakdown')
+    const {operation} = await site.json('create', 'demo', '--ha', '--size', 'micro', '--no-backup')
+    assert.equal(operation?.status, 'succeeded', JSON.stringify(operation))
+  })
+  after(() => site?.dispose())
+
+  const endpoints = (): number[] => processesOf([site.home]).filter(({what}) => /endpoint/.test(what)).map(({pid}) => pid)
+  const untilOther = (than: string) => until('another primary', async () => primaryOf(await instanceOf(site, 'demo')).id !== than, 60)
+
+  it('loses nothing when another server dies while the first comes back', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const before = await untilWhole(site, 'demo')
+      const writers = await startWriters(site, 'demo')
+      writers.gapMs()
+      signal(processesOfNode(site, before, primaryOf(before)), 'SIGKILL')
+      await untilOther(primaryOf(before).id)
+      const between = await instanceOf(site, 'demo')
+      signal(processesOfNode(site, between, primaryOf(between)), 'SIGKILL')
+      await writers.goOn()
+      tell(`two in a row: ${writers.gapMs()} ms without a write`)
+      await writers.stop()
+      await assertSameEverywhere(site, await untilWhole(site, 'demo'))
+    }
+  })
+
+  it('loses nothing when its endpoint is killed', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const before = await untilWhole(site, 'demo')
+      const writers = await startWriters(site, 'demo')
+      writers.gapMs()
+      const killed = endpoints()
+      assert.equal(killed.length, 1)
+      signal(killed, 'SIGKILL')
+      await until('another endpoint process', async () => endpoints().some((pid) => !killed.includes(pid)))
+      await writers.goOn()
+      tell(`endpoint killed: ${writers.gapMs()} ms without a write`)
+      await writers.stop()
+      const after = await untilWhole(site, 'demo')
+      assert.equal(primaryOf(after).id, primaryOf(before).id)
+      await assertSameEverywhere(site, after)
+    }
+  })
+})

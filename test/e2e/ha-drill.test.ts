@@ -1,0 +1,110 @@
+/** `drill failover` on real servers: a real fault, a receipt whose figures are measured, and nothing left of it afterwards. */
+import assert from 'node:assert/strict'
+import {readFileSync} from 'node:fs'
+import type {FailoverReceipt} from '../../src/core/ha/receipt.js'
+import {changesOf, instanceOf, primaryOf, processesOfNode, untilWhole} from '../support/ha.js'
+import {call, finish} from '../support/kills.js'
+import {clientOf} from '../support/probed-agent.js'
+import {refuse} from '../support/refusal.js'
+import {temporarySite, type Site} from '../support/site.js'
+import {until} from '../support/until.js'
+
+describe('a drill of the failover', function () {
+  this.timeout(240_000)
+  let site: Site
+  const tell = (text: string): void => void process.stdout.write(`      ${text}\n`)
+
+  before(async () => {
+    site = temporarySite('drill')
+    const {operation} = await site.json('create', 'demo', '--ha', '--size', 'micro')
+    assert.equal(operation?.status, 'succeeded', JSON.stringify(operation))
+  })
+  after(() => site?.dispose())
+
+  /** Nothing is under way: after a change of primary there is a backup, too. */
+  const untilQuiet = () => until('nothing is under way', async () => {
+    const instance = await untilWhole(site, 'demo')
+    const {operations} = await clientOf(site).call('operations.list', {query: {instance: 'demo'}})
+    return operations.every(({ended_at}) => ended_at !== null) ? instance : undefined
+  }, 90)
+
+  const leftovers = async (): Promise<unknown> => (await site.json('sql', 'demo', "select nspname from pg_namespace where nspname like 'dbaas_drill%'")).rows
+
+  for (const fault of ['kill', 'hang'] as const) {
+    it(`loses nothing when its primary ${fault === 'kill' ? 'is killed' : 'hangs'}, says how long writes were held up, and leaves nothing`, async () => {
+      const before = await untilQuiet()
+      const {operation} = await site.json('drill', 'failover', 'demo', `--${fault}`)
+      assert.equal(operation?.status, 'succeeded', JSON.stringify(operation))
+      const receipt = operation.result as FailoverReceipt
+      tell(JSON.stringify(receipt))
+      assert.deepEqual([receipt.fault, receipt.clone, receipt.from], [fault, null, primaryOf(before).name])
+      assert.deepEqual([receipt.lost_writes, receipt.doubled_writes, receipt.divided_writes, receipt.rpo_seconds], [0, 0, 0, 0])
+      assert.ok(receipt.acknowledged_writes > 4 * 35)
+      assert.ok(receipt.time_to_first_write_ms > 0 && receipt.write_gap_ms > 0)
+      const after = await untilWhole(site, 'demo')
+      assert.equal(primaryOf(after).name, receipt.to)
+      const [change] = await changesOf(site, 'demo')
+      assert.deepEqual(receipt.phases, (change?.result as {phases?: unknown} | undefined)?.phases)
+      assert.ok(receipt.phases.length > 2)
+      assert.deepEqual(await leftovers(), [])
+    })
+  }
+
+  const isStopped = (pid: number): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+
+  it('is taken back when it is cancelled while the primary hangs: its writers end, its table goes, and nothing hangs any more', async () => {
+    const before = await untilQuiet()
+    const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault: 'hang'}})
+    const pids = processesOfNode(site, before, primaryOf(before))
+    await until('the primary hangs', async () => isStopped(primaryOf(before).pid as number))
+    await clientOf(site).call('operations.cancel', {params: {operation: operation.id}} as never)
+    assert.equal((await finish(site, operation)).status, 'cancelled')
+    await untilWhole(site, 'demo')
+    assert.deepEqual(await leftovers(), [])
+    assert.equal((await instanceOf(site, 'demo')).status, 'running')
+    assert.deepEqual(pids.filter((pid) => processesOfNode(site, before, primaryOf(before)).includes(pid) && isStopped(pid)), [])
+  })
+
+  it('fails, and leaves nothing, when the agent is killed while the primary hangs', async () => {
+    const before = await untilQuiet()
+    const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault: 'hang'}})
+    await until('the primary hangs', async () => isStopped(primaryOf(before).pid as number))
+    const {agent} = await clientOf(site).call('agent.get', {})
+    process.kill(agent.pid, 'SIGKILL')
+    // the endpoint process brings it back, too
+    assert.equal((await site.run('agent', 'start')).code, 0)
+    const ended = await finish(site, operation)
+    assert.equal(ended.status, 'failed')
+    assert.match(ended.error?.message ?? '', /the agent ended in the middle of the drill/)
+    const after = await untilWhole(site, 'demo')
+    assert.deepEqual(await leftovers(), [])
+    assert.deepEqual(after.nodes.flatMap((node) => processesOfNode(site, after, node)).filter(isStopped), [])
+  })
+
+  it('says so when an acknowledged row is gone, or there twice', async () => {
+    await untilQuiet()
+    const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault: 'kill'}})
+    const sql = async (text: string): Promise<string[][]> => (await site.json('sql', 'demo', text)).rows ?? []
+    const [[schema]] = await until('the journal is there', async () => {
+      const rows = await sql("select nspname from pg_namespace where nspname like 'dbaas_drill%'").catch(() => [])
+      return rows.length > 0 ? (rows as [[string]]) : undefined
+    })
+    const tamper = `with gone as (delete from ${schema}.journal where id = (select min(id) from ${schema}.journal) returning id) ` +
+      `insert into ${schema}.journal select max(id) from ${schema}.journal having count(*) > 9 returning (select id from gone)`
+    await until('a row is taken away', async () => (await sql(tamper).catch(() => [])).length === 1 || undefined)
+    const {status, error} = await finish(site, operation)
+    assert.equal(status, 'failed')
+    assert.equal(error?.code, 'INTEGRITY_MISMATCH')
+    assert.match(error?.message ?? '', /acknowledged writes [1-9]\d* are lost and 1 doubled; 0 were acknowledged/)
+    assert.deepEqual(await leftovers(), [])
+  })
+
+  it('is refused where it would prove nothing or cannot be done, and says what can', async () => {
+    await untilQuiet()
+    const drill = ['drill', 'failover', 'demo']
+    await refuse(site.run, [...drill, '--partition'], {code: 'NOT_SUPPORTED', names: /share its network/, suggests: /drill failover demo --hang/})
+    await refuse(site.run, [...drill, '--clone'], {code: 'NOT_SUPPORTED', names: /a copy with replicas/, suggests: /scale demo-drill --ha/})
+    assert.equal((await site.json('create', 'single', '--size', 'micro')).operation?.status, 'succeeded')
+    await refuse(site.run, ['drill', 'failover', 'single'], {code: 'INVALID_STATE', names: /single is not highly available/, suggests: /scale single --ha/})
+  })
+})

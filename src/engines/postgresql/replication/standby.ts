@@ -40,6 +40,15 @@ interface Receiving {
 const receiving = `select pg_is_in_recovery() as recovering, (select count(*)::int from pg_stat_activity where backend_type = 'walreceiver') as receivers,
   (select wait_event from pg_stat_activity where backend_type = 'startup') as startup`
 
+/** Readers whose snapshot, lock or buffer the replay waits for are ended: an acknowledged write is worth more than a report. */
+async function endReaders(client: Client): Promise<void> {
+  await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and usename is distinct from '${adminRole}'
+    and exists (select from pg_stat_activity where backend_type = 'startup' and (wait_event like 'RecoveryConflict%' or wait_event_type in ('Lock', 'BufferPin')))`)
+}
+
+/** Polls between looks at what holds the replay up. */
+const patience = 5
+
 /** As EngineReplication.detach promises. One session for all of it: this is what a failover waits for. */
 export const detach = (host: Host, admin: AdminCredentials, timing?: Timing): Promise<Detached> =>
   within(host, admin, timing, moveMs, async ({client, until}) => {
@@ -47,8 +56,10 @@ export const detach = (host: Host, admin: AdminCredentials, timing?: Timing): Pr
     await change(host, following(host, null))
     await reloadConfiguration(client)
     let quiet = 0
+    let polls = 0
     await until('it receives from nobody, and has read its log to the end', async () => {
       const seen = await one<Receiving>(client, receiving)
+      if (++polls % patience === 0) await endReaders(client)
       // Only what has been replayed to its end is certain to be of the timeline that it says.
       quiet = seen.receivers === 0 && atEndOfLog.has(seen.startup ?? '') ? quiet + 1 : 0
       return quiet >= settled ? true : undefined
@@ -56,12 +67,6 @@ export const detach = (host: Host, admin: AdminCredentials, timing?: Timing): Pr
     const {system, timeline, flushed, replayed} = await ask(client)
     return {system, timeline, flushed, replayed}
   }, {walsender: true})
-
-/** Readers whose snapshot, lock or buffer the replay waits for are ended: an acknowledged write is worth more than a report. */
-async function endReaders(client: Client): Promise<void> {
-  await client.query(`select pg_terminate_backend(pid) from pg_stat_activity where backend_type = 'client backend' and usename is distinct from '${adminRole}'
-    and exists (select from pg_stat_activity where backend_type = 'startup' and (wait_event like 'RecoveryConflict%' or wait_event_type in ('Lock', 'BufferPin')))`)
-}
 
 /**
  * A promotion takes the number after the newest history that it finds, counted from its own without a hole (findNewestTimeLine). An empty
@@ -76,9 +81,6 @@ async function reserve(host: Host, client: Client, onto: number): Promise<void> 
   if (newer.length > 0) throw new DbaasError('INVALID_STATE', `the database at ${whereOf(host)} knows of the timeline ${Math.max(...newer)}, so it cannot go onto ${onto}`)
   for (let each = timeline + 1; each < onto; each++) if (!there.has(each)) await host.write({path: `${wal}/${timelineName(each)}.history`, content: ''})
 }
-
-/** Polls between looks at what holds the replay up. */
-const patience = 5
 
 export const promote: EngineReplication['promote'] = (host, admin, timing) =>
   within(host, admin, timing, promoteMs, async ({client, until}) => {

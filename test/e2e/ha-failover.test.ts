@@ -21,6 +21,7 @@ describe('an instance with two replicas', function () {
   })
   after(() => site?.dispose())
 
+  // Feature: enterprise-dbaas-platform, Property 24: Automatic Failover Capability
   it('goes on without its primary, which was killed with all its processes, and loses nothing', async () => {
     for (let round = 0; round < 3; round++) {
       const before = await untilWhole(site, 'demo')

@@ -19,6 +19,7 @@ describe('an instance with two replicas', function () {
   })
   after(() => site?.dispose())
 
+  // Feature: enterprise-dbaas-platform, Property 25: Synchronous Replica Maintenance
   it('writes on while a replica is away, and takes it back', async () => {
     const before = await untilWhole(site, 'demo')
     const [replica] = replicasOf(before)

@@ -1,8 +1,10 @@
 /** The clusters of a site: who has one, and what the lives of instances need of it. */
 import {whyNot} from '../../../core/ha/decide.js'
+import {votesNeeded} from '../../../core/ha/elect.js'
 import {beginOperation} from '../../../core/ha/operation.js'
 import {beginHa, changed, decodeState, encodeState, newNode, type HaState, type NodeId} from '../../../core/ha/state.js'
 import {timelineOf} from '../../../core/ha/line.js'
+import type {ClusterView} from '../../../core/ha/view.js'
 import type {ApiReplication} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {isoTime} from '../../../core/time.js'
@@ -224,7 +226,7 @@ export function createHighAvailability(options: {
       const operation = await watch.change((state, view) => {
         const request = {kind, preferred, forced: true, allowDataLoss}
         const refusal = whyNot(state, view, request, force)
-        if (refusal !== null) throw new DbaasError('INVALID_STATE', named(watch, refusal), {details: {instance: watch.cluster.instance.name}, suggestions: [`dbaas status ${watch.cluster.instance.name}`]})
+        if (refusal !== null) throw refusedChange(watch, named(watch, refusal), kind === 'failover' && !hasQuorum(state, view))
         return {state: beginOperation(state, {...request, because}, view.now), asking}
       })
       if (!operation) throw new DbaasError('INTERNAL', 'a change of primary began without an operation')
@@ -251,6 +253,16 @@ function mustBeReplicas({primary}: HaState, nodes: readonly NodeId[]): void {
 }
 
 const named = (watch: Watch, text: string): string => namedBy(text, watch.nameOf)
+
+/** Whether enough voters answer to tell which one holds every acknowledged write. */
+const hasQuorum = (state: HaState, {nodes}: ClusterView): boolean =>
+  state.voters.length > 0 && state.voters.filter((id) => nodes[id]?.server).length >= votesNeeded(state)
+
+function refusedChange({cluster: {instance: {name}}}: Watch, because: string, isQuorumMissing: boolean): DbaasError {
+  return new DbaasError(isQuorumMissing ? 'NO_QUORUM' : 'INVALID_STATE', because, {
+    details: {instance: name}, suggestions: [`dbaas status ${name}`, ...(isQuorumMissing ? [`dbaas failover ${name} --allow-data-loss, where it must go on without what may be lost`] : [])],
+  })
+}
 
 function whatIsMissing(watch: Watch): string | null {
   const {state} = watch.cluster

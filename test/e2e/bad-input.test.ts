@@ -83,8 +83,6 @@ const onDemo: readonly Row[] = [
   ['a value out of range', ['config', 'set', 'demo', 'work_mem=1kB'], 'INVALID_PARAMETER_VALUE', /64kB to 2147483647kB/, /dbaas config explain demo work_mem/],
   ['a managed parameter', ['config', 'set', 'demo', 'fsync=off'], 'PARAMETER_MANAGED', /fsync.*durability|fsync.*never trades/, /leave fsync away/],
   ['a combination that the server refuses', ['config', 'set', 'demo', 'max_connections=3'], 'INVALID_PARAMETER_VALUE', /superuser_reserved_connections/, /dbaas config explain demo max_connections/],
-  ['replicas', ['scale', 'demo', '--replicas', '2'], 'NOT_SUPPORTED', /scale --replicas is not there yet/, /leave --replicas away/],
-  ['high availability', ['scale', 'demo', '--ha'], 'NOT_SUPPORTED', /scale --ha is not there yet/, /leave --ha away/],
   ['nothing to set', ['config', 'set', 'demo'], 'USAGE', /nothing to set/, /dbaas config set demo/],
   ['a mistyped template to compare with', ['config', 'diff', 'demo', 'template:olpt'], 'UNKNOWN_TEMPLATE', /"olpt"/, /oltp/],
   ['the deletion of a built-in template', ['config', 'templates', 'delete', 'oltp', '--yes'], 'TEMPLATE_BUILT_IN', /"oltp"/, /another name/],

@@ -297,7 +297,9 @@ describe('an agent killed at any step of what may lose data', function () {
       it(`is cancelled without a trace: killed ${kill.when} undoing ${kill.step}`, async () => {
         await there()
         const before = await stateOf('gone')
-        const end = await killedAgent(site, undoProbe('instance.delete', kill), begin({final_backup: true}))
+        // during that step: when it is stored, the point of no return has come
+        const cancel = {kind: 'instance.delete', step: kill.cancelledAfter, direction: 'forward', when: 'after'} as const
+        const end = await killedAgent(site, {...undoProbe('instance.delete', kill), cancel}, begin({final_backup: true}))
         assert.equal(end.status, 'cancelled', JSON.stringify(end.error))
         assert.deepEqual(await stateOf('gone'), before)
         await writes('gone')

@@ -165,7 +165,7 @@ console.log(process.env.DBAAS_INSTANCE)`)
       for (const [argv, code, words] of [
         [['run'], 2, /missing CMD[\s\S]*dbaas run -- npm test/], [['run', '--'], 2, /missing CMD/],
         [['run', 'npm', 'test', '--watch'], 2, /"npm"[\s\S]*→ dbaas run -- npm test --watch/], [['run', 'x', '--', 'y'], 2, /"x"[\s\S]*→ dbaas run -- x y/],
-        [['run', '--ha', '--', 'true'], 2, /--ha is not there yet/], [['run', '--from', 'demo', '--', 'true'], 2, /--from is not there yet/],
+        [['run', '--from', 'demo', '--', 'true'], 2, /--from is not there yet/],
         [['run', '--keep', '--', 'true'], 2, /no flag --keep/], [['run', '--json', '--', 'true'], 2, /no flag --json/],
         [['run', '--engine', 'postgrsql', '--', 'true'], 2, /--engine postgresql/], [['run', '--name', 'postgres', '--', 'true'], 2, /reserved/],
         [['run', '--version', '99', '--', 'true'], 2, /PostgreSQL 99/], [['run', '--set', 'work_me=1MB', '--', 'true'], 2, /did you mean work_mem/],

@@ -227,6 +227,9 @@ export function createWorkflowEngine(options: EngineOptions): WorkflowEngine {
     } catch (thrown) {
       return failed(flow, operation, step, thrown, controller, past)
     }
+    // a cancel that was accepted during the last step before the point of no return holds: it was told that it would
+    const tooLate = outcome.kind === 'next' && !past && isPast(flow, outcome.step) ? whyStop(operation, controller) : undefined
+    if (tooLate) return turnBack(flow, operation, tooLate)
     const saved = await settle(flow, operation, outcome, commits)
     await options.probe?.({...point, when: 'stored'})
     return saved

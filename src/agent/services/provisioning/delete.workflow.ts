@@ -41,7 +41,12 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
           return next('end-backups')
         },
         async undo({input, signal, progress}) {
-          if (!context.clusters.owns(input.instanceId) || input.before === 'stopped') return
+          if (!context.clusters.owns(input.instanceId)) {
+            // an agent that was killed after the server served again did not open it for its successor
+            if (input.before === 'running' || input.before === 'degraded') await servers.route(await servers.load(input.instanceId), 'open')
+            return
+          }
+          if (input.before === 'stopped') return
           await servers.route(await servers.load(input.instanceId), 'hold')
           await context.clusters.resume(input.instanceId, false)
           await context.clusters.untilServed(input.instanceId, signal, progress)

@@ -1,6 +1,6 @@
-/** Breakdowns that are rarer than a kill: another server dies while the first comes back, the endpoint dies. */
+/** Breakdowns that are rarer than a kill: another server dies while the first comes back, the endpoint dies, a main process hangs. */
 import assert from 'node:assert/strict'
-import {assertSameEverywhere, instanceOf, primaryOf, processesOfNode, signal, startWriters, untilWhole} from '../support/ha.js'
+import {assertSameEverywhere, changesOf, instanceOf, primaryOf, processesOfNode, signal, startWriters, untilWhole} from '../support/ha.js'
 import {full} from '../support/runs.js'
 import {processesOf, temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
@@ -52,6 +52,23 @@ describe('an instance with two replicas that breaks down', function () {
       await writers.stop()
       const after = await untilWhole(site, 'demo')
       assert.equal(primaryOf(after).id, primaryOf(before).id)
+      await assertSameEverywhere(site, after)
+    }
+  })
+
+  it('loses nothing when only the main process of its primary hangs: old sessions live, new ones are not served', async () => {
+    for (let round = 0; round < rounds; round++) {
+      const before = await untilWhole(site, 'demo')
+      const writers = await startWriters(site, 'demo')
+      writers.gapMs()
+      process.kill(primaryOf(before).pid as number, 'SIGSTOP')
+      // every session that ends from now on cannot be had again
+      await untilOther(primaryOf(before).id)
+      await writers.goOn()
+      tell(`postmaster stopped: ${writers.gapMs()} ms without a write; ${(await changesOf(site, 'demo'))[0]?.kind}`)
+      await writers.stop()
+      const after = await untilWhole(site, 'demo')
+      assert.match(after.replication?.last_change?.because ?? '', /has let no new client in/)
       await assertSameEverywhere(site, after)
     }
   })

@@ -19,7 +19,7 @@ export const budgets = {
   unreachableMs: 8000,
   unreachableProbes: 3,
   /** A new session is tried so often, and given so long. */
-  connectEveryMs: 1000,
+  connectEveryMs: 2000,
   connectTimeoutMs: 2000,
   /** Nothing can be written, though it answers. */
   stalledMs: 6000,

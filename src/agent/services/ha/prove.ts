@@ -19,8 +19,6 @@ const onMore = ({count, since}: Failures, began: number): Failures => ({count: c
 /** A server that refuses is one that answers: it may have no place left, and a certificate that has expired is expired everywhere. */
 const isSilence = (error: unknown): boolean => error instanceof DbaasError && error.code === 'DATABASE_UNAVAILABLE' && error.details?.['sqlstate'] === undefined
 
-export type Proofs = ReturnType<typeof createProofs>
-
 /** Of one server at a time, that of the primary. Its tries run beside the looks, which never wait for them. */
 export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => number = () => performance.now()) {
   /** Of which start of which node all of this is. */
@@ -31,7 +29,7 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
   let isTrying = false
   let triedAt = Number.NEGATIVE_INFINITY
   let flushed: bigint | null = null
-  /** When the log last moved, or should have. */
+  /** When the log last moved, or was last asked to. */
   let movedAt = 0
 
   function begin(next: string): void {
@@ -45,31 +43,35 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
     flushed = null
   }
 
-  async function fails(attempt: () => Promise<unknown>): Promise<boolean> {
+  async function resultOf(attempt: () => Promise<unknown>): Promise<'works' | 'refused' | 'silent'> {
     try {
       await attempt()
-      return false
+      return 'works'
     } catch (error) {
-      return isSilence(error)
+      return isSilence(error) ? 'silent' : 'refused'
     }
   }
+
+  /** A write that hangs takes a session with it until the disk goes on: so few once it is known. */
+  const writeAfterMs = (): number =>
+    (writes.count === 0 ? budgets.quietLogMs : writes.count < budgets.stalledProbes ? budgets.probeEveryMs : budgets.holdMs / 2)
 
   async function attempt({subject: {engine, host}}: Member, signal: AbortSignal): Promise<void> {
     const replication = replicationOf(engine)
     const admin = await servers.admin()
     const began = now()
-    const isShut = await fails(async () => {
+    const entry = await resultOf(async () => {
       const session = await replication.probe(host, admin, {timeoutMs: budgets.connectTimeoutMs, signal})
       void session.close().catch(() => undefined)
     })
     if (signal.aborted) return
-    connects = isShut ? onMore(connects, began) : none
-    // a write is no proof where no session is to be had; and it moves the log, so only one that has not moved by itself is asked
-    if (isShut || now() - movedAt < (writes.count > 0 ? budgets.probeEveryMs : budgets.quietLogMs)) return
+    connects = entry === 'silent' ? onMore(connects, began) : none
+    // a write proves nothing where no session is to be had; and it moves the log, so only one that does not move by itself is asked
+    if (entry !== 'works' || now() - movedAt < writeAfterMs()) return
     const wrote = now()
-    const isStalled = await fails(() => replication.probeWrite(host, admin, {timeoutMs: budgets.writeTimeoutMs, signal}))
+    const result = await resultOf(() => replication.probeWrite(host, admin, {timeoutMs: budgets.writeTimeoutMs, signal}))
     if (signal.aborted) return
-    writes = isStalled ? onMore(writes, wrote) : none
+    if (result !== 'refused') writes = result === 'silent' ? onMore(writes, wrote) : none
     movedAt = now()
   }
 

@@ -17,9 +17,16 @@ export const budgets = {
   freshMs: 2000,
   /** Replicas stream, but no client gets in: a matter of the path, or of a server that lets nobody in. */
   unreachableMs: 8000,
+  unreachableProbes: 3,
+  /** A new session is tried so often, and given so long. */
+  connectEveryMs: 2000,
+  connectTimeoutMs: 2000,
   /** Nothing can be written, though it answers. */
   stalledMs: 6000,
   stalledProbes: 3,
+  writeTimeoutMs: 2000,
+  /** A log that has not moved for so long is moved, to see that it can be. */
+  quietLogMs: 5000,
   /** "The database system is starting up". */
   startingMs: 30_000,
   /** The agent's own round came so much too late: it says nothing about others. */
@@ -62,6 +69,9 @@ export interface Evidence {
   readonly inRecovery: boolean
   /** It says that it is starting, and since when; null: it does not. */
   readonly startingMs: number | null
+  /** Sessions that were tried anew and not to be had, one after the other, and since when. A refusal is an answer. */
+  readonly failedConnects: number
+  readonly unservedMs: number
   /** Small writes that failed, one after the other, and since when. Made so that they wait for no replica. */
   readonly failedWrites: number
   readonly stalledMs: number
@@ -94,7 +104,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
   if (evidence.failedWrites >= budgets.stalledProbes && evidence.stalledMs >= budgets.stalledMs) {
     return soft(evidence, evidence.stalledMs, 'write-stalled', `${primary} answers, but nothing could be written for ${seconds(evidence.stalledMs)}`)
   }
-  return diagnoseReplicas(evidence)
+  return diagnoseDoor(evidence) ?? diagnoseReplicas(evidence)
 }
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
@@ -117,6 +127,19 @@ function diagnoseSilence(evidence: Evidence): Diagnosis {
   const streaming = `${silence}, but ${fresh.join(' and ')} hear from it`
   if (evidence.clientsServed || failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
   return soft(evidence, failingMs, 'unreachable-but-streaming', `${streaming}; no client gets in`)
+}
+
+/** Sessions that were there live on, and new ones are not to be had. Undefined: they are. */
+function diagnoseDoor(evidence: Evidence): Diagnosis | undefined {
+  const {state, failedConnects, unservedMs} = evidence
+  if (failedConnects < budgets.unreachableProbes) return undefined
+  const shut = `${state.primary} answers, but has let no new client in for ${seconds(unservedMs)}`
+  if (unservedMs < budgets.unreachableMs) return calm('suspect', shut)
+  const voters = state.voters.filter((id) => evidence.replicas[id]?.answers)
+  if (state.voters.length === 0 || voters.length < votesNeeded(state)) {
+    return calm('no-quorum', `${shut}, and ${voters.length} of the ${votesNeeded(state)} voters that a failover needs answer`)
+  }
+  return soft(evidence, unservedMs, 'unreachable-but-streaming', shut)
 }
 
 /** Wanted for a soft reason, unless it has been too often: then it must last. */

@@ -5,7 +5,7 @@ const replica = {answers: true, silentMs: 100, streams: true}
 const deserted = {answers: true, silentMs: null, streams: false}
 const well: Evidence = {
   state: {primary: 'a', voters: ['b', 'c'], k: 1, wanted: {k: 1, voters: 2}}, process: 'running', failedProbes: 0, failingMs: 0, inRecovery: false, startingMs: null, failedWrites: 0, stalledMs: 0,
-  clientsServed: false, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
+  failedConnects: 0, unservedMs: 0, clientsServed: false, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
 }
 const silent: Evidence = {...well, failedProbes: 3, failingMs: 2500, outOfRecovery: []}
 const hung: Evidence = {...silent, replicas: {b: {...deserted, silentMs: 2400}, c: deserted}}
@@ -29,6 +29,11 @@ describe('the diagnosis of a primary', () => {
     ['does not answer for long, but streams', {...silent, failingMs: budgets.unreachableMs}, 'unreachable-but-streaming', true],
     ['does not answer for long, but serves by another way', {...silent, failingMs: 60_000, clientsServed: true}, 'unreachable-but-streaming', false],
     ['answers and writes nothing', {...well, failedWrites: 6, stalledMs: 7000}, 'write-stalled', true],
+    ['answers, and let nobody in twice', {...well, failedConnects: 2, unservedMs: 9000}, 'healthy', false],
+    ['answers, and lets nobody in', {...well, failedConnects: 3, unservedMs: 6000}, 'suspect', false],
+    ['answers, and lets nobody in for long', {...well, failedConnects: 3, unservedMs: budgets.unreachableMs}, 'unreachable-but-streaming', true],
+    ['lets nobody in, and too few voters do for a failover', {...well, failedConnects: 4, unservedMs: 9000, replicas: {b: replica, c: {...deserted, answers: false}}}, 'no-quorum', false],
+    ['lets nobody in, for the third time in five minutes', {...well, failedConnects: 4, unservedMs: 9000, softFailoversAgoMs: [1, 2]}, 'unreachable-but-streaming', false],
     ['is not alone', {...well, outOfRecovery: ['a', 'c']}, 'two-primaries', false],
     ['is starting', {...well, startingMs: 5000}, 'suspect', false],
     ['is starting for ever', {...well, startingMs: 31_000}, 'primary-dead', true],

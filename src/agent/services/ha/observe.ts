@@ -6,6 +6,7 @@ import type {NodeView, ServerView, Stream} from '../../../core/ha/view.js'
 import type {NodeReplication, ReplicationProbe, SynchronousSet} from '../../../engines/replication.js'
 import type {SubjectServers} from '../subject.js'
 import {replicationOf, type Making, type Member} from './members.js'
+import {createProofs} from './prove.js'
 
 /** Never seen to stream. */
 const neverMs = 1e12
@@ -37,6 +38,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
   const ends = new Map<NodeId, number>()
   const streamedAt = new Map<NodeId, number>()
   const stamps = new Map<NodeId, number | null>()
+  const proofs = createProofs(servers)
 
   function watch({id, subject: {runtime, placement}}: Member, ref: string): void {
     if (watches.get(id)?.ref === ref) return
@@ -189,7 +191,8 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       }]))
       return {
         state, process: first?.process ?? 'unreachable', failedProbes: silence?.probes ?? 0, failingMs: silence ? now - silence.since : 0,
-        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, failedWrites: 0, stalledMs: 0, clientsServed: false, replicas,
+        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, clientsServed: false, replicas,
+        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running'),
         outOfRecovery: [...looks.values()].filter(({seen}) => seen?.role === 'primary').map(({member}) => member.id),
         allExited: [...looks.values()].every(({process}) => process === 'exited'), agentLateMs, softFailoversAgoMs,
       }
@@ -203,6 +206,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       stamps.delete(id)
     },
     close(): void {
+      proofs.close()
       for (const {unwatch} of watches.values()) unwatch()
       watches.clear()
       const all = [...probes.values()]

@@ -107,8 +107,9 @@ const busy = new Set()
 await Promise.all(Array.from({length: lanes}, async (_, lane) => {
   for (;;) {
     const at = waiting.findIndex(({group}) => group === undefined || !busy.has(group))
-    const [job] = waiting.splice(at === -1 ? 0 : at, 1)
-    if (job === undefined) return
+    // what is left belongs to who is at work on that group
+    if (at === -1) return
+    const [job] = waiting.splice(at, 1)
     busy.add(job.group)
     await runJob(job.files, job.number, lanes === 1, lane)
     busy.delete(job.group)

@@ -61,7 +61,6 @@ import {assembleBackups} from './services/backup/assemble.js'
 import {createKeyRing} from './services/backup/keys.js'
 import {createSoftwareService} from './services/software/service.js'
 import {softwareWorkflows} from './services/software/workflows.js'
-import {endKeyCommands} from './repositories/vault/master-key.js'
 import {catalogueFiles} from './store/catalogue-files.js'
 import {createVault, loadMasterKey} from './store/secrets.js'
 import {openSqliteAuditLog} from './store/sqlite/audit-log.js'
@@ -199,7 +198,8 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       backups.protection.started(instanceId)
     }
     const keySource = keySourceOf(home, options.env)
-    const masterKey = masterKeyOf(keySource, options.env)
+    const ending = new AbortController()
+    const masterKey = masterKeyOf(keySource, options.env, ending.signal)
     const archiver = createArchiver({
       key: keySource, owner: siteId, cache: join(home, 'cache', 'repositories'), threads: Math.max(1, Math.min(4, availableParallelism())), environment: options.env,
     })
@@ -236,12 +236,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const highAvailability = createChanges({
       drill: createDrill({context, clusters, instances, workflow}),
       context, clusters, instances, flow: workflow(replicasKind),
-      async freePort(runtime, taken) {
-        for (;;) {
-          const port = await freeNodePort(context, runtime)
-          if (!taken.includes(port)) return port
-        }
-      },
+      freePort: (runtime, taken) => freeNodePort(context, runtime, taken),
     })
     const restoring = createRestoring({context, instances, templates, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
@@ -266,7 +261,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const stop = (): Promise<void> => {
       stopping ??= (async () => {
         const inTime = createStages(log)
-        endKeyCommands()
+        ending.abort()
         archiver.endPrograms()
         await inTime('requests', http.close())
         // whatever waits for a repository that does not answer (a share that hangs) holds the end up no longer than this

@@ -30,7 +30,8 @@ export interface Archives {
   forget(archive: ArchivePlace): void
 }
 
-export function createArchives(data: ThreadData, pool: Pool): Archives {
+/** `ending` ends the programs that keys are asked of. */
+export function createArchives(data: ThreadData, pool: Pool, ending?: AbortSignal): Archives {
   const stores = new Map<string, Promise<ObjectStore>>()
   const ids = new Map<string, Promise<string>>()
   const vaults = new Map<string, Promise<Vault>>()
@@ -49,7 +50,7 @@ export function createArchives(data: ThreadData, pool: Pool): Archives {
 
   const store = (place: RepositoryPlace): Promise<ObjectStore> => once(stores, JSON.stringify([place.kind, place.settings]), () => storeOf(place))
 
-  const keyOf = (source: KeySource): MasterKey => masterKeyOf(source, data.environment)
+  const keyOf = (source: KeySource): MasterKey => masterKeyOf(source, data.environment, ending)
 
   const idOf = (place: RepositoryPlace): Promise<string> => once(ids, nameOf(place), async () => openRepository(await store(place), place.access, place.id))
 

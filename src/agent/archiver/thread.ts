@@ -10,7 +10,6 @@ import {beginCopy, copyRepository} from '../repositories/vault/copy.js'
 import {incarnations, openRepository, removeIncarnation} from '../repositories/vault/index.js'
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
-import {endKeyCommands} from '../repositories/vault/master-key.js'
 import {createPool} from '../repositories/vault/pool.js'
 import type {ArchivePlace, LogPosition, RepositoryPlace} from './archiver.js'
 import {createArchives} from './archives.js'
@@ -28,7 +27,8 @@ interface Call {
 
 const data = workerData as ThreadData
 const pool = createPool(data.threads)
-const archives = createArchives(data, pool)
+const ending = new AbortController()
+const archives = createArchives(data, pool, ending.signal)
 const calls = new Map<number, Call>()
 /** Base backups at once: more would only take the disk from each other and from the servers. */
 const turns = createTurns(2)
@@ -166,7 +166,7 @@ const port = parentPort
 if (port) {
   const say = (message: FromThread): void => port.postMessage(message)
   port.on('message', (message: ToThread) => {
-    if (message.kind === 'end-programs') return endKeyCommands()
+    if (message.kind === 'end-programs') return ending.abort()
     const {id} = message
     if (message.kind === 'stop') return calls.get(id)?.controller.abort(new DbaasError('OPERATION_CANCELLED', message.because))
     if (message.kind === 'limit') {

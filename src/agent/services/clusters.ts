@@ -2,6 +2,8 @@
 import type {ApiReplication} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import type {HaState, NodeId} from '../../core/ha/state.js'
+import type {Engine} from '../../engines/engine.js'
+import type {Runtime} from '../runtimes/runtime.js'
 import type {Subject} from './subject.js'
 
 /** What a cluster knows of one of its nodes now. */
@@ -52,5 +54,13 @@ export function refuseCluster(clusters: Clusters, instance: {readonly id: string
   if (!clusters.owns(instance.id)) return
   throw new DbaasError('NOT_SUPPORTED', `${instance.name} has replicas, and ${what} is not possible with them yet`, {
     details: {feature: 'high-availability', instance: instance.name}, suggestions: [`dbaas clone ${instance.name} NEW makes a database of one server`],
+  })
+}
+
+/** Throws NOT_SUPPORTED where the engine, or servers of the runtime, cannot have replicas. */
+export function mustSupportReplicas(engine: Engine, runtime: Runtime, suggestion: string): void {
+  if (engine.replication && runtime.name === 'process') return
+  throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
+    details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: [suggestion],
   })
 }

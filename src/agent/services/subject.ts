@@ -2,6 +2,7 @@
 import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
 import type {AdminCredentials, Engine, ServerSettings} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
+import type {Tx} from '../store/store.js'
 import type {Observation, Placement, Runtime} from '../runtimes/runtime.js'
 
 export interface Subject {
@@ -32,4 +33,9 @@ export interface SubjectServers {
 /** Name of what makes a server keep its log for the archive: lower-case letters, digits and underscores. */
 export const holdOf = (incarnation: string): string => `dbaas_${incarnation.replaceAll('-', '_')}`
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+/** Removes every row of a node. */
+export async function forgetNode(tx: Tx, id: string): Promise<void> {
+  await tx.secrets.removeAll(id)
+  await tx.ports.release(id)
+  await tx.nodes.remove(id)
+}

@@ -2,6 +2,7 @@ import {closeSync, statSync} from 'node:fs'
 import type {ChildProcess} from 'node:child_process'
 import type {Socket} from 'node:net'
 import {join} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
 import {DbaasError} from '../../../core/errors.js'
 import type {RouteState} from '../endpoint.js'
 import type {Boot, Gives, Operation, Request, Welcome} from '../protocol.js'
@@ -250,5 +251,3 @@ export class EndpointProcess {
     this.#control.reopenIfGone().catch((error: Error) => console.error(`control socket: ${error.message}`))
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

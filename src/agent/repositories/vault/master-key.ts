@@ -61,18 +61,14 @@ export function masterKeyFromEnvironment(variable: string, environment: Readonly
 }
 
 /** Runs a program without a shell; its standard output is the key. What it says on standard error is shown when it fails. */
-const ending = new AbortController()
-/** The process ends: a command that hangs must not outlive it. */
-export const endKeyCommands = (): void => ending.abort()
-
-export function masterKeyFromCommand(argv: readonly [program: string, ...rest: string[]], timeoutMs = 30_000): MasterKey {
+export function masterKeyFromCommand(argv: readonly [program: string, ...rest: string[]], timeoutMs = 30_000, signal?: AbortSignal): MasterKey {
   const where = `the command ${argv[0]}`
   return {
     where,
     async load() {
       const [program, ...rest] = argv
       try {
-        const {stdout} = await promisify(execFile)(program, rest, {encoding: 'buffer', timeout: timeoutMs, maxBuffer: 64 * 1024, killSignal: 'SIGKILL', signal: ending.signal})
+        const {stdout} = await promisify(execFile)(program, rest, {encoding: 'buffer', timeout: timeoutMs, maxBuffer: 64 * 1024, killSignal: 'SIGKILL', ...(signal ? {signal} : {})})
         return parse(stdout, where)
       } catch (error) {
         if (error instanceof DbaasError) throw error

@@ -2,6 +2,7 @@
  * One backup. The snapshot is committed as soon as its files are there, and counts only when the log that makes it whole
  * is archived without a gap, and all of it has been read back. Undone, nothing of it is left.
  */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {BackupRecord} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {formatBytes} from '../../../core/units.js'
@@ -10,7 +11,7 @@ import type {BaseBackup} from '../../../engines/backup.js'
 import type {Tx} from '../../store/store.js'
 import type {Followers} from './log.loop.js'
 import {steer} from './pacing.js'
-import {backupOf, createBackupKind, pause, serverOf, wholeLog, type BackupParts} from './parts.js'
+import {backupOf, createBackupKind, serverOf, wholeLog, type BackupParts} from './parts.js'
 
 export interface CreateBackupInput {
   readonly instanceId: string

@@ -2,6 +2,7 @@
  * The restore that is tried: the newest backup and its log into a throw-away server, replayed, and checked by the engine's own
  * means. A backup that was never restored is a hope; the receipt says how long it took, and what would have been lost.
  */
+import {setTimeout as pause} from 'node:timers/promises'
 import {effectiveParameters} from '../../../core/instance/instance.js'
 import {DbaasError} from '../../../core/errors.js'
 import {isoTime} from '../../../core/time.js'
@@ -10,7 +11,7 @@ import {done, workflow} from '../../../core/workflow/workflow.js'
 import type {CheckReport, Recovered} from '../../../engines/backup.js'
 import type {Tx} from '../../store/store.js'
 import type {Recoveries, RestoreChoice} from '../protection.js'
-import {backupOf, drillKind, pause, type BackupParts} from './parts.js'
+import {backupOf, drillKind, type BackupParts} from './parts.js'
 
 export interface DrillInput {
   readonly instanceId: string

@@ -2,6 +2,7 @@
  * Follows the log of every instance that is protected and runs. A stream that breaks is opened again, later and later; a
  * server that shuts down in order is followed to its last byte; what was lost is said, and the line begins anew.
  */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {LogRecord, LogState} from '../../../core/backup/backup.js'
 import {graces} from '../../../core/backup/protection.js'
 import {createSpells} from '../../../core/backup/spells.js'
@@ -10,7 +11,7 @@ import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
 import type {LogStatus} from '../../../engines/backup.js'
 import {holdOf} from '../subject.js'
-import {backupOf, createBackupKind, pause, serverOf, type BackupParts} from './parts.js'
+import {backupOf, createBackupKind, serverOf, type BackupParts} from './parts.js'
 
 const everyMs = 1000
 /** What is live is written down so often, for the next agent. */

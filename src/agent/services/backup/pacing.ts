@@ -1,7 +1,8 @@
 /** Steers a running backup by the latency of a small question to its server. */
+import {setTimeout as pause} from 'node:timers/promises'
 import {adaptPace, beginPace, type Pace} from '../../../core/backup/pace.js'
 import type {AdminCredentials} from '../../../engines/engine.js'
-import {pause, type BackupSubject} from './parts.js'
+import type {BackupSubject} from './parts.js'
 
 const everyMs = 250
 const before = 5

@@ -1,4 +1,5 @@
 /** What the parts of the backup service share. */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {LogRange} from '../../../core/backup/retention.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -72,5 +73,3 @@ export async function serverOf({context}: Pick<BackupParts, 'context'>, {instanc
 
 /** Of the log, everything stays. */
 export const wholeLog: readonly LogRange[] = [{from: {timeline: '', segment: ''}, to: null}]
-
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -1,4 +1,5 @@
 /** Where a restore starts and ends: which history, which backup, which log. And the way to what it needs. */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {Principal} from '../../../core/access/principal.js'
 import type {BackupRecord, HistoryRecord} from '../../../core/backup/backup.js'
 import {parseTarget, type RestoreTarget} from '../../../core/backup/target.js'
@@ -8,7 +9,7 @@ import {isoTime} from '../../../core/time.js'
 import type {BaseBackup, LogArchive, RecoveryTarget, RecoveryWindow} from '../../../engines/backup.js'
 import type {Recoveries, RestoreChoice} from '../protection.js'
 import type {Followers} from './log.loop.js'
-import {backupOf, pause, type BackupParts} from './parts.js'
+import {backupOf, type BackupParts} from './parts.js'
 import {newHistory} from './policies.js'
 
 /** "Latest" is everything that was committed when it was asked for; the archive is given so long to have it. */

@@ -1,4 +1,5 @@
 /** The begin of a backup: its record and its operation, in one transaction. */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {Principal} from '../../../core/access/principal.js'
 import type {BackupRecord, BackupTrigger, BackupType} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -9,7 +10,7 @@ import type {ServiceContext} from '../context.js'
 import type {Idempotency} from '../contract.js'
 import {repeated, submit} from '../submit.js'
 import type {CreateBackupInput} from './create.workflow.js'
-import {createBackupKind, pause} from './parts.js'
+import {createBackupKind} from './parts.js'
 
 export interface BackupRequest {
   readonly trigger: BackupTrigger

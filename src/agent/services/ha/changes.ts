@@ -5,6 +5,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {ApiInstance} from '../../../core/api/schemas.js'
 import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
 import type {Runtime} from '../../runtimes/runtime.js'
+import {mustSupportReplicas} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {HighAvailabilityApi, Idempotency, InstancesApi, Planned, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
@@ -69,11 +70,7 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
     if (before) return {operation: operationView(before), instance: await instances.withNodes(instance)}
     context.mayChange()
     const [engine, runtime] = [context.engines.get(instance.engine), context.runtimes.get(instance.runtime)]
-    if (!engine.replication || runtime.name !== 'process') {
-      throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
-        details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: [`dbaas clone ${instance.name} NEW`],
-      })
-    }
+    mustSupportReplicas(engine, runtime, `dbaas clone ${instance.name} NEW`)
     if (instance.wanted !== 'running' || !['running', 'degraded'].includes(instance.status)) {
       throw new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so its replicas cannot be changed`, {details: {instance: instance.name, status: instance.status}, suggestions: [`dbaas start ${instance.name}`]})
     }

@@ -2,6 +2,7 @@
  * The loss of the primary that is rehearsed: writers write through the endpoint, a real fault befalls the primary, nobody tells the
  * cluster, and every row that was acknowledged is looked for afterwards. The receipt is kept.
  */
+import {setTimeout as pause} from 'node:timers/promises'
 import {judgeRehearsal, type Verdict} from '../../../core/ha/rehearsal.js'
 import type {FailoverReceipt, PrimaryChange} from '../../../core/ha/receipt.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -11,7 +12,7 @@ import {abort, done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {ClientCredentials} from '../../../engines/engine.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
-import {pause, type Subject, type SubjectServers} from '../subject.js'
+import type {Subject, SubjectServers} from '../subject.js'
 import {replicationOf} from './members.js'
 import {failoverKind} from './record.js'
 import type {HighAvailability} from './service.js'

@@ -79,10 +79,9 @@ export function createExecutor(options: ExecutorOptions) {
     const {instance, host} = member(options.state().primary).subject
     closedAt ??= context.clock.now()
     openedAt = null
-    await context.endpoints.put({
+    await context.endpoints.closeGate({
       id: instanceId, listen: {host: instance.endpointHost, port: instance.endpointPort}, target: host.address(), mode: 'hold', allow: [],
     })
-    await context.endpoints.closeSessions(instanceId)
     gate = null
   }
 

@@ -6,7 +6,7 @@ import type {HaState, NodeId} from '../../../core/ha/state.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
-import type {SubjectServers} from '../subject.js'
+import {forgetNode, type SubjectServers} from '../subject.js'
 import {replicationOf, type Making} from './members.js'
 import type {HighAvailability} from './service.js'
 
@@ -27,11 +27,7 @@ export function replicasWorkflow(context: ServiceContext, servers: SubjectServer
     const gone = (await servers.all(instanceId)).filter(({node}) => nodes.includes(node.id))
     for (const {runtime, placement} of gone) await runtime.remove(placement)
     commit(async (tx) => {
-      for (const {node: {id}} of gone) {
-        await tx.secrets.removeAll(id)
-        await tx.ports.release(id)
-        await tx.nodes.remove(id)
-      }
+      for (const {node} of gone) await forgetNode(tx, node.id)
     })
   }
 
@@ -110,11 +106,7 @@ export function replicasWorkflow(context: ServiceContext, servers: SubjectServer
     async onUndone(tx, {input}) {
       // those that were never copied
       const nodes = await tx.nodes.ofInstance(input.instanceId)
-      for (const {id} of nodes.filter((node) => input.added.includes(node.id))) {
-        await tx.secrets.removeAll(id)
-        await tx.ports.release(id)
-        await tx.nodes.remove(id)
-      }
+      for (const {id} of nodes.filter((node) => input.added.includes(node.id))) await forgetNode(tx, id)
     },
   })
 }

@@ -1,8 +1,8 @@
 /** The applications of a drill: they write one row after the other through the endpoint, connect anew when they must, and remember what was acknowledged. */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {Acknowledgement} from '../../../core/ha/rehearsal.js'
 import type {ClientCredentials} from '../../../engines/engine.js'
 import type {EngineJournal, JournalSession} from '../../../engines/replication.js'
-import {pause} from '../subject.js'
 
 /** Enough to measure a gap by, and little beside what a server can do. */
 const everyMs = 4

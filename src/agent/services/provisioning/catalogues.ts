@@ -1,4 +1,5 @@
 /** The parameter catalogue of each version, read once from a real server of it and kept in a file. */
+import {setTimeout as pause} from 'node:timers/promises'
 import type {Catalogue} from '../../../core/config/parameters.js'
 import {DbaasError} from '../../../core/errors.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
@@ -7,7 +8,7 @@ import type {Engine} from '../../../engines/engine.js'
 import type {Host} from '../../../engines/host.js'
 import type {Runtime, Software} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
-import {adminName, pause} from './servers.js'
+import {adminName} from './servers.js'
 
 /** Where catalogues are kept; the composition root gives files. */
 export interface CatalogueFiles {

@@ -7,6 +7,7 @@ import type {HaState} from '../../../core/ha/state.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {forgetNode} from '../subject.js'
 import type {Catalogues} from './catalogues.js'
 import {makerOf, poolKeyOf, rememberUse} from './prepared.js'
 import type {Servers} from './servers.js'
@@ -185,11 +186,7 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
 export async function forgetInstance(context: Pick<ServiceContext, 'protection'>, tx: Tx, instanceId: string): Promise<void> {
   await context.protection.forget(tx, instanceId)
   await tx.clusters.remove(instanceId)
-  for (const node of await tx.nodes.ofInstance(instanceId)) {
-    await tx.secrets.removeAll(node.id)
-    await tx.ports.release(node.id)
-    await tx.nodes.remove(node.id)
-  }
+  for (const {id} of await tx.nodes.ofInstance(instanceId)) await forgetNode(tx, id)
   await tx.secrets.removeAll(instanceId)
   await tx.ports.release(instanceId)
   await tx.instances.remove(instanceId)

@@ -201,14 +201,10 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
       checkpoint: {
         async run({input}) {
           const subject = await servers.load(input.instanceId)
-          if (context.clusters.owns(input.instanceId)) {
-            if ((await servers.observe(subject)).state === 'running') await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
-            return next('restart-cluster')
-          }
           if ((await servers.observe(subject)).state === 'running') {
             await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
           }
-          return next('hold-connections')
+          return next(context.clusters.owns(input.instanceId) ? 'restart-cluster' : 'hold-connections')
         },
       },
       'hold-connections': {

@@ -10,14 +10,14 @@ export async function freeEndpointPort(context: ServiceContext, runtime: Runtime
   return firstFree(context, runtime, context.endpointPorts, context.endpointPorts.from)
 }
 
-/** From a random place on: two agents on one machine seldom try the same one. */
-export async function freeNodePort(context: ServiceContext, runtime: Runtime): Promise<number> {
+/** From a random place on: two agents on one machine seldom try the same one. None of `besides`, which are about to be reserved. */
+export async function freeNodePort(context: ServiceContext, runtime: Runtime, besides: readonly number[] = []): Promise<number> {
   const start = nodePorts.from + Math.floor(Math.random() * (nodePorts.to - nodePorts.from))
-  return firstFree(context, runtime, nodePorts, start)
+  return firstFree(context, runtime, nodePorts, start, besides)
 }
 
-async function firstFree(context: ServiceContext, runtime: Runtime, range: {from: number; to: number}, start: number): Promise<number> {
-  const taken = new Set((await context.store.read('platform', (tx) => tx.ports.list())).map((p) => p.port))
+async function firstFree(context: ServiceContext, runtime: Runtime, range: {from: number; to: number}, start: number, besides: readonly number[] = []): Promise<number> {
+  const taken = new Set([...besides, ...(await context.store.read('platform', (tx) => tx.ports.list())).map((p) => p.port)])
   const count = range.to - range.from + 1
   for (let i = 0; i < count; i++) {
     const port = range.from + ((start - range.from + i) % count)

@@ -106,8 +106,9 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     }
   }
 
-  const isCopy = async (operationId: string): Promise<boolean> =>
-    (JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as {method?: string}).method === 'reflink'
+  const receiptSoFar = async (operationId: string): Promise<{readonly method?: 'reflink' | 'copy'}> =>
+    JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as {method?: 'reflink' | 'copy'}
+  const isReflink = async (operationId: string): Promise<boolean> => (await receiptSoFar(operationId)).method === 'reflink'
 
   async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {
     await servers.halt(servers.subjectOf(instance, node), progress)
@@ -178,7 +179,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       configure: {
         async run({input, operationId}) {
           const subject = await load(input.instanceId)
-          if (!(await isCopy(operationId))) await recoveryOf(subject).configure(subject.host, choiceOf(input).plan, context.protection.recoveries.archive(choiceOf(input)))
+          if (!(await isReflink(operationId))) await recoveryOf(subject).configure(subject.host, choiceOf(input).plan, context.protection.recoveries.archive(choiceOf(input)))
           await subject.engine.config.write(subject.host, await servers.settingsOf(subject))
           return next('recover')
         },
@@ -194,7 +195,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           const archive = context.protection.recoveries.archive(choiceOf(input))
           const began = clock.now()
           let launched = await servers.launch(subject)
-          if (await isCopy(operationId)) {
+          if (await isReflink(operationId)) {
             await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: launched.ref}}, signal, progress)
             commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: launched.ref, status: 'running', updatedAt: clock.now()}))
             return next('create-access')
@@ -210,9 +211,8 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
               if (outcome.kind === 'recovered') {
                 const {restart} = await recovery.finish(host, admin)
                 const {recovered} = outcome
-                const before = JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as object
                 const receipt = {
-                  ...before, replay_ms: clock.now() - began, timeline: recovered.timeline, position: recovered.from.position, ended: recovered.because,
+                  ...(await receiptSoFar(operationId)), replay_ms: clock.now() - began, timeline: recovered.timeline, position: recovered.from.position, ended: recovered.because,
                   recovered_to: recovered.lastCommitMicros === null ? null : isoTime(recovered.lastCommitMicros / 1000), backup_id: choiceOf(input).backupId,
                 }
                 unwatch()
@@ -328,13 +328,13 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           await servers.route(subject, 'open')
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           started(subject.instance.id)
-          const {held, receipt} = await store.read('platform', async (tx) => ({held: await tx.settings.get(`gap:${operationId}`), receipt: await tx.settings.get(receiptOf(operationId))}))
+          const [held, receipt] = [await store.read('platform', (tx) => tx.settings.get(`gap:${operationId}`)), await receiptSoFar(operationId)]
           commit(async (tx) => {
             await tx.settings.remove(`gap:${operationId}`)
             await tx.settings.remove(receiptOf(operationId))
           })
           return done({
-            ...(JSON.parse(receipt ?? '{}') as object), write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
+            ...receipt, write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
             endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`,
           })
         },
@@ -345,9 +345,9 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           if (!(await servers.publishedOrMoved(subject, false, commit))) return next('publish-endpoint')
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           started(subject.instance.id)
-          const receipt = await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))
+          const receipt = await receiptSoFar(operationId)
           commit((tx) => tx.settings.remove(receiptOf(operationId)))
-          return done({...(JSON.parse(receipt ?? '{}') as object), endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`})
+          return done({...receipt, endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`})
         },
         async undo({input}) {
           await context.endpoints.remove(input.instanceId)

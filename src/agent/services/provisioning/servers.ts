@@ -1,4 +1,5 @@
 /** What several workflows do to one node's server: its settings, its start until it answers, its stop. */
+import {setTimeout as pause} from 'node:timers/promises'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceFacts, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
 import type {AdminCredentials, ClientCredentials, ServerSettings, TlsFiles} from '../../../engines/engine.js'
@@ -257,5 +258,3 @@ export const factsOf = (instance: InstanceRecord): InstanceFacts => ({
   username: instance.username, incarnation: instance.incarnation, protected: instance.protected, expiresAt: instance.expiresAt,
   createdAt: instance.createdAt,
 })
-
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))

@@ -12,6 +12,7 @@ import type {Workflow} from '../../../core/workflow/workflow.js'
 import type {Engine} from '../../../engines/engine.js'
 import type {Runtime, SiteFacts} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
+import {mustSupportReplicas} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, InstancesApi, Planned, Started} from '../contract.js'
 import {admit} from './admission.js'
@@ -225,10 +226,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     for (let attempt = 0; ; attempt++) {
       const endpointPort = body.port ?? (await freeEndpointPort(context, runtime))
       const nodePorts: number[] = []
-      while (nodePorts.length < servers) {
-        const port = await freeNodePort(context, runtime)
-        if (!nodePorts.includes(port)) nodePorts.push(port)
-      }
+      while (nodePorts.length < servers) nodePorts.push(await freeNodePort(context, runtime, nodePorts))
       const instance: InstanceRecord = {
         id: instanceId, tenantId: principal.tenantId, name: body.name, engine: engine.name, version, runtime: runtime.name,
         image: resolved.image, imageAsked: body.image ?? null, publishAddress: body.publish_address ?? loopback, leased: body.lease ?? false,
@@ -436,11 +434,7 @@ function topologyOf(body: CreateBody, engine: Engine, runtime: Runtime): {replic
     throw new DbaasError('INVALID_REQUEST', 'high availability needs a replica at least', {details: {replicas: '0'}, suggestions: [`dbaas create ${body.name} --ha`, `dbaas create ${body.name}`]})
   }
   if (replicas === 0) return {replicas, wanted: null}
-  if (!engine.replication || runtime.name !== 'process') {
-    throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
-      details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: ['leave --ha and --replicas away'],
-    })
-  }
+  mustSupportReplicas(engine, runtime, 'leave --ha and --replicas away')
   return {replicas, wanted: body.high_availability ? wantedOf(replicas) : {k: 0, voters: 0}}
 }
 

@@ -79,7 +79,7 @@ try {
   say(`PostgreSQL ${main.version}, ${megabytes(size)} (pgbench scale ${scale}, and text), ${threads} threads, Node ${process.versions.node}${rest ? `, ${rest.version}` : ''}`)
 
   const orderOf = (incarnation: string, previous: TakenBackup | null, pace: 'now' | 'gently' = 'now'): BackupOrder => ({
-    archive: {repository: {kind: 'directory', location: join(folder.path, 'repository'), settings: {}, id: null, access: 'write'}, incarnation}, engine: 'postgresql', server: main.reader, pace,
+    archive: {repository: {kind: 'directory', location: join(folder.path, 'repository'), settings: {path: join(folder.path, 'repository')}, id: null, access: 'write'}, incarnation}, engine: 'postgresql', server: main.reader, pace,
     previous: previous && {snapshot: previous.snapshot, base: previous.base}, changesOnly: previous !== null,
     about: {backupId: randomUUID(), instanceId: 'bench', instanceName: 'bench', engine: 'postgresql', label: null, trigger: 'bench'},
   })

@@ -52,24 +52,26 @@ export function nextMove({nodes, order, unrest}: RollView): RollMove {
   return raised ? {kind: 'renew', node: raised.id} : {kind: 'done'}
 }
 
-/** Those that only read show first whether the change works. */
-const byUse = (a: RollNode, b: RollNode): number => Number(a.isVoter) - Number(b.isVoter) || a.id.localeCompare(b.id)
+/** Those that only read show first whether the change works; else as they come. */
+const byUse = (a: RollNode, b: RollNode): number => Number(a.isVoter) - Number(b.isVoter)
+
+const unchanged = {raises: false, lowers: false}
 
 /** All moves that it takes when nothing comes in between, for a plan. */
-export function plannedMoves({nodes, order}: Omit<RollView, 'unrest'>): RollMove[] {
+export function plannedMoves(view: Omit<RollView, 'unrest'>): RollMove[] {
   const moves: RollMove[] = []
-  let now = [...nodes]
-  let {raises, lowers} = order
+  let now = [...view.nodes]
+  let {order} = view
   const become = (id: NodeId, changes: Partial<RollNode>): void => void (now = now.map((node) => (node.id === id ? {...node, ...changes} : node)))
   for (;;) {
-    const move = nextMove({nodes: now, order: {raises, lowers}, unrest: null})
+    const move = nextMove({nodes: now, order, unrest: null})
     if (move.kind === 'done' || move.kind === 'wait') return moves
     moves.push(move)
     const primary = now.find(({isPrimary}) => isPrimary) as RollNode
-    if (move.kind === 'renew') become(move.node, {state: lowers ? 'raised' : 'done'})
+    if (move.kind === 'renew') become(move.node, {state: order.lowers ? 'raised' : 'done'})
     else if (move.kind === 'in-place') {
-      become(primary.id, {state: 'done'});
-      [raises, lowers] = [false, false]
+      become(primary.id, {state: 'done'})
+      order = unchanged
     } else {
       become(primary.id, {isPrimary: false, isVoter: true, state: 'done'})
       become(move.to, {isPrimary: true, isVoter: false})

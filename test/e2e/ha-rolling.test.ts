@@ -244,7 +244,7 @@ describe('a server with replicas that confirm nothing', function () {
       const {gapMs, lost} = await writer.stop()
       assert.equal(operation?.status, 'succeeded', JSON.stringify(operation))
       assert.deepEqual([operation.result.applied, lost], ['restart', []])
-      tell(`${size}, replica confirms nothing: write gap ${operation.result.write_gap_ms} ms (felt ${gapMs} ms)`)
+      tell(`${size}, replica confirms nothing: write gap ${operation.result.write_gap_ms} ms (felt ${gapMs} ms): ${JSON.stringify(operation.result.phases)}`)
       const after = await instanceOf(site, 'demo')
       assert.equal(primaryOf(after).id, primaryOf(before).id)
       assert.equal(after.size.name, size)

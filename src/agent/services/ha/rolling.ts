@@ -133,7 +133,9 @@ export function createRolling(options: {context: ServiceContext; servers: Subjec
       const record = changed.get(id)
       const startedAt = watch.seen?.looks.get(id)?.seen?.startedAt
       let how: RollNode['state'] = !record && way.isBack ? 'done' : 'pending'
-      if (record && startedAt !== undefined && startedAt >= record.since) {
+      // its primary may have heard from it before we did
+      if (startedAt === undefined) unrest ??= `${watch.nameOf(id)} does not answer`
+      else if (record && startedAt >= record.since) {
         const answer = await verify({id, subject: subjects.get(id) as Subject, startedAt, roll: way.id})
         if (answer === undefined) unrest ??= `${watch.nameOf(id)} does not answer`
         how = answer === true ? 'done' : 'raised'

@@ -56,6 +56,8 @@ export interface BackupsApi {
   setSchedule(principal: Principal, instance: string, body: BodyOf<'schedules.set'>): Promise<{schedule: ApiSchedule} | Planned>
   repositories(principal: Principal): Promise<ApiRepository[]>
   addRepository(principal: Principal, body: BodyOf<'repositories.add'>): Promise<{repository: ApiRepository} | Planned>
+  updateRepository(principal: Principal, name: string, body: BodyOf<'repositories.update'>): Promise<{repository: ApiRepository} | Planned>
+  removeRepository(principal: Principal, name: string): Promise<void>
   checkRepository(principal: Principal, name: string): Promise<ApiRepository>
   exportKeys(principal: Principal): Promise<ResponseOf<'keys.export'>['keys']>
   importKey(principal: Principal, body: BodyOf<'keys.import'>, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>

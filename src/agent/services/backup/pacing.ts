@@ -1,6 +1,6 @@
 /** Steers a running backup by the latency of small questions to its server. */
 import {setTimeout as pause} from 'node:timers/promises'
-import {adaptPace, beginPace, type Pace} from '../../../core/backup/pace.js'
+import {adaptPace, beginPace} from '../../../core/backup/pace.js'
 import type {Asker} from '../../../engines/backup.js'
 import type {AdminCredentials} from '../../../engines/engine.js'
 import type {BackupSubject} from './parts.js'

@@ -47,7 +47,7 @@ export interface BackupsApi {
   list(principal: Principal, query: QueryOf<'backups.list'>): Promise<ApiBackup[]>
   get(principal: Principal, ref: string): Promise<ApiBackup>
   create(principal: Principal, instance: string, body: BodyOf<'backups.create'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
-  verify(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  verify(principal: Principal, ref: string, body: BodyOf<'backups.verify'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   /** Names this moment. It is reached by restores as soon as the log up to it is archived. */
   point(principal: Principal, instance: string, body: BodyOf<'points.create'>): Promise<ResponseOf<'points.create'>['point']>

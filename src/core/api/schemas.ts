@@ -560,7 +560,12 @@ export const endpointSchemas = {
     responses: {200: Plan, 202: AcceptedBackup},
   },
   'backups.get': {params: BackupRef, responses: {200: Type.Object({backup: BackupSchema}, closed)}},
-  'backups.verify': {params: BackupRef, body: PlanFlag, responses: {200: Plan, 202: AcceptedBackup}},
+  'backups.verify': {
+    params: BackupRef, body: Type.Object({
+      restore_test: Type.Optional(Type.Boolean({description: 'Restores it into a throw-away server, too, and runs the engine\'s own checks there'})), plan: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: Plan, 202: AcceptedBackup},
+  },
   'backups.delete': {params: BackupRef, query: PlanQuery, responses: {200: Plan, 202: AcceptedBackup}},
   'points.create': {
     params: InstanceRef,

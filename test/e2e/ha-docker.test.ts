@@ -31,6 +31,21 @@ const made = ['--runtime', 'docker', '--version', '18', '--size', 'micro', '--no
 const env = {DBAAS_IMAGE_POSTGRESQL: images.postgresql}
 const tell = (text: string): void => void process.stdout.write(`      ${text}\n`)
 
+/** An application beside the server, in its very container: no cut keeps it away. `ended`: what was acknowledged to it until its server ended. */
+async function startInside(site: Site, container: string): Promise<{ended: Promise<string[]>}> {
+  const {credentials: {database, username, password}} = await site.json('api', 'GET', '/v1/instances/demo/credentials')
+  const run = `inside-${Math.random().toString(36).slice(2)}`
+  const loop = `n=0; while :; do n=$((n+1)); psql -X -q -v ON_ERROR_STOP=1 'host=127.0.0.1 user=${username} dbname=${database} sslmode=require' -c "insert into journal values ('${run}-$n')" && echo "${run}-$n"; done`
+  const child = spawn('docker', ['exec', '--env', `PGPASSWORD=${password}`, container, 'bash', '-c', loop], {stdio: ['ignore', 'pipe', 'pipe']})
+  let out = ''
+  let words = ''
+  child.stdout.on('data', (data: Buffer) => (out += data.toString()))
+  child.stderr.on('data', (data: Buffer) => (words += data.toString()))
+  const exit = once(child, 'exit')
+  await until('it writes', async () => out.split('\n').length > 3 || (child.exitCode !== null && assert.fail(words)), 20)
+  return {ended: exit.then(() => out.split('\n').filter(Boolean))}
+}
+
 describe('an instance with two replicas, in containers', function () {
   dockerOrSkip(images.postgresql)
   this.timeout(600_000)
@@ -124,7 +139,7 @@ describe('an instance with two replicas, in containers', function () {
     await freshAgent()
     await under('docker network disconnect of the primary', async ({before}) => {
       const container = containerOf(primaryOf(before))
-      const inside = await startInside(container)
+      const inside = await startInside(site, container)
       cut(container)
       await primaryIsAnother(before)
       const ids = await inside.ended
@@ -132,21 +147,6 @@ describe('an instance with two replicas, in containers', function () {
       assert.deepEqual(rows.rows, [[String(ids.length)]], 'a row is lost that the old primary acknowledged within its container')
     })
   })
-
-  /** An application beside the server, in its very container: no cut keeps it away. `ended`: what was acknowledged to it until its server ended. */
-  async function startInside(container: string): Promise<{ended: Promise<string[]>}> {
-    const {credentials: {database, username, password}} = await site.json('api', 'GET', '/v1/instances/demo/credentials')
-    const run = `inside-${Math.random().toString(36).slice(2)}`
-    const loop = `n=0; while :; do n=$((n+1)); psql -X -q -v ON_ERROR_STOP=1 'host=127.0.0.1 user=${username} dbname=${database} sslmode=require' -c "insert into journal values ('${run}-$n')" && echo "${run}-$n"; done`
-    const child = spawn('docker', ['exec', '-e', `PGPASSWORD=${password}`, container, 'bash', '-c', loop], {stdio: ['ignore', 'pipe', 'pipe']})
-    let out = ''
-    let words = ''
-    child.stdout.on('data', (data: Buffer) => (out += data.toString()))
-    child.stderr.on('data', (data: Buffer) => (words += data.toString()))
-    const exit = once(child, 'exit')
-    await until('it writes', async () => out.split('\n').length > 3 || (child.exitCode !== null && assert.fail(words)), 20)
-    return {ended: exit.then(() => out.split('\n').filter(Boolean))}
-  }
 
   // Feature: enterprise-dbaas-platform, Property 25: Synchronous Replica Maintenance
   // Iterations: PostgreSQL on docker: one replica killed in CI, 5 in test:full
@@ -310,8 +310,8 @@ describe('a Docker engine that hangs under an instance with two replicas', funct
   before(async () => {
     engine = await secondEngine(images.postgresql)
     site = temporarySite('ha-docker-away', {env: {...env, DOCKER_HOST: engine.host}})
-    const {operation} = await site.json('create', 'demo', '--ha', ...made)
-    assert.equal(operation?.status, 'succeeded', JSON.stringify(operation))
+    const answer = await site.json('create', 'demo', '--ha', ...made)
+    assert.equal(answer.operation?.status, 'succeeded', JSON.stringify(answer))
   })
   after(async () => {
     engine?.goOn()
@@ -366,14 +366,17 @@ describe('an instance with two replicas, in containers that have pg_rewind', fun
     const before = await untilWhole(site, 'demo')
     const old = primaryOf(before)
     const writers = await startWriters(site, 'demo')
-    docker('kill', containerOf(old))
+    // what it goes on to write is nobody else's
+    const inside = await startInside(site, containerOf(old))
+    cut(containerOf(old))
     await until('another primary', async () => primaryOf(await instanceOf(site, 'demo')).id !== old.id)
+    await inside.ended
     await writers.goOn()
     const after = await untilWhole(site, 'demo')
     await writers.stop()
     await assertSameEverywhere(site, after)
     const log = readFileSync(`${site.home}/logs/agent.log`, 'utf8')
-    assert.match(log, new RegExp(`a node comes back.*${old.id}.*rewind`))
+    assert.match(log, new RegExp(`"node":"${old.id}","how":"rewind".*a node comes back`))
     assert.doesNotMatch(log, /a rewind failed/)
   })
 })

@@ -46,11 +46,15 @@ export async function unpackData(client: Client, container: string, image: Image
   } else if (unpacked.code !== 0) throw new DbaasError('RUNTIME_UNAVAILABLE', `cannot unpack a prepared data directory: ${unpacked.stderr.trim()}`)
 }
 
-/** Into the data folder of a container, whose server does not run, as it comes. Throws what the archive's own source throws, and NOT_SUPPORTED. */
-export async function unpackStream(client: Client, container: string, image: ImagePin, archive: Readable, signal: AbortSignal): Promise<void> {
-  // heard from now on: it may fail before the program is there
+/** The same bytes, and the same error whenever somebody looks: what it comes from may fail before the program that reads it is there. */
+export function held(archive: Readable): Readable {
   const input = new PassThrough()
   pipeline(archive, input).catch(() => undefined)
+  return input
+}
+
+/** Into the data folder of a container, whose server does not run, as it comes. Throws what `input` fails with, and NOT_SUPPORTED. */
+export async function unpackStream(client: Client, container: string, image: ImagePin, input: Readable, signal: AbortSignal): Promise<void> {
   const script = `command -v tar >/dev/null || exit ${absent}; exec tar -xpf - -C "$1"`
   const unpacked = await runProgram(client, container, image, ['/bin/sh', '-c', script, 'sh', paths.data], {timeoutSeconds: streamSeconds, signal}, () => input)
   if (unpacked.code === 0) return

@@ -6,7 +6,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {RuntimeOptions} from '../options.js'
 import type {Placement, Runtime} from '../runtime.js'
-import {unpackStream} from './archives.js'
+import {held, unpackStream} from './archives.js'
 import {createClient} from './client.js'
 import {listContainers, removeContainer} from './containers.js'
 import {createEvents} from './events.js'
@@ -116,7 +116,10 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
       const volume = await places.volumeOf(placement)
       return volume ? volumes.dataFolder(volume.Name) : null
     },
-    unpack: (placement, archive, signal) => seatOf(placement).using((container) => unpackStream(client, container, places.of(placement).image, archive, signal)),
+    unpack(placement, archive, signal) {
+      const input = held(archive)
+      return seatOf(placement).using((container) => unpackStream(client, container, places.of(placement).image, input, signal))
+    },
     // its container says whose it was: another one is made when it is started
     reassign: (placement) => inTurn(placement.nodeId, async () => {
       const container = await servers.find(placement)

@@ -46,6 +46,8 @@ function wholeOf({path, content}: BackupFile): BackupFile['content'] & {readonly
 /** Into an archive that is unpacked while it is made. Folders that are only told of at the end are there by then. */
 function archiverTo(unpack: Unpack): Writer {
   const pack = tar.pack()
+  // thrown to whoever writes, and told to whoever unpacks
+  pack.on('error', () => undefined)
   const unpacking = unpack(pack as unknown as Readable)
   /** Ends whatever waits for room in an archive that nobody reads any more. */
   const broken = unpacking.then(() => new Promise<never>(() => undefined))
@@ -54,6 +56,8 @@ function archiverTo(unpack: Unpack): Writer {
   const add = (header: Parameters<typeof pack.entry>[0], fill: (sink: ReturnType<typeof pack.entry>) => Promise<void>): Promise<void> => {
     const added = new Promise<void>((resolve, reject) => {
       const sink = pack.entry(header, (error) => (error ? reject(error) : resolve()))
+      // said by the callback
+      sink.on('error', () => undefined)
       fill(sink).catch((error: Error) => sink.destroy(error))
     })
     return Promise.race([added, broken]).catch(async (error: Error) => {

@@ -157,7 +157,7 @@ export function createExecutor(options: ExecutorOptions) {
   async function repoint(node: Member, to: Member): Promise<void> {
     const {host, engine} = node.subject
     node.detached = false
-    await replicationOf(engine).follow(host, await admin(), making.upstreamOf(node.subject, to.subject), {timeoutMs: shortMs, signal: node.controller.signal})
+    await replicationOf(engine).follow(host, await admin(), await making.upstreamOf(node.subject, to.subject), {timeoutMs: shortMs, signal: node.controller.signal})
   }
 
   async function set(node: Member, wanted: {readonly k: number; readonly names: readonly NodeId[]} | null): Promise<void> {
@@ -184,8 +184,10 @@ export function createExecutor(options: ExecutorOptions) {
   }
 
   async function start(node: Member, of: Member | null): Promise<void> {
-    const {engine, host} = node.subject
+    const {engine, host, runtime, placement} = node.subject
     const replication = replicationOf(engine)
+    // somebody removed all of it: it is made anew from the others
+    if ((await servers.observe(node.subject)).state === 'absent') await runtime.place(placement)
     if (of) {
       const {kind, because} = await replication.assessRejoin(host, await making.sourceOf(of.subject), {signal: node.controller.signal})
       if (kind !== 'none') {
@@ -227,11 +229,12 @@ export function createExecutor(options: ExecutorOptions) {
     const source = await making.sourceOf(from.subject)
     await runtime.kill(placement, runtimeRef)
     node.provenDead = true
+    await runtime.place(placement)
     await host.remove(stampFile(host))
     observer.stampChanged(node.id)
     await settlePromotion(from)
     await making.prepareSource(from.subject, Object.keys(options.state().nodes))
-    const upstream = making.upstreamOf(node.subject, from.subject)
+    const upstream = await making.upstreamOf(node.subject, from.subject)
     let isWhole = false
     if (how === 'rewind') {
       try {

@@ -174,10 +174,11 @@ export function createWatch(options: WatchOptions) {
     failures = did.includes(false) ? failures + 1 : 0
     options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject)
     await show(seen)
-    const there = [...seen.looks.values()].map(({member: {id, busy}, seen: answer}) => `${id} ${busy} ${answer?.startedAt}`).join()
+    const there = [...seen.looks.values()].map(({member: {id, busy}, seen: answer, impairment}) => `${id} ${busy} ${answer?.startedAt} ${impairment}`).join()
     if (cluster.state.operation === null && (there !== tended || performance.now() - tendedAt > upkeepMs)) {
       tendedAt = performance.now()
       tended = there
+      await mend(seen)
       await upkeep(seen)
     }
     return decision.actions.length > 0 || first !== undefined
@@ -191,6 +192,20 @@ export function createWatch(options: WatchOptions) {
       note(`${action.kind}${'node' in action ? ` of ${nameOf(action.node)}` : ''}`, error)
       return false
     }
+  }
+
+  /**
+   * A server that somebody took off its network is put back (one that is paused stays so). The primary is left to the failover,
+   * which is sooner done than a server that was cut off is found to be whole, unless there can be none.
+   */
+  async function mend({view: {diagnosis}, looks}: Seen): Promise<void> {
+    const {state} = cluster
+    const isAlone = state.voters.length === 0 || diagnosis.kind === 'no-quorum'
+    await Promise.all([...looks.values()].map(async ({member, isCut}) => {
+      if (!isCut || (member.id === state.primary && !isAlone)) return
+      const {runtime, placement, node} = member.subject
+      await runtime.place(placement).catch((error: unknown) => note(`mending ${node.name}`, error))
+    }))
   }
 
   /** Ahead of need, and never in its way: nothing here is waited for by a failover. */
@@ -226,9 +241,9 @@ export function createWatch(options: WatchOptions) {
     const {kind} = view.diagnosis
     const isWell = state.operation === null && kind === 'healthy'
     const because = named(state.operation ? `its primary is being changed: ${state.operation.because}` : view.diagnosis.because, nameOf)
-    const nodes = [...looks.values()].map(({member, process, seen}) => {
+    const nodes = [...looks.values()].map(({member, process, seen, impairment}) => {
       const status = member.busy ? 'starting' as const : process === 'running' ? 'running' as const : 'failed' as const
-      return {id: member.id, status, reason: status !== 'running' ? null : seen ? null : 'it does not answer'}
+      return {id: member.id, status, reason: status !== 'running' ? null : impairment ?? (seen ? null : 'it does not answer')}
     })
     const fresh = `${isWell} ${kind} ${state.operation?.phase ?? ''} ${nodes.map(({id, status, reason}) => `${id} ${status} ${reason}`).join()}`
     if (fresh === shown) return

@@ -3,7 +3,7 @@ import {copy} from './replication/copy.js'
 import {assessRejoin, divergence, history, readData, shutdownPosition} from './replication/data.js'
 import {journal} from './replication/journal.js'
 import {peerRole} from './replication/names.js'
-import {observe, probe, probeWrite} from './replication/observe.js'
+import {hasRoom, observe, probe, probeWrite} from './replication/observe.js'
 import {rewind} from './replication/rewind.js'
 import {prepareBoot, provide} from './replication/settings.js'
 import {keepLogFor, prepare} from './replication/slots.js'
@@ -22,6 +22,7 @@ export const replication: EngineReplication = {
   probe,
   observe,
   probeWrite,
+  hasRoom,
   setSynchronous,
   barrier,
   follow,

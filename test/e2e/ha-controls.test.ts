@@ -56,6 +56,8 @@ describe('without what protects an instance with two replicas', function () {
       configure(before, old, {synchronous_standby_names: ''})
       for (const replica of replicasOf(before)) configure(before, replica, {primary_conninfo: ''})
       await until('no replica receives', async () => replicasOf(before).every((replica) => receiversOf(before, replica) === 0), 20)
+      // what was on its way then has come
+      await writers.goOn()
       alone = writers.writes.length
       await until('it acknowledges', async () => writers.writes.length > alone + 100)
       signal(processesOfNode(site, before, old), 'SIGKILL')

@@ -92,10 +92,11 @@ describe('an instance with two replicas whose primary has a small disk', functio
         return primaryOf(await instanceOf(site, 'demo')).id !== small.id
       }, 90)
       await writers.goOn()
-      tell('disk full')
       const [change] = await changesOf(site, 'demo')
-      // the log's own end is a crash; before it rows find no place any more
-      assert.match((change?.result as {because?: string} | null)?.because ?? '', /the disk of .* has been full for .* has room|process of .* is gone/)
+      const {because = ''} = (change?.result ?? {}) as {because?: string}
+      tell(`disk full (${because})`)
+      // where the log finds no place it is a crash; rows find none before
+      assert.match(because, /the disk of .* has been full for .* has room|process of .* is gone/)
     } finally {
       rmSync(filler)
     }

@@ -55,6 +55,8 @@ export interface Writers {
   readonly acknowledged: () => number
   /** In the order that they came, those of direct writers, too. */
   readonly writes: readonly Acknowledged[]
+  /** In a session of its own at the endpoint, which lasts as long as its first primary. */
+  query(text: string): Promise<unknown>
   /** Resolves when each writer at the endpoint has written again. */
   goOn(): Promise<void>
   /** Ends them, and finds every acknowledged row, once, and no two primaries at a time. Returns how many. */
@@ -160,6 +162,7 @@ export async function startWriters(site: Site, name: string, {count = 4, direct 
   const writers: Writers = {
     acknowledged: () => writes.length,
     writes,
+    query: (text) => first.query(text),
     gapMs() {
       const all = [...times, performance.now()]
       times = [performance.now()]

@@ -210,7 +210,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       return {
         state, process: first?.process ?? 'unreachable', failedProbes: silence?.probes ?? 0, failingMs: silence ? now - silence.since : 0,
         inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, clientsServed: false, replicas,
-        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running'),
+        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running', others.filter(({seen}) => seen !== null).map(({member}) => member)),
         outOfRecovery: [...looks.values()].filter(({seen}) => seen?.role === 'primary').map(({member}) => member.id),
         allExited: [...looks.values()].every(({process}) => process === 'exited'), agentLateMs, softFailoversAgoMs,
       }

@@ -9,12 +9,13 @@ import {sameSet, type HaState, type NodeId} from '../../../core/ha/state.js'
 import type {Action, ClusterView} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
 import {holdOf, type SubjectServers} from '../subject.js'
 import {createExecutor} from './execute.js'
 import {newMember, replicationOf, type Making, type Member} from './members.js'
 import {createObserver, type Look} from './observe.js'
-import {createRecords, named, type Asking, type Cluster} from './record.js'
+import {createRecords, kindOf, named, type Asking, type Cluster} from './record.js'
 
 /** So soon again after something was done, or did not work; for so long. */
 const soonMs = 25
@@ -33,6 +34,8 @@ export interface WatchOptions {
   readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined) => void
   /** How much too late the agent's own timers came since then (of the clock that never jumps), in milliseconds. */
   readonly late: (since: number) => number
+  /** For tests: stops the world after a phase's work, after it is stored, and inside of a rejoin. */
+  readonly probe?: ((point: ProbePoint) => Promise<void>) | undefined
 }
 
 export interface Seen {
@@ -91,6 +94,7 @@ export function createWatch(options: WatchOptions) {
     },
     state: () => cluster.state,
     failed: note,
+    reached: async (step) => options.probe?.({kind: 'node.rejoin', step, direction: 'forward', when: 'after', operationId: ''}),
   })
   const nameOf = (id: NodeId): string => members.get(id)?.subject.node.name ?? id
   const records = createRecords(context, nameOf)
@@ -136,10 +140,20 @@ export function createWatch(options: WatchOptions) {
       if (diagnosis.soft) softFailovers.push(performance.now())
     }
     const {closedAt, openedAt} = executor.times
-    const changed = await records.persist(cluster, state, {downSince: downSince ?? closedAt, openedAt}, asking)
+    const before = cluster
+    await reached(before, state, 'after')
+    const changed = await records.persist(before, state, {downSince: downSince ?? closedAt, openedAt}, asking)
     cluster = changed.cluster
+    await reached(before, state, 'stored')
     if (changed.operation) options.changed(changed.operation)
     return changed.operation
+  }
+
+  /** What leads to the first phase is called `begin`. */
+  async function reached({state: before, operationId}: Cluster, after: HaState, when: 'after' | 'stored'): Promise<void> {
+    const operation = before.operation ?? after.operation
+    if (!options.probe || !operation || before.operation?.phase === after.operation?.phase) return
+    await options.probe({kind: kindOf(operation), step: before.operation?.phase ?? 'begin', direction: 'forward', when, operationId: operationId ?? ''})
   }
 
   async function grant(view: ClusterView): Promise<boolean> {

@@ -2,10 +2,8 @@
  * The data of a new standby: a base backup into its folder. The log comes by itself, through the standby's own receiver, from the slot that
  * was made before: nothing but the server is needed.
  */
-import {chmod, chown, lstat, mkdir, open} from 'node:fs/promises'
-import {constants} from 'node:fs'
-import {dirname, join} from 'node:path'
 import type {BackupFile} from '../../backup.js'
+import {openDataFolder, type DataFolder} from '../../data-folder.js'
 import type {CopyOptions, CopyReport, EngineReplication, Source} from '../../replication.js'
 import type {Host} from '../../host.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -25,35 +23,13 @@ async function empty(host: Host): Promise<void> {
   for (const name of await host.list(host.paths.data)) await host.remove(`${host.paths.data}/${name}`)
 }
 
-/** Writes below a folder; what is made belongs to whom the folder belongs to. Nothing is synced: that is done at once, at the end. */
-async function writerInto(folder: string) {
-  const {uid, gid} = await lstat(folder)
-  const isOurs = uid === process.getuid?.() && gid === process.getgid?.()
-  async function makeFolder(path: string, mode: number): Promise<void> {
-    const at = join(folder, path)
-    const made = await mkdir(at, {recursive: true, mode: 0o700})
-    if (made !== undefined && !isOurs) for (let each = at; each.length >= made.length; each = dirname(each)) await chown(each, uid, gid)
-    await chmod(at, mode)
-  }
-  return {
-    makeFolder,
-    async write({path, attributes, content}: BackupFile): Promise<void> {
-      if (content.kind !== 'whole') throw new DbaasError('INTERNAL', `changes of ${path} came, and all of it was asked for`)
-      const mode = typeof attributes['mode'] === 'number' ? attributes['mode'] : 0o600
-      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-      const file = await open(join(folder, path), flags, mode).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error
-        await makeFolder(dirname(path), 0o700)
-        return open(join(folder, path), flags, mode)
-      })
-      try {
-        if (!isOurs) await file.chown(uid, gid)
-        await file.chmod(mode)
-        for await (const bytes of content.bytes) for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
-      } finally {
-        await file.close()
-      }
-    },
+async function writeFile(into: DataFolder, {path, attributes, content}: BackupFile): Promise<void> {
+  if (content.kind !== 'whole') throw new DbaasError('INTERNAL', `changes of ${path} came, and all of it was asked for`)
+  const file = await into.create(path, typeof attributes['mode'] === 'number' ? attributes['mode'] : 0o600)
+  try {
+    for await (const bytes of content.bytes) for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
+  } finally {
+    await file.close()
   }
 }
 
@@ -63,18 +39,18 @@ export const copy: EngineReplication['copy'] = async (source: Source, host: Host
   signal.throwIfAborted()
   await empty(host)
   await host.remove(filesOf(host).unfinished)
-  const writer = await writerInto(folder)
+  const into = await openDataFolder(folder)
   try {
     const taken = await baseBackup.take(
       {address: source.host.address(), credentials: source.admin, version: source.version},
       {label: 'dbaas standby', pace: 'now', limit, previous: null},
-      {begin() {}, progress: options.progress, write: async (file) => (left.has(file.path) ? undefined : writer.write(file))},
+      {begin() {}, progress: options.progress, write: async (file) => (left.has(file.path) ? undefined : writeFile(into, file))},
       signal,
     )
     if (taken.damages.length > 0) {
       throw new DbaasError('INTEGRITY_MISMATCH', `the source has ${taken.damages.length} damaged pages (the first: ${taken.damages[0]?.path}): a copy would have them, too`, {suggestions: ['dbaas doctor']})
     }
-    for (const {path, mode} of taken.folders) await writer.makeFolder(path, mode)
+    for (const {path, mode} of taken.folders) await into.makeFolder(path, mode)
     await prepareBoot(host, {role: 'standby', upstream: null})
     await seal(host, version)
     return {files: taken.files, bytes: taken.bytes, timeline: parseTimeline(taken.timeline), position: BigInt(parseLsn(taken.end))}

@@ -75,8 +75,6 @@ export interface Evidence {
   /** Small writes that failed, one after the other, and since when. Made so that they wait for no replica. */
   readonly failedWrites: number
   readonly stalledMs: number
-  /** Another way in works: a session that was there, a connection from inside. */
-  readonly clientsServed: boolean
   readonly replicas: Readonly<Record<NodeId, ReplicaEvidence>>
   /** Nodes that are not in recovery, the primary or not. */
   readonly outOfRecovery: readonly NodeId[]
@@ -125,7 +123,7 @@ function diagnoseSilence(evidence: Evidence): Diagnosis {
   }
   if (fresh.length === 0) return soft(evidence, failingMs, 'primary-hung', `${silence}, and ${voters.join(' and ')} hear nothing from it either`)
   const streaming = `${silence}, but ${fresh.join(' and ')} hear from it`
-  if (evidence.clientsServed || failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
+  if (failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
   return soft(evidence, failingMs, 'unreachable-but-streaming', `${streaming}; no client gets in`)
 }
 

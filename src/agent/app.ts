@@ -51,6 +51,9 @@ import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.
 import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
 import {createRestoring} from './services/provisioning/restoring.js'
 import {scaleWorkflow} from './services/provisioning/scale.workflow.js'
+import {majorUpgradeWorkflow} from './services/provisioning/upgrade-major.workflow.js'
+import {upgradeWorkflow} from './services/provisioning/upgrade.workflow.js'
+import {createUpgrading} from './services/provisioning/upgrading.js'
 import {createScaling} from './services/provisioning/scaling.js'
 import {createServers} from './services/provisioning/servers.js'
 import {createInstancesService, runtimesUsed} from './services/provisioning/service.js'
@@ -218,7 +221,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), upgradeWorkflow(context, servers, started), majorUpgradeWorkflow(context, servers, started, catalogues), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
       createFailoverDrill({context, servers, clusters}),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
@@ -239,6 +242,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       freePort: (runtime, taken) => freeNodePort(context, runtime, taken),
     })
     const restoring = createRestoring({context, instances, templates, platform, workflow})
+    const upgrading = createUpgrading({context, servers, catalogues, instances, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
     closers.push(() => supervisor.stop())
@@ -307,7 +311,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, highAvailability, restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, highAvailability, restoring, upgrading, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

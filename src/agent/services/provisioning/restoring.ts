@@ -4,7 +4,7 @@ import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
 import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
-import {checkName, maxNameLength} from '../../../core/instance/names.js'
+import {checkName} from '../../../core/instance/names.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import type {Tx} from '../../store/store.js'
@@ -16,6 +16,7 @@ import type {RestoreChoice} from '../protection.js'
 import {repeated, submit} from '../submit.js'
 import {resolveVersion} from '../versions.js'
 import {admit} from './admission.js'
+import {nameOfState} from './exchange.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import {restoreKind, restoreSteps, type RestoreInput} from './restore.workflow.js'
 import type {InstancesService} from './service.js'
@@ -27,6 +28,19 @@ const pace = {files: 150 * 1024 ** 2, log: 40 * 1024 ** 2, startSeconds: 3} as c
 /** Beside the backup: its log, and what a recovery writes. */
 const spareBytes = 256 * 1024 ** 2
 
+/** The rows of an instance that data comes into. `enabled`: it is protected by itself, from the beginning. */
+export async function insertBeside(
+  context: ServiceContext, tx: Tx, {instance, node}: {readonly instance: InstanceRecord; readonly node: NodeRecord}, options: {passwordOf: string | undefined; enabled: boolean; repository: string},
+): Promise<void> {
+  await tx.instances.insert(instance)
+  await context.protection.enrol(tx, instance, {enabled: options.enabled, repository: options.repository})
+  await tx.nodes.insert(node)
+  await tx.ports.reserve({tenantId: instance.tenantId, port: instance.endpointPort, ownerId: instance.id})
+  await tx.ports.reserve({tenantId: instance.tenantId, port: node.port, ownerId: node.id})
+  const password = options.passwordOf === undefined ? undefined : await tx.secrets.get(options.passwordOf, 'password')
+  await tx.secrets.put(instance.tenantId, instance.id, 'password', password ?? context.randomSecret())
+}
+
 export function createRestoring(options: {
   context: ServiceContext; instances: InstancesService; templates: Templates; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
 }): RestoringApi {
@@ -34,12 +48,6 @@ export function createRestoring(options: {
   const {store, clock} = context
 
   const find = (principal: Principal, ref: string): Promise<InstanceRecord | undefined> => store.read({tenant: principal.tenantId}, (tx) => tx.instances.find(ref))
-
-  /** `orders-before-20261123t172200z`; a long name is cut so that it fits. */
-  function nameOf(name: string, what: 'before' | 'undone'): string {
-    const suffix = `-${what}-${isoTime(clock.now()).replace(/[-:]|\.\d+/g, '').toLowerCase()}`
-    return `${name.slice(0, maxNameLength - suffix.length).replace(/-+$/, '')}${suffix}`
-  }
 
   function refuseBusy(instance: InstanceRecord): void {
     if (['running', 'degraded', 'stopped', 'failed'].includes(instance.status)) return
@@ -105,16 +113,6 @@ export function createRestoring(options: {
     }
   }
 
-  async function insert(tx: Tx, principal: Principal, {instance, node}: {instance: InstanceRecord; node: NodeRecord}, passwordOf: string | undefined, enabled: boolean, repository: string): Promise<void> {
-    await tx.instances.insert(instance)
-    await context.protection.enrol(tx, instance, {enabled, repository})
-    await tx.nodes.insert(node)
-    await tx.ports.reserve({tenantId: principal.tenantId, port: instance.endpointPort, ownerId: instance.id})
-    await tx.ports.reserve({tenantId: principal.tenantId, port: node.port, ownerId: node.id})
-    const password = passwordOf === undefined ? undefined : await tx.secrets.get(passwordOf, 'password')
-    await tx.secrets.put(principal.tenantId, instance.id, 'password', password ?? context.randomSecret())
-  }
-
   async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined, isClone = false): Promise<Started | Planned> {
     const before = await again(principal, idempotency)
     if (before) return before
@@ -140,7 +138,7 @@ export function createRestoring(options: {
     }
     const recovery = await recoveryView(choice)
     const steps = inPlaceOf ? restoreSteps.inPlace : restoreSteps.into
-    const keptAs = inPlaceOf ? nameOf(inPlaceOf.name, 'before') : null
+    const keptAs = inPlaceOf ? nameOfState(inPlaceOf.name, 'before', clock.now()) : null
     const made = await target(principal, choice, keptAs ?? (into as string), inPlaceOf ?? source)
     await admitRoom(choice, made.instance.runtime, made.instance.size)
     if (plan) return {plan: planView({steps, impact: inPlaceOf ? 'restart' : 'none', expected_downtime_ms: inPlaceOf ? null : 0, reversible: true, recovery})}
@@ -152,7 +150,7 @@ export function createRestoring(options: {
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       if (await tx.instances.find(made.instance.name)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${made.instance.name}"`, {suggestions: ['try again']})
-      await insert(tx, principal, made, (inPlaceOf ?? source)?.id, inPlaceOf === undefined, choice.repository)
+      await insertBeside(context, tx, made, {passwordOf: (inPlaceOf ?? source)?.id, enabled: inPlaceOf === undefined, repository: choice.repository})
       return submit(context, tx, principal, {
         kind: restoreKind, instanceId: inPlaceOf?.id ?? made.instance.id, resource: `instance/${inPlaceOf?.name ?? made.instance.name}`, input: input as never,
         start: steps[0], deadlineSeconds: options.workflow(restoreKind).deadlineSeconds,
@@ -184,12 +182,17 @@ export function createRestoring(options: {
         details: {instance: instance.name}, suggestions: [`dbaas restore ${instance.name} --to TIME`, 'dbaas list'],
       })
     }
+    if (kept.version.split('.')[0] !== instance.version.split('.')[0]) {
+      throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is of ${kept.version}, and ${instance.name} was upgraded to ${instance.version} since`, {
+        details: {instance: kept.name, version: kept.version}, suggestions: [`dbaas upgrade ${instance.name} --undo`, `dbaas start ${kept.name}`],
+      })
+    }
     if (kept.status !== 'stopped') {
       throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is ${kept.status}`, {details: {instance: kept.name, status: kept.status}, suggestions: [`dbaas stop ${kept.name}`]})
     }
     if (plan) return {plan: planView({steps: restoreSteps.undo, impact: 'restart', expected_downtime_ms: null, reversible: true})}
     const input: RestoreInput = {
-      instanceId: kept.id, inPlaceOf: instance.id, leaving: nodes.own[0]?.id ?? null, entering: nodes.kept[0]?.id ?? '', choice: null, keptAs: nameOf(instance.name, 'undone'),
+      instanceId: kept.id, inPlaceOf: instance.id, leaving: nodes.own[0]?.id ?? null, entering: nodes.kept[0]?.id ?? '', choice: null, keptAs: nameOfState(instance.name, 'undone', clock.now()),
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       await tx.instances.update(kept.id, {status: 'maintenance', updatedAt: clock.now()})

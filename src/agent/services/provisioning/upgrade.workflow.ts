@@ -1,0 +1,173 @@
+/**
+ * Another version of the same series, on the data as they are: a checkpoint, one restart with new connections held, and
+ * the old programs again where the new ones do not start.
+ */
+import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters, type ImagePin} from '../../../core/instance/instance.js'
+import {done, next, workflow} from '../../../core/workflow/workflow.js'
+import type {EngineUpgrade} from '../../../engines/upgrade.js'
+import type {Tx} from '../../store/store.js'
+import type {ServiceContext} from '../context.js'
+import type {Subject} from '../subject.js'
+import {restartGap} from './lifecycle.workflows.js'
+import type {Servers} from './servers.js'
+
+export interface UpgradeInput {
+  readonly instanceId: string
+  readonly from: string
+  /** Only the beginning of one while its image is not here. The same as `from`: there is nothing to do. */
+  readonly to: string
+  /** The image that somebody named for it. */
+  readonly imageAsked: string | null
+  /** The operation that it takes back. */
+  readonly undoes: string | null
+}
+
+export const upgradeKind = 'instance.upgrade'
+
+const isNothing = ({from, to}: UpgradeInput): boolean => from === to
+
+/** What the server runs from now on, once that is known. */
+interface Programs {
+  readonly version: string
+  readonly image: ImagePin | null
+}
+
+export const upgradeOf = ({engine}: Pick<Subject, 'engine'>): EngineUpgrade => {
+  if (engine.upgrade) return engine.upgrade
+  throw new DbaasError('NOT_SUPPORTED', `the version of ${engine.title} cannot be changed yet`, {details: {engine: engine.name}})
+}
+
+export function upgradeWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  const {store, clock} = context
+  /** Kept between the steps: since when new connections wait, and the programs that were found. */
+  const since = (operationId: string): string => `gap:${operationId}`
+  const programsOf = (operationId: string): string => `upgrade:${operationId}`
+  const kept = (name: string): Promise<string | undefined> => store.read('platform', (tx) => tx.settings.get(name))
+
+  /** The same node, run by the new programs. */
+  async function loadWith(input: UpgradeInput, operationId: string): Promise<Subject> {
+    const found = await kept(programsOf(operationId))
+    if (found === undefined) throw new DbaasError('INTERNAL', 'the programs of the upgrade are not known')
+    const {instance, node} = await servers.load(input.instanceId)
+    return servers.subjectOf({...instance, ...(JSON.parse(found) as Programs), imageAsked: input.imageAsked}, node)
+  }
+
+  async function forget(tx: Tx, operationId: string): Promise<void> {
+    await tx.settings.remove(since(operationId))
+    await tx.settings.remove(programsOf(operationId))
+  }
+
+  return workflow<UpgradeInput, Tx>()({
+    kind: upgradeKind,
+    start: 'prepare-software',
+    order: ['prepare-software', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
+    deadlineSeconds: 600,
+    steps: {
+      'prepare-software': {
+        async run({input, operationId, progress, signal, commit}) {
+          const {instance, node, ...subject} = await servers.load(input.instanceId)
+          const wanted = servers.subjectOf({...instance, version: input.to, imageAsked: input.imageAsked}, node)
+          const {version, image} = await servers.softwareOf(wanted, progress, signal)
+          const {seriesOf} = upgradeOf(subject)
+          if (seriesOf(version) !== seriesOf(instance.version)) {
+            throw new DbaasError('INVALID_REQUEST', `${image?.reference ?? version} holds ${subject.engine.title} ${version}, which does not start on the data of ${instance.version}`, {
+              details: {instance: instance.name, version}, suggestions: [`dbaas upgrade ${instance.name} --version ${version}`],
+            })
+          }
+          commit((tx) => tx.settings.put(programsOf(operationId), JSON.stringify({version, image} satisfies Programs)))
+          return next(instance.wanted === 'running' ? 'checkpoint' : 'verify')
+        },
+        async undo({operationId, commit}) {
+          commit((tx) => forget(tx, operationId))
+        },
+      },
+      checkpoint: {
+        async run({input}) {
+          const subject = await servers.load(input.instanceId)
+          if ((await servers.observe(subject)).state === 'running') await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
+          return next('hold-connections')
+        },
+      },
+      'hold-connections': {
+        async run({input, commit, operationId}) {
+          await servers.route(await servers.load(input.instanceId), 'hold')
+          commit((tx) => tx.settings.put(since(operationId), String(clock.now())))
+          return next('stop-server')
+        },
+        // the one way back of all that follows: the old programs, and a server that runs with them
+        async undo({input, signal, progress, commit}) {
+          const subject = await servers.load(input.instanceId)
+          const now = await servers.observe(subject)
+          if (now.state === 'running' && now.ref === subject.node.runtimeRef && subject.node.status === 'running') {
+            // it was never stopped
+            return servers.route(subject, 'open')
+          }
+          await servers.halt(subject, progress)
+          await servers.prepare(subject)
+          await servers.serve({...subject, node: {...subject.node, runtimeRef: null}}, {signal, progress, commit})
+          started(input.instanceId)
+        },
+      },
+      'stop-server': {
+        async run({input, progress, commit}) {
+          const subject = await servers.load(input.instanceId)
+          await servers.halt(subject, progress)
+          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: null, status: 'stopped', updatedAt: clock.now()}))
+          return next('start-server')
+        },
+      },
+      'start-server': {
+        async run({input, operationId, commit}) {
+          const subject = await loadWith(input, operationId)
+          await servers.prepare(subject)
+          const {ref} = await servers.launch(subject)
+          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', updatedAt: clock.now()}))
+          return next('await-ready')
+        },
+      },
+      'await-ready': {
+        async run({input, operationId, signal, progress, commit}) {
+          const ready = await servers.readyOrMoved(await loadWith(input, operationId), signal, progress, commit)
+          return next(ready ? 'verify' : 'start-server')
+        },
+      },
+      verify: {
+        async run({input, operationId, commit}) {
+          // it is what was asked for
+          if (isNothing(input)) return done({from: input.from, to: input.to, applied: 'none', write_gap_ms: 0})
+          const subject = await loadWith(input, operationId)
+          const {instance, engine, host, runtime, placement} = subject
+          const held = await kept(since(operationId))
+          let gap: number | null = null
+          if (held !== undefined) {
+            const runs = await upgradeOf(subject).runningVersion(host, await servers.admin())
+            if (runs !== instance.version) throw new DbaasError('SERVER_START_FAILED', `the server says that it is ${runs || 'of no known version'}, not ${instance.version}`, {details: {version: runs, wanted: instance.version}})
+            await engine.config.verify(host, await servers.admin(), effectiveParameters(instance.layers))
+            await servers.route(subject, 'open')
+            await engine.access.probe(await servers.clientOf(instance), 10_000)
+            gap = clock.now() - Number(held)
+            started(instance.id)
+          }
+          await runtime.label(placement)
+          commit(async (tx) => {
+            const now = clock.now()
+            await forget(tx, operationId)
+            if (gap !== null) {
+              await tx.measurements.record(restartGap(instance.engine), gap, now)
+              await tx.nodes.update(subject.node.id, {status: 'running', statusReason: null, updatedAt: now})
+            }
+            await tx.instances.update(instance.id, {version: instance.version, image: instance.image, imageAsked: instance.imageAsked, updatedAt: now})
+          })
+          return done({from: input.from, to: instance.version, applied: gap === null ? 'next-start' : 'restart', write_gap_ms: gap})
+        },
+      },
+    },
+    async onDone(tx, {input, tenantId, result}) {
+      if (!isNothing(input)) await tx.event({id: context.newId('event'), tenantId, type: 'instance.upgraded', subject: input.instanceId, payload: result, at: clock.now()})
+    },
+    async onUndone(tx, {input, tenantId, because}) {
+      await tx.event({id: context.newId('event'), tenantId, type: 'instance.upgrade_failed', subject: input.instanceId, payload: {to: input.to, because}, at: clock.now()})
+    },
+  })
+}

@@ -241,7 +241,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       context, clusters, instances, flow: workflow(replicasKind),
       freePort: (runtime, taken) => freeNodePort(context, runtime, taken),
     })
-    const restoring = createRestoring({context, instances, templates, platform, workflow})
+    const restoring = createRestoring({context, instances, templates, catalogues, platform, workflow})
     const upgrading = createUpgrading({context, servers, catalogues, instances, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)

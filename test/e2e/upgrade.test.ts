@@ -243,13 +243,15 @@ describe('a major version', function () {
     assert.deepEqual(await names(), ['shop'])
   })
 
+  const configure = async (body: BodyOf<'configuration.update'>) => good(await agent.client.call('configuration.update', {params: {instance: 'shop'}, body, idempotencyKey: freshKey()}))
+  const doesNotKnow = (parameter: string) => (error: {code: string; suggestions: string[]}) => {
+    assert.deepEqual([error.code, error.suggestions[0]], ['UNKNOWN_PARAMETER', `dbaas config unset shop ${parameter}`])
+    return true
+  }
+
   it('is refused for a parameter that it does not have, with the way to take that back', async () => {
-    const configure = async (body: BodyOf<'configuration.update'>) => good(await agent.client.call('configuration.update', {params: {instance: 'shop'}, body, idempotencyKey: freshKey()}))
     await configure({set: {vacuum_defer_cleanup_age: '10'}})
-    await assert.rejects(upgrade('shop', '18'), (error: {code: string; suggestions: string[]}) => {
-      assert.deepEqual([error.code, error.suggestions[0]], ['UNKNOWN_PARAMETER', 'dbaas config unset shop vacuum_defer_cleanup_age'])
-      return true
-    })
+    await assert.rejects(upgrade('shop', '18'), doesNotKnow('vacuum_defer_cleanup_age'))
     await configure({unset: ['vacuum_defer_cleanup_age']})
   })
 
@@ -260,9 +262,9 @@ describe('a major version', function () {
     assert.ok('operation' in answer)
     const {status, error} = await agent.finish(answer.operation)
     const {lost} = await writer.stop()
-    assert.deepEqual([status, error?.code, lost], ['failed', 'COMMAND_FAILED', []])
-    assert.match(error?.message ?? '', /pg_restore.*old_ways.*buffers_backend/)
     await root.sql('shop', 'drop view public.old_ways', 'app')
+    assert.deepEqual([status, error?.code, lost], ['failed', 'COMMAND_FAILED', []])
+    assert.match(error?.message ?? '', /pg_restore.*VIEW old_ways: .*buffers_backend/)
     const instance = await get('shop')
     assert.deepEqual([instance.status, instance.status_reason, instance.version, await names()], ['running', null, source, ['shop']])
   })
@@ -274,7 +276,7 @@ describe('a major version', function () {
     const {lost, gapMs} = await writer.stop()
     kept = receipt.kept_as
     assert.deepEqual([receipt.from, receipt.to, receipt.applied, lost], [source, target, 'copy', []])
-    assert.ok(receipt.tables >= 14 && receipt.rows >= 5000 && receipt.objects > 150, JSON.stringify(receipt))
+    assert.ok(receipt.tables >= 12 && receipt.rows >= 3000 && receipt.objects > 120, JSON.stringify(receipt))
     assert.ok(receipt.write_gap_ms <= gapMs + 50, `${receipt.write_gap_ms} said, ${gapMs} felt`)
     console.log(`      ${source} to ${target}: write gap ${receipt.write_gap_ms} ms (felt ${gapMs} ms), ${receipt.tables} tables, ${receipt.rows} rows, ${receipt.objects} objects`)
     const now = await get('shop')
@@ -299,6 +301,7 @@ describe('a major version', function () {
       return backups.length >= 2 && backups.every((b) => b.status === 'completed') ? backups : undefined
     }, 90)
     assert.ok(recent.length >= 2)
+    await configure({set: {io_workers: '4'}})
     const answer = await agent.client.call('instances.restore', {params: {instance: 'shop'}, body: {to: before15, into: 'then'}, idempotencyKey: freshKey()})
     await good(answer)
     assert.deepEqual([(await get('then')).version.split('.')[0], await numbers('then')], ['15', [1, 2]])
@@ -308,6 +311,8 @@ describe('a major version', function () {
 
   it('is gone back from, with the state of then; what was written since is kept', async () => {
     await sql('shop', 'insert into journal values (4)')
+    await assert.rejects(undo('shop'), doesNotKnow('io_workers'))
+    await configure({unset: ['io_workers']})
     const {plan: told} = (await undo('shop', {plan: true})) as {plan: {upgrade?: {way: string; to: string}}}
     assert.deepEqual([told.upgrade?.way, told.upgrade?.to], ['exchange', source])
     const receipt = await good(await undo('shop'))

@@ -3,10 +3,12 @@ import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
-import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
+import type {InstanceRecord, NodeRecord, ParameterLayers, ParameterValues} from '../../../core/instance/instance.js'
 import {checkName} from '../../../core/instance/names.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
+import type {Engine} from '../../../engines/engine.js'
+import type {Runtime} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
 import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
@@ -16,6 +18,7 @@ import type {RestoreChoice} from '../protection.js'
 import {repeated, submit} from '../submit.js'
 import {resolveVersion} from '../versions.js'
 import {admit} from './admission.js'
+import type {Catalogues} from './catalogues.js'
 import {nameOfState} from './exchange.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import {restoreKind, restoreSteps, type RestoreInput} from './restore.workflow.js'
@@ -42,7 +45,7 @@ export async function insertBeside(
 }
 
 export function createRestoring(options: {
-  context: ServiceContext; instances: InstancesService; templates: Templates; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
+  context: ServiceContext; instances: InstancesService; templates: Templates; catalogues: Catalogues; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
 }): RestoringApi {
   const {context, instances, templates} = options
   const {store, clock} = context
@@ -63,19 +66,30 @@ export function createRestoring(options: {
     return {operation: operationView(before), instance: await instances.withNodes(await instances.find(principal, inPlaceOf ?? instanceId))}
   }
 
+  /** Of a version that the instance no longer has, or of no instance: what was asked for, as far as that version knows it. */
+  async function layersOfThen(principal: Principal, engine: Engine, runtime: Runtime, size: InstanceRecord['size'], version: string, model: InstanceRecord | undefined): Promise<ParameterLayers> {
+    const plain = await layersFor({engine, size, version, template: undefined, user: {}, templates, principal})
+    if (!model) return plain
+    const catalogue = await options.catalogues.of(engine, runtime, {version, image: null})
+    const known = (values: ParameterValues): ParameterValues => Object.fromEntries(Object.entries(values).filter(([name]) => catalogue.has(name)))
+    const builtIn = model.template === null ? undefined : engine.config.templates[model.template]
+    return {...plain, template: known(builtIn?.parameters(size) ?? model.layers.template), user: known(model.layers.user)}
+  }
+
   /** The rows of the instance that the data is restored into: as its model, where there is one. */
   async function target(principal: Principal, choice: RestoreChoice, name: string, model: InstanceRecord | undefined): Promise<{instance: InstanceRecord; node: NodeRecord}> {
     const engine = context.engines.get(choice.engine)
     const runtime = context.runtimes.get(model?.runtime ?? context.runtimes.default)
     const major = choice.base.version.split('.')[0] as string
-    const version = model && model.version.split('.')[0] === major ? model.version : (await resolveVersion(engine, runtime, major, options.platform, null)).version
+    const isOfModel = model !== undefined && model.version.split('.')[0] === major
+    const version = isOfModel ? model.version : (await resolveVersion(engine, runtime, major, options.platform, null)).version
     const size = model?.size ?? resolveSize({})
-    const layers = model?.layers ?? (await layersFor({engine, size, version, template: undefined, user: {}, templates, principal}))
+    const layers = isOfModel ? model.layers : await layersOfThen(principal, engine, runtime, size, version, model)
     const now = clock.now()
     const id = context.newId('instance')
     const instance: InstanceRecord = {
       id, tenantId: principal.tenantId, name, engine: engine.name, version, runtime: runtime.name, image: model?.version === version ? model.image : null,
-      imageAsked: model?.imageAsked ?? null, publishAddress: model?.publishAddress ?? loopback, leased: false, status: 'provisioning', statusReason: null, wanted: 'running',
+      imageAsked: isOfModel ? model.imageAsked : null, publishAddress: model?.publishAddress ?? loopback, leased: false, status: 'provisioning', statusReason: null, wanted: 'running',
       size, template: model?.template ?? null, layers, endpointHost: loopback, endpointPort: await freeEndpointPort(context, runtime),
       database: model?.database ?? engine.defaultDatabase, username: model?.username ?? engine.defaultUsername, incarnation: context.newId('event').slice(4), protected: false,
       expiresAt: null, createdAt: now, updatedAt: now,

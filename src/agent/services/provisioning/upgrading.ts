@@ -1,6 +1,6 @@
 /** What a change of version asks for before it is begun: whether it is possible, how it would be done, and what can be gone back to. */
 import {authorize, type Principal} from '../../../core/access/principal.js'
-import type {ApiPlan, BodyOf} from '../../../core/api/schemas.js'
+import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
@@ -25,6 +25,7 @@ import {upgradeKind, upgradeOf, type UpgradeInput} from './upgrade.workflow.js'
 /** For an estimate, as long as no copy was measured here: milliseconds for each MiB. */
 const usualPace = 60
 const mebibyte = 1024 ** 2
+const extensionsKnownMs = 60_000
 
 export function createUpgrading(options: {
   context: ServiceContext; servers: Servers; catalogues: Catalogues; instances: InstancesService; platform: string
@@ -106,6 +107,17 @@ export function createUpgrading(options: {
     }
   }
 
+  /** Between a plan and what was planned nobody installs one. */
+  const known = new Map<string, {readonly at: number; readonly names: ReadonlySet<string>}>()
+  async function extensionsOf({engine, runtime}: Subject, {version, image}: ResolvedVersion, read: () => Promise<ReadonlySet<string>>): Promise<ReadonlySet<string>> {
+    const key = `${runtime.name} ${engine.name} ${version} ${image?.id ?? ''}`
+    const before = known.get(key)
+    if (before && clock.now() - before.at < extensionsKnownMs) return before.names
+    const names = await read()
+    known.set(key, {at: clock.now(), names})
+    return names
+  }
+
   /** What the new version has: read from a server of it that is started for a moment, and only where somebody wants more than every server has. */
   async function obstaclesOf(subject: Subject, resolved: ResolvedVersion): Promise<{bytes: number; obstacles: Parameters<typeof refuseObstacles>[1]}> {
     const {engine, host, runtime} = subject
@@ -113,7 +125,7 @@ export function createUpgrading(options: {
     const {bytes, obstacles, extensions} = await copy.survey(host, await servers.admin())
     const wanted = extensions.filter((name) => name !== 'plpgsql')
     if (!resolved.installed || wanted.length === 0) return {bytes, obstacles}
-    const there = await catalogues.onScratch(engine, runtime, resolved, async (scratch) => copy.extensions(scratch, await servers.admin()))
+    const there = await extensionsOf(subject, resolved, () => catalogues.onScratch(engine, runtime, resolved, async (scratch) => copy.extensions(scratch, await servers.admin())))
     return {bytes, obstacles: [...obstacles, ...missingExtensions(wanted, there, resolved.version)]}
   }
 

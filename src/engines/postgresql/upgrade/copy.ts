@@ -31,10 +31,12 @@ async function credentialFiles({config}: Host['paths'], write: Host['write'], ad
 
 const at = (host: Host): Env => ({PGHOST: host.address().host, PGPORT: String(host.address().port)})
 
-/** Never the statement that failed: it may hold what nobody but its owner shall read. */
+/** What failed, and which object: `from TOC entry 251; 1259 16633 VIEW large app`. Never the statement: it may hold what nobody but its owner shall read. */
 const reasonOf = ({stderr}: ExecResult): string => {
-  const lines = stderr.split('\n').filter((line) => /\b(?:ERROR|FATAL|error|from TOC entry)\b/.test(line) && !line.startsWith('Command was:'))
-  return lines.map((line) => line.replace(/^\w+: (?:error: )?/, '').trim()).slice(0, 4).join('; ') || 'it said nothing'
+  const lines = stderr.split('\n')
+  const [error] = lines.flatMap((line) => /^\w+:(?:\S*:)? (?:error|ERROR|FATAL): +(.*)$/.exec(line)?.[1] ?? [])
+  const object = lines.flatMap((line) => /^\w+: from TOC entry \d+; \d+ \d+ (.*) \S+$/.exec(line)?.[1] ?? []).at(-1)
+  return [object, error ?? 'it said nothing'].filter((part) => part !== undefined).join(': ')
 }
 
 function check(program: string, result: ExecResult): ExecResult {
@@ -70,7 +72,7 @@ export const copy: EngineCopy['copy'] = async ({workshop, tools, from, to, admin
     progress(`${database}: writing ${formatBytes(size?.bytes ?? 0)} down`)
     await run('pg_dump', from, ['--format=directory', `--jobs=${jobs}`, '--compress=1', '--no-sync', '--quote-all-identifiers', `--file=${folder}`], {env: {PGDATABASE: database}})
     progress(`${database}: making it anew`)
-    await run('pg_restore', to, ['--exit-on-error', `--jobs=${jobs}`, ...(made ? [`--dbname=${database}`] : ['--create', '--dbname=postgres']), folder])
+    await run('pg_restore', to, ['--verbose', '--exit-on-error', `--jobs=${jobs}`, ...(made ? [`--dbname=${database}`] : ['--create', '--dbname=postgres']), folder])
     await workshop.remove(folder)
   }
 }

@@ -72,7 +72,8 @@ describe('an agent killed at any step of a major upgrade', function () {
     assert.deepEqual(instances.map((i) => i.name).sort(), expected)
     assert.deepEqual(leftBehind(instances), [])
     const demo = await get('demo')
-    assert.deepEqual([demo.version.split('.')[0], demo.status, demo.status_reason], [version, 'running', null])
+    assert.deepEqual([demo.version.split('.')[0], demo.status], [version, 'running'])
+    assert.match(demo.status_reason ?? '', /backups are off/)
     assert.match(String((await sql('show server_version'))[0]?.[0]), new RegExp(`^${version}\\b`))
     assert.deepEqual(await sql('select count(*)::int, sum(n)::int from journal'), [[3000, 4501500]])
     await sql('insert into journal values (0)')
@@ -96,7 +97,7 @@ describe('an agent killed at any step of a major upgrade', function () {
   }
   const killed = (kill: Kill, begin: (key: string) => Promise<ApiOperation>) => killedAgent(site, {kill: {kind, direction: 'forward', ...kill}}, begin)
 
-  const forth = sampled(kills([...making, ...switching]), 6, 2)
+  const forth = sampled(kills([...making, ...switching]), 5, 2)
   const back = sampled(kills(['hold-connections', ...switching]), 2, 3)
   for (const [i, kill] of forth.entries()) {
     it(`ends the same: killed ${kill.when} ${kill.step}`, async () => {

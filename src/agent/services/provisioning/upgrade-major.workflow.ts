@@ -106,13 +106,6 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
     await engine.lifecycle.initialise(host, instance.version)
   }
 
-  /** The new server, which runs and has nothing in it. */
-  async function begin(subject: Subject, signal: AbortSignal, progress: (because: string) => void): Promise<string> {
-    const {ref} = await servers.launch(subject)
-    await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
-    return ref
-  }
-
   /** What a copy that did not end has left goes; the new server is made once more. */
   async function anew(subject: Subject, signal: AbortSignal, progress: (because: string) => void): Promise<string> {
     const {engine, runtime, placement, host} = subject
@@ -122,7 +115,9 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
     await runtime.place(placement)
     await initialised(subject, progress)
     await engine.config.write(host, await servers.settingsOf(subject))
-    return begin({...subject, node: {...subject.node, runtimeRef: null}}, signal, progress)
+    const {ref} = await servers.launch({...subject, node: {...subject.node, runtimeRef: null}})
+    await servers.awaitReady({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress)
+    return ref
   }
 
   async function refuseNoRoom({runtime}: Subject, bytes: number): Promise<void> {
@@ -183,9 +178,10 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
       'start-copy': {
         async run({input, signal, progress, commit}) {
           const subject = await load(input.instanceId)
-          const ref = await begin(subject, signal, progress)
+          const {ref} = await servers.launch(subject)
           commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'running', updatedAt: clock.now()}))
-          return next('preflight')
+          const ready = await servers.readyOrMoved({...subject, node: {...subject.node, runtimeRef: ref}}, signal, progress, commit)
+          return next(ready ? 'preflight' : 'configure')
         },
         async undo({input}) {
           const {runtime, placement, node} = await load(input.instanceId)
@@ -220,7 +216,11 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
         },
         async undo({input, operationId, signal, progress, commit}) {
           const old = await oldOf(input)
-          commit((tx) => tx.settings.remove(since(operationId)))
+          commit(async (tx) => {
+            await tx.settings.remove(since(operationId))
+            // clients are let in: an agent that starts before all is taken back must not keep them out
+            if (input.undoes === null) await tx.instances.update(old.instance.id, {status: 'running', statusReason: null, updatedAt: clock.now()})
+          })
           if (old.instance.wanted !== 'running') return servers.route(old, 'closed')
           // one that runs may be closed to everybody
           if (input.undoes === null) await servers.halt(old, progress)
@@ -234,11 +234,12 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
           const old = await oldOf(input)
           const {engine, runtime, placement, host, instance, node} = old
           await servers.halt(old, progress)
+          await servers.prepare(old)
           await engine.lifecycle.clearStale(host)
           const {ref} = await runtime.start(placement, await upgradeOf(old).copy.closedCommand(host, instance.version))
-          await servers.awaitReady({...old, node: {...node, runtimeRef: ref}}, signal, progress)
           commit((tx) => tx.nodes.update(node.id, {runtimeRef: ref, status: 'starting', statusReason: null, updatedAt: clock.now()}))
-          return next('copy')
+          const ready = await servers.readyOrMoved({...old, node: {...node, runtimeRef: ref}}, signal, progress, commit)
+          return next(ready ? 'copy' : 'close-server')
         },
       },
       copy: {

@@ -154,6 +154,51 @@ describe('a minor version', function () {
   })
 })
 
+describe('a minor version of several servers', function () {
+  this.timeout(300_000)
+  const {older, newer} = twoMinors()
+  let agent: InProcess
+  const {good, upgrade, plan, undo, get, install} = verbs(() => agent)
+  const all = async (): Promise<string[]> => Promise.all((await get('demo')).nodes.map(async ({id}) => {
+    const {rows} = await agent.client.call('instances.sql', {params: {instance: 'demo'}, body: {statement: 'show server_version', node: id}, idempotencyKey: freshKey()})
+    return String(rows[0]?.[0])
+  }))
+
+  before(async () => {
+    agent = await startInProcess('upgrade-rolling', {poolSize: 0})
+    for (const version of [older, newer]) await install(version)
+    const made = await agent.create({name: 'demo', size: 'micro', version: older, high_availability: true, backup: false})
+    assert.equal(made.status, 'succeeded', JSON.stringify(made.error))
+  })
+  after(() => agent.dispose())
+
+  it('goes from one to the next, and the primary last, by a switchover; nothing that was acknowledged is lost', async () => {
+    const {impact, upgrade: told} = await plan('demo', newer)
+    assert.deepEqual([impact, told?.way], ['failover', 'rolling'])
+    const primary = (await get('demo')).nodes.find(({role}) => role === 'primary')?.name
+    const writer = await startWriter(agent.site, 'demo')
+    const {from, to, applied, write_gap_ms: gap} = await good(await upgrade('demo', newer))
+    const {lost, gapMs} = await writer.stop()
+    assert.deepEqual([from, to, applied, lost], [older, newer, 'rolling', []])
+    const now = await get('demo')
+    assert.deepEqual([now.version, await all()], [newer, [newer, newer, newer]])
+    assert.notEqual(now.nodes.find(({role}) => role === 'primary')?.name, primary)
+    console.log(`      ${older} to ${newer} on three servers: write gap ${gap} ms (felt ${gapMs} ms)`)
+  })
+
+  it('is gone back from the same way', async () => {
+    const writer = await startWriter(agent.site, 'demo')
+    assert.equal((await good(await undo('demo'))).applied, 'rolling')
+    assert.deepEqual((await writer.stop()).lost, [])
+    assert.deepEqual([(await get('demo')).version, await all()], [older, [older, older, older]])
+  })
+
+  it('leaves nothing', async () => {
+    await agent.remove('demo')
+    assert.deepEqual(leftoversOf(agent.site.home), [])
+  })
+})
+
 const debian15 = '/usr/lib/postgresql/15/bin'
 /** Of every kind of thing that a copy must bring along; run in the database of the application, by the superuser. */
 const contents = [

@@ -1,6 +1,6 @@
 /**
  * Another version of the same series, on the data as they are: a checkpoint, one restart with new connections held, and
- * the old programs again where the new ones do not start.
+ * the old programs again where the new ones do not start. Of several servers one after the other (roll-steps.ts).
  */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type ImagePin} from '../../../core/instance/instance.js'
@@ -8,6 +8,7 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {EngineUpgrade} from '../../../engines/upgrade.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {mustBeWhole, rolledBy, rollStepNames, rollSteps} from '../roll-steps.js'
 import type {Subject} from '../subject.js'
 import {restartGap} from './lifecycle.workflows.js'
 import type {Servers} from './servers.js'
@@ -17,15 +18,18 @@ export interface UpgradeInput {
   readonly from: string
   /** Only the beginning of one while its image is not here. The same as `from`: there is nothing to do. */
   readonly to: string
-  /** The image that somebody named for it. */
+  /** The image of it, where that is here; of an instance with replicas it always is. */
+  readonly image: ImagePin | null
+  /** The image that somebody named for it, and for the one before. */
   readonly imageAsked: string | null
+  readonly imageAskedBefore: string | null
   /** The operation that it takes back. */
   readonly undoes: string | null
 }
 
 export const upgradeKind = 'instance.upgrade'
 
-const isNothing = ({from, to}: UpgradeInput): boolean => from === to
+const isNothing = ({from, to, imageAsked, imageAskedBefore}: UpgradeInput): boolean => from === to && imageAsked === imageAskedBefore
 
 /** What the server runs from now on, once that is known. */
 interface Programs {
@@ -58,12 +62,23 @@ export function upgradeWorkflow(context: ServiceContext, servers: Servers, start
     await tx.settings.remove(programsOf(operationId))
   }
 
+  const rollOf = ({instanceId, to, image}: UpgradeInput, operationId: string) => ({instanceId, operationId, change: {version: to, image}})
+
+  /** Throws where what runs is not what should. */
+  async function mustRun(subject: Subject, version: string): Promise<void> {
+    const {engine, host, instance} = subject
+    const runs = await upgradeOf(subject).runningVersion(host, await servers.admin())
+    if (runs !== version) throw new DbaasError('SERVER_START_FAILED', `the server says that it is ${runs || 'of no known version'}, not ${version}`, {details: {version: runs, wanted: version}})
+    await engine.config.verify(host, await servers.admin(), effectiveParameters(instance.layers))
+  }
+
   return workflow<UpgradeInput, Tx>()({
     kind: upgradeKind,
     start: 'prepare-software',
-    order: ['prepare-software', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
-    deadlineSeconds: 600,
+    order: ['prepare-software', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', ...rollStepNames, 'verify'],
+    deadlineSeconds: 3600,
     steps: {
+      ...rollSteps(context, rollOf, 'verify'),
       'prepare-software': {
         async run({input, operationId, progress, signal, commit}) {
           const {instance, node, ...subject} = await servers.load(input.instanceId)
@@ -76,7 +91,10 @@ export function upgradeWorkflow(context: ServiceContext, servers: Servers, start
             })
           }
           commit((tx) => tx.settings.put(programsOf(operationId), JSON.stringify({version, image} satisfies Programs)))
-          return next(instance.wanted === 'running' ? 'checkpoint' : 'verify')
+          if (instance.wanted !== 'running') return next('verify')
+          if (!context.clusters.owns(instance.id)) return next('checkpoint')
+          await mustBeWhole(context, instance, {signal, progress})
+          return next('roll-replicas')
         },
         async undo({operationId, commit}) {
           commit((tx) => forget(tx, operationId))
@@ -137,29 +155,35 @@ export function upgradeWorkflow(context: ServiceContext, servers: Servers, start
           // it is what was asked for
           if (isNothing(input)) return done({from: input.from, to: input.to, applied: 'none', write_gap_ms: 0})
           const subject = await loadWith(input, operationId)
-          const {instance, engine, host, runtime, placement} = subject
+          const {instance, node, engine} = subject
+          const rolled = await rolledBy(context, rollOf(input, operationId))
           const held = await kept(since(operationId))
           let gap: number | null = null
-          if (held !== undefined) {
-            const runs = await upgradeOf(subject).runningVersion(host, await servers.admin())
-            if (runs !== instance.version) throw new DbaasError('SERVER_START_FAILED', `the server says that it is ${runs || 'of no known version'}, not ${instance.version}`, {details: {version: runs, wanted: instance.version}})
-            await engine.config.verify(host, await servers.admin(), effectiveParameters(instance.layers))
+          if (rolled) for (const each of await servers.all(instance.id)) await mustRun(each, instance.version)
+          else if (held !== undefined) {
+            await mustRun(subject, instance.version)
             await servers.route(subject, 'open')
             await engine.access.probe(await servers.clientOf(instance), 10_000)
             gap = clock.now() - Number(held)
             started(instance.id)
           }
-          await runtime.label(placement)
+          for (const each of await servers.all(instance.id)) {
+            const {runtime, placement} = servers.subjectOf(instance, each.node)
+            await runtime.label(placement)
+          }
           commit(async (tx) => {
             const now = clock.now()
             await forget(tx, operationId)
             if (gap !== null) {
               await tx.measurements.record(restartGap(instance.engine), gap, now)
-              await tx.nodes.update(subject.node.id, {status: 'running', statusReason: null, updatedAt: now})
+              await tx.nodes.update(node.id, {status: 'running', statusReason: null, updatedAt: now})
             }
             await tx.instances.update(instance.id, {version: instance.version, image: instance.image, imageAsked: instance.imageAsked, updatedAt: now})
+            if (rolled) await context.clusters.rolling.settle(tx, rollOf(input, operationId))
           })
-          return done({from: input.from, to: instance.version, applied: gap === null ? 'next-start' : 'restart', write_gap_ms: gap})
+          const told = {from: input.from, to: instance.version}
+          if (rolled) return done({...told, applied: 'rolling', write_gap_ms: rolled.write_gap_ms, phases: rolled.phases.map((phase) => ({...phase}))})
+          return done({...told, applied: gap === null ? 'next-start' : 'restart', write_gap_ms: gap})
         },
       },
     },

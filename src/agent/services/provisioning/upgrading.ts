@@ -4,10 +4,10 @@ import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
-import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, Started, UpgradingApi} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
+import {rollPlan, rollStepNames} from '../roll-steps.js'
 import {repeated, submit} from '../submit.js'
 import type {Subject} from '../subject.js'
 import {byVersion, resolveVersion, type ResolvedVersion} from '../versions.js'
@@ -66,17 +66,36 @@ export function createUpgrading(options: {
     return {operation: operationView(operation), instance: await instances.withNodes(await instances.find(principal, instance.id))}
   }
 
+  /** Throws NOT_SUPPORTED for what several servers cannot do as one yet, ENGINE_NOT_INSTALLED for an image that each of them would have to wait for. */
+  function refuseReplicas({id, name, engine}: InstanceRecord, isInPlace: boolean, resolved: ResolvedVersion | undefined): void {
+    if (!context.clusters.owns(id)) return
+    if (!isInPlace) {
+      throw new DbaasError('NOT_SUPPORTED', `${name} has replicas, and another major version is not possible with them yet`, {
+        details: {feature: 'high-availability', instance: name}, suggestions: [`dbaas scale ${name} --no-ha --replicas 0, then upgrade, then dbaas scale ${name} --ha`],
+      })
+    }
+    if (resolved?.installed !== false) return
+    throw new DbaasError('ENGINE_NOT_INSTALLED', `${engine} ${resolved.version} is not here yet`, {details: {engine, version: resolved.version}, suggestions: [`dbaas engines install ${engine}@${resolved.version} --runtime docker`]})
+  }
+
   // ---------------------------------------------------------------- in place
 
-  async function inPlace(principal: Principal, subject: Subject, to: Pick<UpgradeInput, 'to' | 'imageAsked' | 'undoes'>, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+  async function inPlace(principal: Principal, subject: Subject, to: Pick<UpgradeInput, 'to' | 'image' | 'imageAsked' | 'undoes'>, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
     const {instance} = subject
     const states = ['running', 'degraded', 'stopped']
     const refusal = whyNot(instance, states)
     if (refusal) throw refusal
-    const input: UpgradeInput = {instanceId: instance.id, from: instance.version, ...to}
-    const {order} = options.workflow(upgradeKind)
-    const nothing = input.from === input.to
+    const input: UpgradeInput = {instanceId: instance.id, from: instance.version, imageAskedBefore: instance.imageAsked, ...to}
+    const order = options.workflow(upgradeKind).order.filter((step) => !(rollStepNames as readonly string[]).includes(step))
+    const nothing = input.from === input.to && input.imageAsked === instance.imageAsked
     const steps = nothing ? ['verify'] : instance.wanted === 'running' ? order : ['prepare-software', 'verify']
+    if (plan && !nothing && instance.wanted === 'running' && context.clusters.owns(instance.id)) {
+      const rolled = rollPlan(await context.clusters.rolling.plan(instance.id, {version: input.to, image: input.image}))
+      return {plan: planView({
+        ...rolled, steps: rolled.steps.map((step) => (step === 'preflight' ? 'prepare-software' : step)),
+        upgrade: {from: input.from, to: input.to, way: 'rolling', size_bytes: null, estimated_seconds: null, tools: null, obstacles: [], kept_as: null},
+      })}
+    }
     if (plan) {
       const typical = await store.read('platform', (tx) => tx.measurements.typical(restartGap(instance.engine)))
       const restarts = steps.length > 2
@@ -228,7 +247,6 @@ export function createUpgrading(options: {
       if (before) return before
       context.mayChange()
       const instance = await instances.find(principal, ref)
-      refuseCluster(context.clusters, instance, 'another version')
       const subject = await servers.load(instance.id)
       const {engine, runtime} = subject
       const {seriesOf} = upgradeOf(subject)
@@ -250,9 +268,9 @@ export function createUpgrading(options: {
           suggestions: [...(back ? [`dbaas upgrade ${instance.name} --undo`] : []), `dbaas restore ${instance.name} --to TIME --into NEW`],
         })
       }
+      refuseReplicas(instance, same, resolved)
       if (!same) return major(principal, subject, resolved, imageAsked, body.plan, idempotency)
-      const unchanged = version === instance.version && imageAsked === instance.imageAsked
-      return inPlace(principal, subject, {to: unchanged ? instance.version : version, imageAsked, undoes: null}, body.plan, idempotency)
+      return inPlace(principal, subject, {to: version, image: resolved.image, imageAsked, undoes: null}, body.plan, idempotency)
     },
     async undo(principal, ref, {plan}, idempotency) {
       authorize(principal, 'upgrade', `instance/${ref}`)
@@ -260,11 +278,15 @@ export function createUpgrading(options: {
       if (before) return before
       context.mayChange()
       const instance = await instances.find(principal, ref)
-      refuseCluster(context.clusters, instance, 'another version')
       const last = await lastUpgrade(instance)
       if (!last) throw nothingBefore(instance, 'it was never upgraded')
+      refuseReplicas(instance, last.kind === upgradeKind, undefined)
       if (last.kind === majorUpgradeKind) return undoMajor(principal, instance, last, plan, idempotency)
-      return inPlace(principal, await servers.load(instance.id), {to: last.input.from, imageAsked: instance.imageAsked, undoes: last.id}, plan, idempotency)
+      const subject = await servers.load(instance.id)
+      const {from, imageAskedBefore: imageAsked} = last.input
+      const resolved = await resolveVersion(subject.engine, subject.runtime, from, options.platform, imageAsked)
+      refuseReplicas(instance, true, resolved)
+      return inPlace(principal, subject, {to: from, image: resolved.image, imageAsked, undoes: last.id}, plan, idempotency)
     },
   }
 }

@@ -13,14 +13,16 @@ import {startWriter} from '../support/writer.js'
 const debian15 = '/usr/lib/postgresql/15/bin'
 const repository = 'dbaas-test-postgres'
 
+const known = engines.postgresql.versions.known(`${process.platform}-${process.arch}`).map(({version}) => version)
+const versionOf = (series: string): string | undefined => known.find((version) => version.startsWith(`${series}.`))
+
 describe('another version of a database in a container', function () {
   dockerOrSkip(images.postgresql)
+  needOrSkip(() => (versionOf('14') === undefined ? 'the registry has no PostgreSQL 14 for this platform' : undefined))
   needOrSkip(() => (existsSync(join(debian15, 'pg_dump')) ? undefined : `there is no pg_dump in ${debian15}: apt-get install postgresql-client-15`))
   this.timeout(300_000)
   const site = temporarySite('docker-upgrade', {env: {DBAAS_IMAGE_POSTGRESQL: `${repository}:{version}`, DBAAS_POOL_SIZE: '0'}})
-  const known = engines.postgresql.versions.known(`${process.platform}-${process.arch}`).map(({version}) => version)
-  const versionOf = (series: string): string => known.find((version) => version.startsWith(`${series}.`)) as string
-  const [newest, older, old] = [versionOf('18'), known.filter((version) => version.startsWith('18.'))[1] as string, versionOf('15')]
+  const [newest, older, old] = [versionOf('18'), known.filter((version) => version.startsWith('18.'))[1], versionOf('14')] as [string, string, string]
   const made: string[] = []
 
   const get = async (): Promise<ApiInstance> => (await site.json('status', 'shop')).instance

@@ -40,8 +40,9 @@ interface Line {
 const statements: readonly string[] = [
   ...catalogues.map(([catalogue, condition]) => `select o.type as kind, o.identity as name, '' as detail from ${catalogue} x, pg_identify_object('${catalogue}'::regclass, x.oid, 0) o
     where ${made(catalogue, 'x.oid')} and (${condition})`),
+  // that of a database which every server has is as its initdb made it: before 15 everybody may create in it
   `select 'schema' as kind, n.nspname as name, concat_ws(' ', n.nspowner::regrole, ${grants('n.nspacl', 'n', 'n.nspowner')}) as detail
-    from pg_namespace n where (n.nspname = 'public' or n.oid >= 16384) and n.nspname !~ '^pg_(toast_)?temp_' and ${notOfExtension('pg_namespace', 'n.oid')}`,
+    from pg_namespace n where (n.nspname = 'public' and current_database() not in ('postgres', 'template1') or n.oid >= 16384) and n.nspname !~ '^pg_(toast_)?temp_' and ${notOfExtension('pg_namespace', 'n.oid')}`,
   `select 'extension' as kind, e.extname as name, e.extnamespace::regnamespace::text as detail from pg_extension e`,
   `select 'relation' as kind, c.name, concat_ws(' ', c.relkind, c.relpersistence, c.relowner::regrole, c.relrowsecurity, c.relforcerowsecurity, c.relreplident, c.relispopulated, c.relispartition,
       (select string_agg(o, ',' order by o collate "C") from unnest(c.reloptions) o), ${`case c.relkind when 'S' then ${grants('c.relacl', 's', 'c.relowner')} else ${grants('c.relacl', 'r', 'c.relowner')} end`}) as detail

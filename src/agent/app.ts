@@ -52,6 +52,9 @@ import {reconfigureWorkflow} from './services/provisioning/reconfigure.workflow.
 import {restoreWorkflow} from './services/provisioning/restore.workflow.js'
 import {createRestoring} from './services/provisioning/restoring.js'
 import {scaleWorkflow} from './services/provisioning/scale.workflow.js'
+import {majorUpgradeWorkflow} from './services/provisioning/upgrade-major.workflow.js'
+import {upgradeWorkflow} from './services/provisioning/upgrade.workflow.js'
+import {createUpgrading} from './services/provisioning/upgrading.js'
 import {createScaling} from './services/provisioning/scaling.js'
 import {createServers} from './services/provisioning/servers.js'
 import {createInstancesService, runtimesUsed} from './services/provisioning/service.js'
@@ -220,7 +223,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     })
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
-      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
+      reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), upgradeWorkflow(context, servers, started), majorUpgradeWorkflow(context, servers, started, catalogues), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
       createFailoverDrill({context, servers, clusters, get copies() { return copies }}),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
@@ -235,7 +238,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const instances = createInstancesService({context, servers, catalogues, templates, leases, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
-    const restoring = createRestoring({context, instances, templates, platform, workflow})
+    const restoring = createRestoring({context, instances, templates, catalogues, platform, workflow})
     const copies: Copies = createCopies({
       context, servers, restoring, scale: (...asked) => highAvailability.scale(...asked), scaleKind: replicasKind, cancel: (operation) => workflowEngine.cancel(operation),
     })
@@ -244,6 +247,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
       context, clusters, instances, flow: workflow(replicasKind),
       freePort: (runtime, taken) => freeNodePort(context, runtime, taken),
     })
+    const upgrading = createUpgrading({context, servers, catalogues, instances, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)
     closers.push(() => supervisor.stop())
@@ -312,7 +316,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
 
     const uid = process.getuid?.() ?? 0
     const http = await createHttpServer({
-      services: {instances, backups: backups.service, scaling, highAvailability, restoring, adoption, configuration, engines: software, operations, platform: platformService},
+      services: {instances, backups: backups.service, scaling, highAvailability, restoring, upgrading, adoption, configuration, engines: software, operations, platform: platformService},
       clock, version: options.version, newRequestId: () => newId('request'), log,
       ...(options.checkResponse ? {checkResponse: options.checkResponse} : {}),
       // only the owner of the home can open the socket, so whoever speaks is the owner

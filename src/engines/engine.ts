@@ -11,6 +11,7 @@ import type {Catalogue, ParameterDefinition, ParameterReading} from '../core/con
 import type {EngineBackup} from './backup.js'
 import type {Host} from './host.js'
 import type {EngineReplication} from './replication.js'
+import type {EngineUpgrade} from './upgrade.js'
 
 export interface Engine {
   readonly name: string
@@ -34,6 +35,8 @@ export interface Engine {
   readonly backup?: EngineBackup
   /** Absent where it cannot have standbys yet. */
   readonly replication?: EngineReplication
+  /** Absent where its version cannot be changed yet. */
+  readonly upgrade?: EngineUpgrade
 }
 
 // ---------------------------------------------------------------- wire

@@ -63,6 +63,23 @@ const parameter = (value: string) => async (site: Site): Promise<void> => {
   await serves(site)
 }
 
+/** The bundled version, and the one before it, which is installed where it is first needed. */
+const minors = ['18.3', '18.4'] as const
+const isVersion = (version: string) => async (site: Site): Promise<void> => {
+  const {instance} = await clientOf(site).call('instances.get', {params: {instance: 'demo'}})
+  assert.equal(instance.version, version)
+  const {rows} = await clientOf(site).call('instances.sql', {params: {instance: 'demo'}, body: {statement: 'show server_version'}, idempotencyKey: `${Math.random()}`})
+  assert.equal(rows[0]?.[0], version)
+  await serves(site)
+}
+async function older(site: Site): Promise<void> {
+  const {instances: [demo]} = await clientOf(site).call('instances.list', {})
+  if (demo?.version === minors[0] && demo.status === 'running') return
+  await removed(site)
+  assert.equal((await finish(site, await call(site, 'engines.install', {params: {engine: 'postgresql'}, body: {version: minors[0]}}))).status, 'succeeded')
+  assert.equal((await finish(site, await call(site, 'instances.create', {body: {name: 'demo', size: 'micro', version: minors[0]}}))).status, 'succeeded')
+}
+
 const backupsOf = async (site: Site) => (await clientOf(site).call('backups.list', {query: {instance: 'demo'}})).backups
 let backupsBefore = 0
 /** With its first backup, so that the next one is ours. */
@@ -150,6 +167,11 @@ const cases: Case[] = [
       await hasCpu(site)
     },
     undone: hasCpu, undoSteps: ['verify', 'reload', 'grow-limits'],
+  },
+  {
+    kind: 'instance.upgrade', steps: ['prepare-software', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
+    prepare: older, begin: start('instances.upgrade', {version: minors[1]}), succeeded: isVersion(minors[1]),
+    undone: isVersion(minors[0]), undoSteps: ['verify', 'stop-server', 'hold-connections'],
   },
   {
     kind: 'backup.create', steps: ['prepare-role', 'hold-log', 'copy', 'await-log', 'verify'],

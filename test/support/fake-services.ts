@@ -337,6 +337,10 @@ export function createFakeServices(count = 3): FakeServices {
         return onInstance('instances.clone', ref, body.plan, idempotency)
       },
     },
+    upgrading: {
+      upgrade: async (_, ref, {plan}, idempotency) => onInstance('upgrade', ref, plan, idempotency),
+      undo: async (_, ref, {plan}, idempotency) => onInstance('undoUpgrade', ref, plan, idempotency),
+    },
     scaling: {
       scale: async (_, ref, {plan}, idempotency) => onInstance('scale', ref, plan, idempotency),
     },

@@ -44,21 +44,21 @@ interface Rule {
   readonly types?: readonly string[]
 }
 
-const interfaces = ['engines/(backup|engine|host|replication)\\.ts', 'agent/runtimes/runtime\\.ts', 'agent/endpoints/endpoint\\.ts', 'agent/archiver/archiver\\.ts', 'agent/store/store\\.ts']
+const interfaces = ['engines/(backup|engine|host|replication|upgrade)\\.ts', 'agent/runtimes/runtime\\.ts', 'agent/endpoints/endpoint\\.ts', 'agent/archiver/archiver\\.ts', 'agent/store/store\\.ts']
 
 export const importLaw: readonly Rule[] = [
   // Plain data in, plain data out: no I/O, no timers, no driver. The wire contract is written in typebox.
   {from: /^core\/api\//, may: ['core/', 'npm:typebox']},
   {from: /^core\//, may: ['core/']},
   {from: /^engines\/index\.ts$/, may: ['engines/', 'core/']},
-  {from: /^engines\/(backup|engine|host|names|prompt|replication)\.ts$/, may: ['core/', 'engines/(backup|engine|host|names|prompt|replication)\\.ts']},
+  {from: /^engines\/(backup|engine|host|names|prompt|replication|upgrade)\.ts$/, may: ['core/', 'engines/(backup|engine|host|names|prompt|replication|upgrade)\\.ts']},
   // Files for a server, written by whoever has them: an engine that copies, the archiver that restores.
   {from: /^engines\/data-folder\.ts$/, may: ['node:']},
   // What a command line needs of the engines: a registry of its own, for engines/index would bring all of every engine along.
   {from: /^engines\/prompts\.ts$/, may: ['core/', 'engines/(names|prompt)\\.ts', 'engines/[^/]+/prompt\\.ts']},
   // It runs on the user's machine, and may bring nothing of the engine itself along. (Its own small parts excepted.)
   {from: /^engines\/([^/]+)\/(?:prompt|java-key-store)\.ts$/, may: ['engines/prompt\\.ts', 'engines/mysql-family/prompt\\.ts', 'engines/$1/java-key-store\\.ts', 'core/', 'node:']},
-  {from: /^engines\/([^/]+)\//, may: ['engines/$1/', 'engines/(backup|data-folder|engine|host|replication)\\.ts', 'engines/mysql-family/', 'core/', 'node:', 'npm:']},
+  {from: /^engines\/([^/]+)\//, may: ['engines/$1/', 'engines/(backup|data-folder|engine|host|replication|upgrade)\\.ts', 'engines/mysql-family/', 'core/', 'node:', 'npm:']},
   // The endpoint process is one file that needs nothing but Node (DECISIONS.md 6).
   {from: /^agent\/endpoints\//, may: ['agent/endpoints/', 'core/', 'node:']},
   {from: /^agent\/runtimes\/(?:guarded|index|names|options|runtime)\.ts$/, may: ['agent/runtimes/', 'core/', 'npm:cockatiel'], types: ['engines/(engine|host)\\.ts']},

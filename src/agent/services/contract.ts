@@ -111,6 +111,16 @@ export interface RestoringApi {
   clone(principal: Principal, ref: string, body: BodyOf<'instances.clone'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
 }
 
+export interface UpgradingApi {
+  /**
+   * Another version: on the data as they are within a series, else by a copy that is compared before anybody uses it. Throws UNKNOWN_VERSION,
+   * ENGINE_NOT_INSTALLED (also for the programs that copy), INVALID_REQUEST for an older one, INVALID_STATE for what cannot be brought along.
+   */
+  upgrade(principal: Principal, ref: string, body: BodyOf<'instances.upgrade'>, idempotency: Idempotency | undefined): Promise<Started | Planned>
+  /** Back to the version before the last upgrade; after a copy, to its data as well. */
+  undo(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<Started | Planned>
+}
+
 export interface AdoptionApi {
   /** Takes over everything that a site left here whose own agent and store are gone. */
   adopt(principal: Principal, body: BodyOf<'agent.adopt'>): Promise<{operations: ApiOperation[]; instances: ApiInstance[]} | Planned>
@@ -160,6 +170,7 @@ export interface Services {
   readonly scaling: ScalingApi
   readonly highAvailability: HighAvailabilityApi
   readonly restoring: RestoringApi
+  readonly upgrading: UpgradingApi
   readonly adoption: AdoptionApi
   readonly configuration: ConfigurationApi
   readonly engines: EnginesApi

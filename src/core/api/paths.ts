@@ -41,6 +41,8 @@ export const endpointPaths = {
   'instances.promote': change('POST', '/v1/instances/{instance}/promote', 'promote', 'Change the primary in order, to that node'),
   'instances.restore': change('POST', '/v1/instances/{instance}/restore', 'restore', 'Restore a database to a moment: into a new instance, into another, or in place'),
   'instances.undo': change('POST', '/v1/instances/{instance}/restore/undo', 'restore', 'Go back to the state before the last restore in place'),
+  'instances.upgrade': change('POST', '/v1/instances/{instance}/upgrade', 'upgrade', 'Another version: minor by one restart, major by a copy that is compared, with the way back kept'),
+  'instances.undo_upgrade': change('POST', '/v1/instances/{instance}/upgrade/undo', 'upgrade', 'Go back to the version before the last upgrade'),
   'instances.clone': change('POST', '/v1/instances/{instance}/clone', 'clone', 'A copy of a database that can be written to, as of a moment'),
   'instances.lease': get('/v1/instances/{instance}/lease', 'run', 'A stream that keeps a leased instance as long as it is open'),
   'instances.credentials': get('/v1/instances/{instance}/credentials', 'url', 'How to connect, password included (audited)'),

@@ -263,6 +263,16 @@ export const PlanSchema = Type.Object({
     complete: Type.Boolean({description: 'Every object that is needed is there'}),
     estimated_seconds: Type.Number(),
   }, closed)),
+  upgrade: Type.Optional(Type.Object({
+    from: Type.String(),
+    to: Type.String({description: 'Only the beginning of a version while its image is not here'}),
+    way: Words(['none', 'next-start', 'restart', 'rolling', 'copy', 'exchange']),
+    size_bytes: Nullable(Type.Number({description: 'What would be copied'})),
+    estimated_seconds: Nullable(Type.Number({description: 'How long clients would wait for the copy'})),
+    tools: Nullable(Type.String({description: 'The programs that copy'})),
+    obstacles: Type.Array(Type.String({description: 'What has to go first'})),
+    kept_as: Nullable(Type.String({description: 'What the state of before would be called'})),
+  }, closed)),
 }, {$id: 'Plan', ...closed})
 
 export const ParameterSchema = Type.Object({
@@ -494,6 +504,15 @@ export const endpointSchemas = {
     }, closed),
   }),
   'instances.undo': mutation({params: InstanceRef, body: PlanFlag}),
+  'instances.upgrade': mutation({
+    params: InstanceRef,
+    body: Type.Object({
+      version: Type.String({minLength: 1, maxLength: 100, description: 'Full, or the beginning of one'}),
+      image: Type.Optional(Type.String({minLength: 1, maxLength: 500, description: 'The image to run from now on, where the runtime has images'})),
+      plan: Type.Optional(Type.Boolean()),
+    }, closed),
+  }),
+  'instances.undo_upgrade': mutation({params: InstanceRef, body: PlanFlag}),
   'instances.clone': mutation({
     params: InstanceRef,
     body: Type.Object({name: Type.String(), at: Type.Optional(Type.String({minLength: 1, maxLength: 200})), plan: Type.Optional(Type.Boolean())}, closed),

@@ -192,9 +192,18 @@ const failures: readonly Failure[] = [
   },
 ]
 
+/** What a server writes last when it ends in order, and also after a start that failed. */
+const ending = /database system is shut down/
+
+/** Without what earlier servers on the same data wrote: they ended sessions, and said so. */
+function lastStart(lines: readonly string[]): readonly string[] {
+  const end = lines.findLastIndex((line) => !ending.test(line)) + 1
+  return lines.slice(lines.slice(0, end).findLastIndex((line) => ending.test(line)) + 1)
+}
+
 /** The lines that may hold the reason, most telling first: what ended the server, then what it complained about. */
 function reasons(log: string): string[] {
-  const lines = log.split(/\r?\n/).filter((line) => line.trim() !== '')
+  const lines = lastStart(log.split(/\r?\n/).filter((line) => line.trim() !== ''))
   const bySeverity = (severities: readonly string[]): string[] =>
     lines.flatMap((line) => {
       const match = logMessage.exec(line)
@@ -207,7 +216,7 @@ function reasons(log: string): string[] {
   return [...bySeverity(['FATAL', 'PANIC']), ...plain, ...bySeverity(['ERROR', 'WARNING', 'LOG', 'DETAIL'])]
 }
 
-/** What the end of the log says about a start that failed. Only the last start in `log` should be in it. */
+/** What the end of the log says about a start that failed. */
 export function explainFailure(log: string): DbaasError {
   const words = reasons(log)
   for (const failure of failures) {

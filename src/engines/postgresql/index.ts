@@ -5,6 +5,7 @@ import {config} from './config.js'
 import {applicationDatabase, applicationRole} from './initialise.js'
 import {lifecycle} from './lifecycle.js'
 import {replication} from './replication.js'
+import {upgrade} from './upgrade.js'
 import {versions} from './versions.js'
 import {wire} from './wire.js'
 
@@ -28,4 +29,5 @@ export const postgresql = {
   wire,
   backup,
   replication,
+  upgrade,
 } as const satisfies Engine

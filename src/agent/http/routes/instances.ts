@@ -23,6 +23,10 @@ export const instanceRoutes = {
     planned(await restoring.undo(principal, params.instance, body, idempotency)),
   'instances.clone': async ({principal, params, body, idempotency}, {restoring}) =>
     planned(await restoring.clone(principal, params.instance, body, idempotency)),
+  'instances.upgrade': async ({principal, params, body, idempotency}, {upgrading}) =>
+    planned(await upgrading.upgrade(principal, params.instance, body, idempotency)),
+  'instances.undo_upgrade': async ({principal, params, body, idempotency}, {upgrading}) =>
+    planned(await upgrading.undo(principal, params.instance, body, idempotency)),
   // how many servers there are is another service's matter than how large they are
   'instances.scale': async ({principal, params, body, idempotency}, {scaling, highAvailability}) =>
     planned(await (body.high_availability === undefined && body.replicas === undefined ? scaling : highAvailability).scale(principal, params.instance, body, idempotency)),

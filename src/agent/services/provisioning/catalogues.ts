@@ -37,8 +37,9 @@ export function createCatalogues(context: ServiceContext, files: CatalogueFiles)
     return catalogue
   }
 
-  async function fromServer(engine: Engine, runtime: Runtime, {version, image}: Build, key: string): Promise<Catalogue> {
-    const catalogue = await runtime.scratch.use({engine: engine.name, version, image}, async ({host, start}) => {
+  /** A server of that build, with nothing in it, for as long as `work` takes. */
+  const onScratch = <T>(engine: Engine, runtime: Runtime, {version, image}: Build, work: (host: Host) => Promise<T>): Promise<T> =>
+    runtime.scratch.use({engine: engine.name, version, image}, async ({host, start}) => {
       const credentials = await context.certificates.admin(adminName)
       await engine.lifecycle.initialise(host, version)
       await engine.config.write(host, {
@@ -55,8 +56,11 @@ export function createCatalogues(context: ServiceContext, files: CatalogueFiles)
         if (context.clock.now() > until) throw new DbaasError('DATABASE_UNAVAILABLE', `the scratch server of ${engine.title} ${version} does not answer: ${not}`)
         await pause(20)
       }
-      return engine.config.readCatalogue(host, credentials)
+      return work(host)
     })
+
+  async function fromServer(engine: Engine, runtime: Runtime, build: Build, key: string): Promise<Catalogue> {
+    const catalogue = await onScratch(engine, runtime, build, async (host) => engine.config.readCatalogue(host, await context.certificates.admin(adminName)))
     await files.save(key, catalogue)
     return catalogue
   }
@@ -106,7 +110,7 @@ export function createCatalogues(context: ServiceContext, files: CatalogueFiles)
     })
   }
 
-  return {of, check, definitionOf}
+  return {of, check, definitionOf, onScratch}
 }
 
 function invalid(name: string, value: string, because: string, definition: {min: string | null; max: string | null; unit: string | null; values: readonly string[] | null} | undefined, explain: string): DbaasError {

@@ -5,7 +5,7 @@
  * an instance with replicas it is the primary that is exchanged; the replicas stay, and are made those of the new one.
  */
 import {DbaasError} from '../../../core/errors.js'
-import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
+import {effectiveParameters} from '../../../core/instance/instance.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
@@ -14,27 +14,22 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {RestoreChoice} from '../protection.js'
 import {forgetInstance} from './create.workflow.js'
+import {createExchange, exchangeOrder, type ExchangeInput} from './exchange.js'
 import {canReflink, reflinkTree} from './reflink.js'
 import type {Subject} from '../subject.js'
 import type {Servers} from './servers.js'
 
-export interface RestoreInput {
-  /** The instance that the data is restored into, or that has it already. */
-  readonly instanceId: string
-  /** The one that exchanges its node with it. */
-  readonly inPlaceOf: string | null
-  readonly entering: string
+/** The other instance is the one that the data is restored into, or that has it already; `inPlaceOf` is null where nothing is exchanged. */
+export interface RestoreInput extends ExchangeInput {
   /** Null: the data is there, and is gone back to. */
   readonly choice: RestoreChoice | null
   /** It is a clone. `of`: the running instance whose files are copied instead, where its file system can do that without reading them. */
   readonly clone?: {readonly of: string | null}
-  /** What the other instance is called when all is done. */
-  readonly keptAs: string | null
 }
 
 export const restoreKind = 'instance.restore'
 const restoreOrder = ['prepare-software', 'place-node', 'restore-files', 'configure', 'recover', 'create-access', 'verify'] as const
-const switchOrder = ['hold-connections', 'stop-servers', 'exchange', 'move-data', 'start-server', 'await-ready', 'open-endpoint'] as const
+const switchOrder = ['hold-connections', ...exchangeOrder] as const
 export const restoreSteps = {into: [...restoreOrder, 'publish-endpoint'], inPlace: [...restoreOrder, ...switchOrder], undo: switchOrder} as const
 
 /** What is told at the end, kept between its steps. */
@@ -43,6 +38,7 @@ const receiptOf = (operationId: string): string => `restored:${operationId}`
 export function restoreWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
   const {store, clock} = context
   const {load} = servers
+  const exchanging = createExchange(context, servers, {software: false})
 
   const recoveryOf = ({engine}: Subject): EngineBackup['recovery'] => {
     if (engine.backup) return engine.backup.recovery
@@ -53,43 +49,6 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     throw new DbaasError('INTERNAL', 'a restore without anything to restore')
   }
   const hostInstance = (input: RestoreInput): string => input.inPlaceOf ?? input.instanceId
-
-  /** Both nodes with the instance that they belong to before the exchange, whatever the store says now. The one that leaves is the primary. */
-  async function both(input: RestoreInput): Promise<{one: InstanceRecord; other: InstanceRecord; leaving: NodeRecord; entering: NodeRecord; exchanged: boolean}> {
-    return store.read('platform', async (tx) => {
-      const [one, other] = [await tx.instances.find(input.inPlaceOf as string), await tx.instances.find(input.instanceId)]
-      const nodes = [...(await tx.nodes.ofInstance(input.inPlaceOf as string)), ...(await tx.nodes.ofInstance(input.instanceId))]
-      const entering = nodes.find((n) => n.id === input.entering)
-      const leaving = nodes.find((n) => n.role === 'primary' && n.instanceId !== entering?.instanceId)
-      if (!one || !other || !leaving || !entering) throw new DbaasError('INSTANCE_NOT_FOUND', 'one of the two states is gone')
-      return {one, other, leaving, entering, exchanged: leaving.instanceId === other.id}
-    })
-  }
-
-  async function exchange(tx: Tx, {one, other, leaving, entering}: Awaited<ReturnType<typeof both>>): Promise<void> {
-    const now = clock.now()
-    const stopped = {status: 'stopped', statusReason: null, runtimeRef: null, updatedAt: now} as const
-    for (const node of [leaving, entering]) await tx.nodes.remove(node.id)
-    // each takes the other's place, and its name
-    const to = (node: NodeRecord, {instanceId, name}: NodeRecord): NodeRecord => ({...node, ...stopped, instanceId, name, wanted: instanceId === one.id ? one.wanted : 'stopped'})
-    await tx.nodes.insert(to(leaving, entering))
-    await tx.nodes.insert(to(entering, leaving))
-    // their certificates name the instance
-    for (const node of [leaving, entering]) await tx.secrets.removeAll(node.id)
-    await tx.instances.update(one.id, {incarnation: other.incarnation, updatedAt: now})
-    await tx.instances.update(other.id, {incarnation: one.incarnation, updatedAt: now})
-    await context.protection.recoveries.switched(tx, one, other.incarnation)
-  }
-
-  /** The folders of both go where the store says that they belong. */
-  async function move(input: RestoreInput): Promise<void> {
-    const {one, other, leaving, entering, exchanged} = await both(input)
-    const [first, second] = exchanged ? [other, one] : [one, other]
-    for (const [instance, node, from] of [[first, leaving, second], [second, entering, first]] as const) {
-      const {runtime, placement} = servers.subjectOf(instance, node)
-      await runtime.reassign(placement, from.id)
-    }
-  }
 
   /** False: nothing is there, restore it. */
   async function cloned(sourceId: string, {engine, host}: Subject, folder: string, signal: AbortSignal): Promise<boolean> {
@@ -109,16 +68,6 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
   const receiptSoFar = async (operationId: string): Promise<{readonly method?: 'reflink' | 'copy'}> =>
     JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as {method?: 'reflink' | 'copy'}
   const isReflink = async (operationId: string): Promise<boolean> => (await receiptSoFar(operationId)).method === 'reflink'
-
-  /** All of its servers, the primary first: its replicas receive the last of its log. */
-  async function haltAll(instanceId: string, progress: (because: string) => void): Promise<void> {
-    await context.clusters.suspend(instanceId)
-    for (const subject of await servers.all(instanceId)) await servers.halt(subject, progress)
-  }
-
-  async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {
-    await servers.halt(servers.subjectOf(instance, node), progress)
-  }
 
   return workflow<RestoreInput, Tx>()({
     kind: restoreKind,
@@ -297,55 +246,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           started(subject.instance.id)
         },
       },
-      'stop-servers': {
-        async run({input, progress}) {
-          const {one, other, entering} = await both(input)
-          await haltAll(one.id, progress)
-          await haltNode(other, entering, progress)
-          return next('exchange')
-        },
-      },
-      exchange: {
-        async run({input, commit}) {
-          const now = await both(input)
-          if (!now.exchanged) commit((tx) => exchange(tx, now))
-          return next('move-data')
-        },
-        async undo({input, progress}) {
-          const now = await both(input)
-          if (now.exchanged) {
-            await haltAll(now.one.id, progress)
-            await store.transact('platform', (tx) => exchange(tx, now))
-          }
-          await move(input)
-        },
-      },
-      'move-data': {
-        async run({input}) {
-          await move(input)
-          const {one, other, leaving} = await both(input)
-          const kept = servers.subjectOf(other, leaving)
-          // what is kept is one server, which waits for nobody
-          if (context.clusters.owns(one.id) && (await kept.engine.lifecycle.isInitialised(kept.host))) await context.clusters.prepareFirst(kept)
-          return next('start-server')
-        },
-      },
-      'start-server': {
-        async run({input, commit}) {
-          const subject = await load(input.inPlaceOf as string)
-          await servers.prepare(subject)
-          if (context.clusters.owns(subject.instance.id) && (await servers.observe(subject)).state !== 'running') await context.clusters.prepareFirst(subject)
-          const {ref} = await servers.launch(subject)
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', wanted: 'running', updatedAt: clock.now()}))
-          return next('await-ready')
-        },
-      },
-      'await-ready': {
-        async run({input, signal, progress, commit}) {
-          const ready = await servers.readyOrMoved(await load(input.inPlaceOf as string), signal, progress, commit)
-          return next(ready ? 'open-endpoint' : 'start-server')
-        },
-      },
+      ...exchanging.steps,
       'open-endpoint': {
         async run({input, operationId, commit}) {
           const subject = await load(input.inPlaceOf as string)
@@ -387,29 +288,17 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     async onDone(tx, {input, tenantId}) {
       const now = clock.now()
       const id = hostInstance(input)
-      const primary = {status: 'running', statusReason: null} as const
-      for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {...(node.role === 'primary' ? primary : {}), wanted: 'running', updatedAt: now})
-      // a cluster says itself what it is
-      await tx.instances.update(id, {...(context.clusters.owns(id) && (await tx.instances.find(id))?.status === 'degraded' ? {} : primary), wanted: 'running', updatedAt: now})
-      if (input.inPlaceOf !== null) {
-        await tx.instances.update(input.instanceId, {
-          status: 'stopped', wanted: 'stopped', updatedAt: now, ...(input.keptAs === null ? {} : {name: input.keptAs}),
-          statusReason: `the state of ${(await tx.instances.find(id))?.name ?? id} before it was ${input.choice ? 'restored' : 'gone back from'}`,
-        })
+      if (input.inPlaceOf !== null) await exchanging.settled(tx, input, (name) => `the state of ${name} before it was ${input.choice ? 'restored' : 'gone back from'}`)
+      else {
+        for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
+        await tx.instances.update(id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
       }
       await tx.event({id: context.newId('event'), tenantId, type: 'instance.restored', subject: id, payload: {backup: input.choice?.backupId ?? null, kept_as: input.keptAs}, at: now})
     },
     async onUndone(tx, {input, because}) {
-      const now = clock.now()
       if (input.choice) await forgetInstance(context, tx, input.instanceId)
-      else await tx.instances.update(input.instanceId, {status: 'stopped', wanted: 'stopped', updatedAt: now})
-      if (input.inPlaceOf === null) return
-      const one = await tx.instances.find(input.inPlaceOf)
-      if (!one) return
-      const node = (await tx.nodes.ofInstance(one.id)).find(({role}) => role === 'primary')
-      const runs = one.wanted === 'stopped' || node?.status === 'running'
-      if (runs) await tx.instances.update(one.id, {status: one.wanted === 'stopped' ? 'stopped' : 'running', updatedAt: now})
-      else await tx.instances.update(one.id, {status: 'failed', statusReason: because, updatedAt: now})
+      else await tx.instances.update(input.instanceId, {status: 'stopped', wanted: 'stopped', updatedAt: clock.now()})
+      if (input.inPlaceOf !== null) await exchanging.stayed(tx, input.inPlaceOf, because)
     },
   })
 }

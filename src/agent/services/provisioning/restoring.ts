@@ -3,10 +3,12 @@ import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
-import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
+import type {InstanceRecord, NodeRecord, ParameterLayers, ParameterValues} from '../../../core/instance/instance.js'
 import {checkName, datedName} from '../../../core/instance/names.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
+import type {Engine} from '../../../engines/engine.js'
+import type {Runtime} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, RestoringApi, Started} from '../contract.js'
@@ -15,6 +17,7 @@ import type {RestoreChoice} from '../protection.js'
 import {repeated, submit} from '../submit.js'
 import {resolveVersion} from '../versions.js'
 import {admit} from './admission.js'
+import type {Catalogues} from './catalogues.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import {restoreKind, restoreSteps, type RestoreInput} from './restore.workflow.js'
 import type {InstancesService} from './service.js'
@@ -39,15 +42,26 @@ export interface Restoring extends RestoringApi {
   copy(principal: Principal, source: InstanceRecord, copy: Required<Clone> & {readonly name: string}, plan: boolean): Promise<Started | Planned>
 }
 
+/** The rows of an instance that data comes into. `enabled`: it is protected by itself, from the beginning. */
+export async function insertBeside(
+  context: ServiceContext, tx: Tx, {instance, node}: {readonly instance: InstanceRecord; readonly node: NodeRecord}, options: {passwordOf: string | undefined; enabled: boolean; repository: string},
+): Promise<void> {
+  await tx.instances.insert(instance)
+  await context.protection.enrol(tx, instance, {enabled: options.enabled, repository: options.repository})
+  await tx.nodes.insert(node)
+  await tx.ports.reserve({tenantId: instance.tenantId, port: instance.endpointPort, ownerId: instance.id})
+  await tx.ports.reserve({tenantId: instance.tenantId, port: node.port, ownerId: node.id})
+  const password = options.passwordOf === undefined ? undefined : await tx.secrets.get(options.passwordOf, 'password')
+  await tx.secrets.put(instance.tenantId, instance.id, 'password', password ?? context.randomSecret())
+}
+
 export function createRestoring(options: {
-  context: ServiceContext; instances: InstancesService; templates: Templates; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
+  context: ServiceContext; instances: InstancesService; templates: Templates; catalogues: Catalogues; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
 }): Restoring {
   const {context, instances, templates} = options
   const {store, clock} = context
 
   const find = (principal: Principal, ref: string): Promise<InstanceRecord | undefined> => store.read({tenant: principal.tenantId}, (tx) => tx.instances.find(ref))
-
-  const nameOf = (name: string, what: 'before' | 'undone'): string => datedName(name, what, clock.now())
 
   function refuseBusy(instance: InstanceRecord): void {
     if (['running', 'degraded', 'stopped', 'failed'].includes(instance.status)) return
@@ -63,18 +77,29 @@ export function createRestoring(options: {
     return {operation: operationView(before), instance: await instances.withNodes(await instances.find(principal, inPlaceOf ?? instanceId))}
   }
 
+  /** Of a version that the instance no longer has, or of no instance: what was asked for, as far as that version knows it. */
+  async function layersOfThen(principal: Principal, engine: Engine, runtime: Runtime, size: InstanceRecord['size'], version: string, model: InstanceRecord | undefined): Promise<ParameterLayers> {
+    const plain = await layersFor({engine, size, version, template: undefined, user: {}, templates, principal})
+    if (!model) return plain
+    const catalogue = await options.catalogues.of(engine, runtime, {version, image: null})
+    const known = (values: ParameterValues): ParameterValues => Object.fromEntries(Object.entries(values).filter(([name]) => catalogue.has(name)))
+    const builtIn = model.template === null ? undefined : engine.config.templates[model.template]
+    return {...plain, template: known(builtIn?.parameters(size) ?? model.layers.template), user: known(model.layers.user)}
+  }
+
   /** The rows of the instance that the data is restored into: as its model, where there is one. */
   async function target(principal: Principal, choice: RestoreChoice, name: string, model: InstanceRecord | undefined, id = context.newId('instance')): Promise<{instance: InstanceRecord; node: NodeRecord}> {
     const engine = context.engines.get(choice.engine)
     const runtime = context.runtimes.get(model?.runtime ?? context.runtimes.default)
     const major = choice.base.version.split('.')[0] as string
-    const version = model && model.version.split('.')[0] === major ? model.version : (await resolveVersion(engine, runtime, major, options.platform, null)).version
+    const isOfModel = model !== undefined && model.version.split('.')[0] === major
+    const version = isOfModel ? model.version : (await resolveVersion(engine, runtime, major, options.platform, null)).version
     const size = model?.size ?? resolveSize({})
-    const layers = model?.layers ?? (await layersFor({engine, size, version, template: undefined, user: {}, templates, principal}))
+    const layers = isOfModel ? model.layers : await layersOfThen(principal, engine, runtime, size, version, model)
     const now = clock.now()
     const instance: InstanceRecord = {
       id, tenantId: principal.tenantId, name, engine: engine.name, version, runtime: runtime.name, image: model?.version === version ? model.image : null,
-      imageAsked: model?.imageAsked ?? null, publishAddress: model?.publishAddress ?? loopback, leased: false, status: 'provisioning', statusReason: null, wanted: 'running',
+      imageAsked: isOfModel ? model.imageAsked : null, publishAddress: model?.publishAddress ?? loopback, leased: false, status: 'provisioning', statusReason: null, wanted: 'running',
       size, template: model?.template ?? null, layers, endpointHost: loopback, endpointPort: await freeEndpointPort(context, runtime),
       database: model?.database ?? engine.defaultDatabase, username: model?.username ?? engine.defaultUsername, incarnation: context.newId('event').slice(4), protected: false,
       expiresAt: null, createdAt: now, updatedAt: now,
@@ -112,16 +137,6 @@ export function createRestoring(options: {
     }
   }
 
-  async function insert(tx: Tx, principal: Principal, {instance, node}: {instance: InstanceRecord; node: NodeRecord}, passwordOf: string | undefined, enabled: boolean, repository: string): Promise<void> {
-    await tx.instances.insert(instance)
-    await context.protection.enrol(tx, instance, {enabled, repository})
-    await tx.nodes.insert(node)
-    await tx.ports.reserve({tenantId: principal.tenantId, port: instance.endpointPort, ownerId: instance.id})
-    await tx.ports.reserve({tenantId: principal.tenantId, port: node.port, ownerId: node.id})
-    const password = passwordOf === undefined ? undefined : await tx.secrets.get(passwordOf, 'password')
-    await tx.secrets.put(principal.tenantId, instance.id, 'password', password ?? context.randomSecret())
-  }
-
   async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined, clone?: Clone): Promise<Started | Planned> {
     const before = await again(principal, idempotency)
     if (before) return before
@@ -144,7 +159,7 @@ export function createRestoring(options: {
     }
     const recovery = await recoveryView(choice)
     const steps = inPlaceOf ? restoreSteps.inPlace : restoreSteps.into
-    const keptAs = inPlaceOf ? nameOf(inPlaceOf.name, 'before') : null
+    const keptAs = inPlaceOf ? datedName(inPlaceOf.name, 'before', clock.now()) : null
     const made = await target(principal, choice, keptAs ?? (into as string), inPlaceOf ?? source, clone?.id)
     await admitRoom(choice, made.instance.runtime, made.instance.size, clone?.servers ?? 1)
     if (plan) return {plan: planView({steps, impact: inPlaceOf ? 'restart' : 'none', expected_downtime_ms: inPlaceOf ? null : 0, reversible: true, recovery})}
@@ -155,7 +170,7 @@ export function createRestoring(options: {
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       if (await tx.instances.find(made.instance.name)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${made.instance.name}"`, {suggestions: ['try again']})
-      await insert(tx, principal, made, (inPlaceOf ?? source)?.id, inPlaceOf === undefined && clone?.backup !== false, choice.repository)
+      await insertBeside(context, tx, made, {passwordOf: (inPlaceOf ?? source)?.id, enabled: inPlaceOf === undefined && clone?.backup !== false, repository: choice.repository})
       return submit(context, tx, principal, {
         kind: restoreKind, instanceId: inPlaceOf?.id ?? made.instance.id, resource: `instance/${inPlaceOf?.name ?? made.instance.name}`, input: input as never,
         start: steps[0], deadlineSeconds: options.workflow(restoreKind).deadlineSeconds,
@@ -187,6 +202,11 @@ export function createRestoring(options: {
         details: {instance: instance.name}, suggestions: [`dbaas restore ${instance.name} --to TIME`, 'dbaas list'],
       })
     }
+    if (kept.version.split('.')[0] !== instance.version.split('.')[0]) {
+      throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is of ${kept.version}, and ${instance.name} was upgraded to ${instance.version} since`, {
+        details: {instance: kept.name, version: kept.version}, suggestions: [`dbaas upgrade ${instance.name} --undo`, `dbaas start ${kept.name}`],
+      })
+    }
     if (kept.status !== 'stopped') {
       throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is ${kept.status}`, {details: {instance: kept.name, status: kept.status}, suggestions: [`dbaas stop ${kept.name}`]})
     }
@@ -197,7 +217,7 @@ export function createRestoring(options: {
     }
     if (plan) return {plan: planView({steps: restoreSteps.undo, impact: 'restart', expected_downtime_ms: null, reversible: true})}
     const input: RestoreInput = {
-      instanceId: kept.id, inPlaceOf: instance.id, entering: entering.id, choice: null, keptAs: nameOf(instance.name, 'undone'),
+      instanceId: kept.id, inPlaceOf: instance.id, entering: entering.id, choice: null, keptAs: datedName(instance.name, 'undone', clock.now()),
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       await tx.instances.update(kept.id, {status: 'maintenance', updatedAt: clock.now()})

@@ -12,11 +12,13 @@ import type {ServiceContext} from '../context.js'
 import {createKind} from './create.workflow.js'
 import {deleteKind} from './delete.workflow.js'
 import {recoverKind} from './lifecycle.workflows.js'
-import {restoreKind, type RestoreInput} from './restore.workflow.js'
+import type {ExchangeInput} from './exchange.js'
+import {restoreKind} from './restore.workflow.js'
 import {routeTo, type Subject} from '../subject.js'
 import type {Servers} from './servers.js'
 import type {ReadTx} from '../../store/store.js'
 import {submit} from '../submit.js'
+import {majorUpgradeKind} from './upgrade-major.workflow.js'
 
 /** A server that lived this long before it ended starts again from the shortest delay. */
 const stableMs = 10 * 60_000
@@ -190,7 +192,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
   /** A restore in place is an operation of the instance that stays; the one that it is made in is no less its own. */
   async function isUnderWay(tx: ReadTx, instanceId: string): Promise<boolean> {
     if ((await tx.operations.openOfInstance(instanceId)).length > 0) return true
-    return (await tx.operations.open()).some((o) => o.kind === restoreKind && restoredBy(o) === instanceId)
+    return (await tx.operations.open()).some((o) => besideKinds.has(o.kind) && besideOf(o) === instanceId)
   }
 
   const isBusy = (instanceId: string): Promise<boolean> => store.read('platform', (tx) => isUnderWay(tx, instanceId))
@@ -243,7 +245,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
 
   async function routes(): Promise<Route[]> {
     const {instances, open} = await store.read('platform', async (tx) => ({instances: await tx.instances.list(), open: await tx.operations.open()}))
-    const inMaking = new Set(open.flatMap((o) => (o.kind === createKind || o.kind === deleteKind ? [o.instanceId] : o.kind === restoreKind ? [restoredBy(o)] : [])))
+    const inMaking = new Set(open.flatMap((o) => (o.kind === createKind || o.kind === deleteKind ? [o.instanceId] : besideKinds.has(o.kind) ? [besideOf(o)] : [])))
     const result: Route[] = []
     for (const instance of instances) {
       if (instance.wanted !== 'running' || inMaking.has(instance.id)) continue
@@ -253,8 +255,8 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
       }
       const subject = await servers.load(instance.id)
       const now = await observe(subject)
-      // who cannot see a server has no reason to keep its clients from it
-      result.push(routeTo(subject, now === undefined || now.state === 'running' ? 'open' : 'hold'))
+      // who cannot see a server has no reason to keep its clients from it; nor may anybody in while it is copied
+      result.push(routeTo(subject, (now === undefined || now.state === 'running') && instance.status !== 'maintenance' ? 'open' : 'hold'))
     }
     return result
   }
@@ -307,4 +309,6 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
   }
 }
 
-const restoredBy = ({input}: OperationRecord): string => (input as unknown as RestoreInput).instanceId
+/** Operations of one instance that make, or go over to, another. */
+const besideKinds: ReadonlySet<string> = new Set([restoreKind, majorUpgradeKind])
+const besideOf = ({input}: OperationRecord): string => (input as unknown as ExchangeInput).instanceId

@@ -19,11 +19,29 @@ function recoveryLines(recovery: ApiPlan['recovery']): [string, string][] {
   ]
 }
 
+/** How, what stands in the way, and what it takes. */
+function upgradeLines(upgrade: ApiPlan['upgrade']): [string, string][] {
+  if (!upgrade) return []
+  const {from, to, way, size_bytes: size, estimated_seconds: seconds, tools, obstacles, kept_as: kept} = upgrade
+  const ways = {
+    none: 'it is that version already', 'next-start': 'when it is started', restart: 'by one restart, on the data as they are', rolling: 'one server after the other', exchange: 'the state of before comes back',
+    copy: 'by a copy into a new server, which is compared with the old one before anybody uses it',
+  }
+  return [
+    ['version', `${from} → ${to}`], ['way', ways[way]],
+    ...(size === null ? [] : [['copies', `${formatBytes(size)}${tools === null ? '' : `, by the programs of ${tools}`}`] as [string, string]]),
+    ...(seconds === null ? [] : [['takes', `about ${formatDuration(seconds * 1000)}, while clients wait`] as [string, string]]),
+    ...(obstacles.length === 0 ? [] : [['first', obstacles.join('\n')] as [string, string]]),
+    ...(kept === null ? [] : [['kept', `the state of now, as ${kept}`] as [string, string]]),
+  ]
+}
+
 export function renderPlan(plan: ApiPlan, paint: Paint): string {
   const downtime = plan.expected_downtime_ms === null ? 'not measured here yet' : formatDuration(plan.expected_downtime_ms)
   return `${paint.bold('Plan')} ${paint.dim('(nothing was changed)')}\n${renderDetails([
     ['steps', plan.steps.length === 0 ? 'none: nothing to do' : plan.steps.map((step, i) => `${i + 1}. ${step}`).join('\n')],
     ...recoveryLines(plan.recovery),
+    ...upgradeLines(plan.upgrade),
     ['impact', plan.impact],
     ['downtime', plan.impact === 'none' || plan.impact === 'reload' ? 'none' : downtime],
     ['cost', plan.cost_month_delta === null ? undefined : `${plan.cost_month_delta >= 0 ? '+' : ''}${plan.cost_month_delta.toFixed(2)} a month`],

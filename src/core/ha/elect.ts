@@ -84,8 +84,9 @@ function mostAdvanced(state: HaState, votes: readonly Vote[], preferred: NodeId 
 const sign = (difference: bigint): number => (difference > 0n ? 1 : difference < 0n ? -1 : 0)
 
 function whyChosen(best: Vote, votes: readonly Vote[], state: HaState, {preferred, allowDataLoss}: ElectionOptions): string {
-  const rank = votes.length === 1 ? 'the only one heard' : votes.every(({shared}) => shared === best.shared) ? `as far as all ${votes.length} heard` : `the most advanced of ${votes.length} heard`
+  const rank = votes.length === 1 ? 'is the only one that was heard' : votes.every(({shared}) => shared === best.shared)
+    ? `has everything, as all ${votes.length} that were heard have` : `has the most of ${votes.length} that were heard`
   const instead = preferred && preferred !== best.id ? `; ${preferred} was asked for and is not` : ''
-  const quorum = allowDataLoss && votes.length < votesNeeded(state) ? ', and the loss of acknowledged writes was allowed' : `, ${votesNeeded(state)} needed`
-  return `${best.id} is ${rank}${quorum}${instead}`
+  const quorum = allowDataLoss && votes.length < votesNeeded(state) ? ', and the loss of acknowledged writes was allowed' : ` (needed: ${votesNeeded(state)})`
+  return `${best.id} ${rank}${quorum}${instead}`
 }

@@ -206,7 +206,7 @@ function decideProve(state: HaState, operation: HaOperation, view: ClusterView, 
   const proven = proveSet(state, set, view, rules)
   if (!server.settled) return {actions: [{kind: 'set', node: state.primary, set}], because: `another set than that in force (${describeSet(set)}) was written and not loaded`}
   if (proven === true) {
-    return toPhase(state, operation, 'open', view.now, `${describeSet(set)} hold all that ${state.primary} has`, {voters: set?.names ?? [], k: set?.k ?? 0})
+    return toPhase(state, operation, 'open', view.now, `all that ${state.primary} has is held by ${describeSet(set)}`, {voters: set?.names ?? [], k: set?.k ?? 0})
   }
   const followers = tendFollowers(state, view)
   if (followers?.actions[0]?.kind === 'persist') return followers
@@ -215,7 +215,7 @@ function decideProve(state: HaState, operation: HaOperation, view: ClusterView, 
   // those that must confirm are gone: others may, as long as the old voters still cover what was confirmed
   if (!sameSet(set, wish) && (set === null || live < set.k)) actions.push({kind: 'set', node: state.primary, set: wish})
   else if (proven === undefined) actions.push({kind: 'mark', node: state.primary, key: keyOf(state, set)})
-  const waiting = `${describeSet(set)} must hold all that ${state.primary} has, before anybody is let in`
+  const waiting = `all that ${state.primary} has must be held by ${describeSet(set)} before anybody is let in`
   return {actions, because: live < (set?.k ?? 0) ? `BLOCKED: ${waiting}; ${live} of them stream` : waiting}
 }
 

@@ -165,7 +165,7 @@ function atRest(view: QuorumView, set: SyncSet, target: readonly NodeId[]): Quor
     return {kind: 'wait', because: `BLOCKED: commits wait, ${live.length} of ${set.k} that must confirm stream (${away} away)`}
   }
   const {wanted} = view.state
-  if (target.length < wanted.voters || set.k < wanted.k) return {kind: 'wait', because: `${live.length} of ${wanted.voters} wanted voters stream; ${describeSet(set)} confirm`}
+  if (target.length < wanted.voters || set.k < wanted.k) return {kind: 'wait', because: `${live.length} of ${wanted.voters} wanted voters stream; commits are confirmed by ${describeSet(set)}`}
   return sameSet(set, {k: wanted.k, names: target}) && sameNames(target, view.state.voters)
-    ? {kind: 'none', because: `${describeSet(set)} confirm each commit`} : {kind: 'wait', because: `${describeSet(set)} confirm until others can`}
+    ? {kind: 'none', because: `each commit is confirmed by ${describeSet(set)}`} : {kind: 'wait', because: `commits are confirmed by ${describeSet(set)} until others can`}
 }

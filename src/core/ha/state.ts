@@ -119,7 +119,7 @@ export const withNode = (state: HaState, id: NodeId, changes: Partial<HaNode>): 
 export const sortedNames = (names: Iterable<NodeId>): NodeId[] => [...new Set(names)].sort()
 export const sameNames = (a: readonly NodeId[], b: readonly NodeId[]): boolean => sortedNames(a).join() === sortedNames(b).join()
 export const sameSet = (a: SyncSet | null, b: SyncSet | null): boolean => (a === null || b === null ? a === b : a.k === b.k && sameNames(a.names, b.names))
-export const describeSet = (set: SyncSet | null): string => (set === null ? 'nobody' : `any ${set.k} of ${set.names.join(', ')}`)
+export const describeSet = (set: SyncSet | null): string => (set === null ? 'nobody' : set.k === set.names.length ? set.names.join(' and ') : `any ${set.k} of ${set.names.join(', ')}`)
 
 /** Positions as decimal strings: JSON has no number as large. */
 export const encodeState = (state: HaState): Json => JSON.parse(JSON.stringify(state, (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value))) as Json

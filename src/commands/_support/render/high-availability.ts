@@ -129,9 +129,10 @@ export function replicationText({replication, name, high_availability}: ApiInsta
 
 /** Why it is as it is, and who was the primary before. */
 export function decisionText({replication}: ApiInstance, now: number): string | undefined {
-  const {last_decision: decision, last_change: change} = replication ?? {last_decision: null, last_change: null}
+  const {last_decision: decision, last_change: change, status_reason: said} = replication ?? {last_decision: null, last_change: null, status_reason: null}
   const lines = [
-    ...(decision === null ? [] : [`${visible(decision.because)} (${fromNow(decision.at, now)})`]),
+    // what lies in the way is said above
+    ...(decision === null || decision.because === said ? [] : [`${visible(decision.because)} (${fromNow(decision.at, now)})`]),
     ...(change === null ? [] : [`last ${change.kind} ${fromNow(change.at, now)}, from ${change.from} to ${change.to}${
       change.write_gap_ms === null ? '' : `, writes held up for ${formatDuration(change.write_gap_ms)}`}: ${visible(change.because)}${
       change.discarded_bytes ? `; ${formatBytes(change.discarded_bytes)} of the log of ${change.from}, which nobody had confirmed, were given up` : ''}`]),

@@ -14,6 +14,8 @@ const neverMs = 1e12
 export interface Look {
   readonly member: Member
   readonly process: NodeView['process']
+  /** It was being started or made anew when it was looked at: nothing of it was seen, though that may be over by now. */
+  readonly busy: boolean
   readonly seen: NodeReplication | null
   readonly line: Line | null
   readonly failure: string | null
@@ -123,13 +125,13 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
 
   async function lookAt(member: Member): Promise<Look> {
     const {id} = member
-    if (member.busy) return {member, process: 'exited', seen: null, line: null, failure: null, impairment: null, isCut: false}
+    if (member.busy) return {member, process: 'exited', busy: true, seen: null, line: null, failure: null, impairment: null, isCut: false}
     const asked = performance.now()
     const now = await processOf(member)
     if (now.process === 'exited') {
       silences.delete(id)
       startings.delete(id)
-      return {member, ...now, seen: null, line: null, failure: null}
+      return {member, ...now, busy: false, seen: null, line: null, failure: null}
     }
     try {
       const {seen, line} = await ask(member)
@@ -139,14 +141,14 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       if (member.startedAt !== null && member.startedAt !== seen.startedAt) Object.assign(member, {detached: false, settled: false})
       member.startedAt = seen.startedAt
       // what answers runs, also where the runtime cannot say so
-      return {member, ...now, process: 'running', seen, line, failure: null}
+      return {member, ...now, busy: false, process: 'running', seen, line, failure: null}
     } catch (error) {
       const failure = (error as Error).message
       const silence = silences.get(id) ?? {probes: 0, since: asked}
       silences.set(id, {...silence, probes: silence.probes + 1})
       if (/starting up|not yet accepting/i.test(failure)) startings.set(id, startings.get(id) ?? asked)
       else startings.delete(id)
-      return {member, ...now, seen: null, line: null, failure}
+      return {member, ...now, busy: false, seen: null, line: null, failure}
     }
   }
 
@@ -176,8 +178,8 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     lastAnswer: (id: NodeId) => answers.get(id),
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {
       const lost = new Set(looks.get(state.primary)?.seen?.kept.filter(({isLost}) => isLost).map(({name}) => name))
-      const views = [...looks.values()].map(async ({member, process, seen, line}): Promise<[NodeId, NodeView]> => [member.id, {
-        process, server: seen && line && serverView(member, seen, line, peers), stamp: await stampOf(member), busy: member.busy,
+      const views = [...looks.values()].map(async ({member, process, busy, seen, line}): Promise<[NodeId, NodeView]> => [member.id, {
+        process, server: seen && line && serverView(member, seen, line, peers), stamp: await stampOf(member), busy: busy || member.busy,
         cannotFollow: member.cannotFollow || (member.id !== state.primary && lost.has(member.id)),
       }])
       return Object.fromEntries(await Promise.all(views))

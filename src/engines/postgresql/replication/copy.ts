@@ -5,7 +5,6 @@
 import {chmod, chown, lstat, mkdir, open} from 'node:fs/promises'
 import {constants} from 'node:fs'
 import {dirname, join} from 'node:path'
-import type {Readable} from 'node:stream'
 import tar from 'tar-stream'
 import type {BackupFile} from '../../backup.js'
 import type {CopyOptions, CopyReport, EngineReplication, Source, Unpack} from '../../replication.js'
@@ -48,7 +47,7 @@ function archiverTo(unpack: Unpack): Writer {
   const pack = tar.pack()
   // thrown to whoever writes, and told to whoever unpacks
   pack.on('error', () => undefined)
-  const unpacking = unpack(pack as unknown as Readable)
+  const unpacking = unpack(pack)
   /** Ends whatever waits for room in an archive that nobody reads any more. */
   const broken = unpacking.then(() => new Promise<never>(() => undefined))
   broken.catch(() => undefined)

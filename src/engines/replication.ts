@@ -54,6 +54,11 @@ export interface EngineReplication {
    * no table. It moves the log (a little, each time), so it is for when nothing else does. Throws INVALID_STATE on a standby.
    */
   probeWrite(host: Host, admin: AdminCredentials, timing?: Timing): Promise<{readonly position: bigint; readonly milliseconds: number}>
+  /**
+   * Whether the disk of its data takes another megabyte, by the server's own word; on a standby, too. Costs no log, and leaves nothing. Throws
+   * DATABASE_UNAVAILABLE.
+   */
+  hasRoom(host: Host, admin: AdminCredentials, timing?: Timing): Promise<boolean>
 
   // ------------------------------------------------------------ the synchronous set
 
@@ -183,7 +188,8 @@ export interface Source {
 }
 
 export type Boot =
-  | {readonly role: 'primary'}
+  /** `alone`: no commit waits for a standby any more, whatever its data were part of before. */
+  | {readonly role: 'primary'; readonly alone?: boolean}
   /** Null: it receives from nobody, and waits at the end of its log. */
   | {readonly role: 'standby'; readonly upstream: Upstream | null}
 

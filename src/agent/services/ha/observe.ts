@@ -141,7 +141,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       if (member.startedAt !== null && member.startedAt !== seen.startedAt) Object.assign(member, {detached: false, settled: false})
       member.startedAt = seen.startedAt
       // what answers runs, also where the runtime cannot say so
-      return {member, ...now, busy: false, process: 'running', seen, line, failure: null}
+      return {member, ...now, process: 'running', busy: false, seen, line, failure: null}
     } catch (error) {
       const failure = (error as Error).message
       const silence = silences.get(id) ?? {probes: 0, since: asked}
@@ -174,6 +174,10 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     stampChanged: (id: NodeId) => void stamps.delete(id),
     /** It did not answer when it was last asked. */
     isSilent: (id: NodeId) => silences.has(id),
+    silenceOf(id: NodeId): {probes: number; ms: number} | undefined {
+      const silence = silences.get(id)
+      return silence && {probes: silence.probes, ms: performance.now() - silence.since}
+    },
     endedAt: (id: NodeId) => ends.get(id),
     lastAnswer: (id: NodeId) => answers.get(id),
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {
@@ -209,8 +213,8 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       }]))
       return {
         state, process: first?.process ?? 'unreachable', failedProbes: silence?.probes ?? 0, failingMs: silence ? now - silence.since : 0,
-        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, clientsServed: false, replicas,
-        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running'),
+        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, replicas,
+        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running', others.filter(({seen}) => seen !== null).map(({member}) => member)),
         outOfRecovery: [...looks.values()].filter(({seen}) => seen?.role === 'primary').map(({member}) => member.id),
         allExited: [...looks.values()].every(({process}) => process === 'exited'), agentLateMs, softFailoversAgoMs,
       }

@@ -14,7 +14,6 @@
  * hangs. Foreign errors leave as DbaasError: DATABASE_UNAVAILABLE (not reached, broke, or what was waited for did not happen in time:
  * `details.waited_for`), INVALID_STATE (not in this role, or data that must not be used), NOT_SUPPORTED, SQL_ERROR.
  */
-import type {Readable} from 'node:stream'
 import type {InstanceSize} from '../core/instance/sizes.js'
 import type {ParameterValues} from '../core/instance/instance.js'
 import type {AdminCredentials, ClientCredentials} from './engine.js'
@@ -301,7 +300,7 @@ export interface Rejoin {
 }
 
 /** Takes a tar and unpacks it as it comes, as the server's user; resolves when all of it is there. */
-export type Unpack = (archive: Readable) => Promise<void>
+export type Unpack = (archive: AsyncIterable<Uint8Array>) => Promise<void>
 
 export interface CopyOptions {
   readonly version: string

@@ -5,6 +5,7 @@ import {once} from 'node:events'
 import {readFileSync} from 'node:fs'
 import type {FailoverReceipt} from '../../src/core/ha/receipt.js'
 import type {ApiInstance, ApiNode} from '../../src/core/api/schemas.js'
+import {engineProxy, type EngineProxy} from '../runtimes/docker-proxy.js'
 import {dockerOrSkip, images} from '../support/docker.js'
 import {assertSameEverywhere, changesOf, instanceOf, primaryOf, replicasOf, startWriters, untilWhole, type Writers} from '../support/ha.js'
 import {startDirectWriters, type DirectWriters} from '../support/ha-direct.js'
@@ -13,7 +14,6 @@ import {dockerLeftovers, leftoversOf, siteOf} from '../support/leftovers.js'
 import {clientOf, stopAgent, untilAnswers} from '../support/probed-agent.js'
 import {debian15OrSkip, rewindImage} from '../support/rewind-image.js'
 import {realRuns} from '../support/runs.js'
-import {secondEngine, type SecondEngine} from '../support/second-engine.js'
 import {temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
 
@@ -302,45 +302,45 @@ describe('an agent killed in the life of an instance with replicas, in container
   })
 })
 
-describe('a Docker engine that hangs under an instance with two replicas', function () {
+describe('a Docker engine that does not answer the agent of an instance with two replicas', function () {
   dockerOrSkip(images.postgresql)
   this.timeout(600_000)
-  let engine: SecondEngine
+  let engine: EngineProxy
   let site: Site
   before(async () => {
-    engine = await secondEngine(images.postgresql)
+    engine = await engineProxy()
     site = temporarySite('ha-docker-away', {env: {...env, DOCKER_HOST: engine.host}})
     const answer = await site.json('create', 'demo', '--ha', ...made)
     assert.equal(answer.operation?.status, 'succeeded', JSON.stringify(answer))
   })
   after(async () => {
-    engine?.goOn()
-    await site?.run('delete', 'demo', '--yes')
+    engine?.pass()
     await site?.dispose()
-    await engine?.dispose()
+    await engine?.close()
   })
 
-  it('leaves it to serve, and what is lost meanwhile has a successor when it goes on', async () => {
+  it('leaves it to serve, and what is lost meanwhile has a successor when it answers again', async () => {
     const before = await untilWhole(site, 'demo')
-    const {State: {Pid: pid}} = await engine.docker.getContainer(containerOf(primaryOf(before))).inspect()
     const writers = await startWriters(site, 'demo')
     const directs = await startDirectWriters(site, 'demo')
-    try {
-      engine.hang()
-      await until('the agent has missed it', async () => (await site.json('api', 'GET', '/v1/health')).circuit_breakers.some((each: {name: string; state: string}) => each.name === 'runtime docker' && each.state !== 'closed'))
-      await writers.goOn()
-      assert.equal((await instanceOf(site, 'demo')).replication?.status, 'healthy')
-      process.kill(pid, 'SIGKILL')
-      await until('it is told', async () => (await instanceOf(site, 'demo')).replication?.status !== 'healthy')
-    } finally {
-      engine.goOn()
-    }
+    engine.hang()
+    await until('the agent has missed it', async () => (await site.json('api', 'GET', '/v1/health')).circuit_breakers.some((each: {name: string; state: string}) => each.name === 'runtime docker' && each.state !== 'closed'))
+    await writers.goOn()
+    await until('all of it is heard', async () => (await instanceOf(site, 'demo')).replication?.status === 'healthy')
+    docker('kill', containerOf(primaryOf(before)))
+    await until('it is missed', async () => (await instanceOf(site, 'demo')).replication?.status !== 'healthy')
+    engine.pass()
+    // what was asked meanwhile was lost
+    engine.cut()
     await until('another primary', async () => primaryOf(await instanceOf(site, 'demo')).id !== primaryOf(before).id)
     await writers.goOn()
     const after = await untilWhole(site, 'demo')
     await directs.stop()
     await writers.stop()
     await assertSameEverywhere(site, after)
+    const deleted = await site.json('delete', 'demo', '--yes')
+    assert.equal(deleted.operation?.status, 'succeeded', JSON.stringify(deleted))
+    assert.deepEqual(dockerLeftovers(siteOf(site.home)), [])
   })
 })
 

@@ -105,7 +105,7 @@ describe('the docker runtime under faults', () => {
     const pack = tar.pack()
     pack.entry({name: 'deep/er/file', mode: 0o640}, 'content')
     pack.finalize()
-    await runtime.unpack(node, pack as unknown as Readable, never)
+    await runtime.unpack(node, pack as AsyncIterable<Uint8Array>, never)
     assert.equal((await runtime.host(node).read(join(data, 'deep/er/file')))?.toString(), 'content')
     const {stdout} = await runtime.host(node).exec(['stat', '-c', '%a %u', join(data, 'deep'), join(data, 'deep/er/file')])
     assert.equal(stdout, `700 ${node.image?.uid}\n640 ${node.image?.uid}\n`)
@@ -117,7 +117,7 @@ describe('the docker runtime under faults', () => {
     half.write(Buffer.from('x'))
     // before its reader is there
     setTimeout(() => broken.destroy(cutOff), 1)
-    await assert.rejects(runtime.unpack(node, broken as unknown as Readable, never), cutOff)
+    await assert.rejects(runtime.unpack(node, broken as AsyncIterable<Uint8Array>, never), cutOff)
     const noise = Readable.from([Buffer.alloc(2048, 'no tar')])
     await assert.rejects(runtime.unpack(node, noise, never), {code: 'RUNTIME_UNAVAILABLE', message: /cannot unpack a copy of the data/})
   })

@@ -5,7 +5,6 @@
  *
  * Every method is idempotent. Foreign errors leave as DbaasError.
  */
-import type {Readable} from 'node:stream'
 import type {InstanceSize} from '../../core/instance/sizes.js'
 import type {KnownVersion} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
@@ -115,7 +114,7 @@ export interface Runtime {
   /** The data folder of a placed node as this machine sees it, so that a restore can fill it; null where it cannot be reached. */
   dataFolder(placement: Placement): Promise<string | null>
   /** Into the data folder of a placed node whose server does not run: a tar, unpacked as it comes, by the server's user. Null where every data folder can be reached. */
-  readonly unpack: ((placement: Placement, archive: Readable, signal: AbortSignal) => Promise<void>) | null
+  readonly unpack: ((placement: Placement, archive: AsyncIterable<Uint8Array>, signal: AbortSignal) => Promise<void>) | null
   /** The node, whose server does not run, belongs to another instance from now on: `placement` says to which. */
   reassign(placement: Placement, fromInstance: string): Promise<void>
   /** Starts the server if it does not run; returns the ref that finds it again. */

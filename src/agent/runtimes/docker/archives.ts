@@ -47,7 +47,7 @@ export async function unpackData(client: Client, container: string, image: Image
 }
 
 /** The same bytes, and the same error whenever somebody looks: what it comes from may fail before the program that reads it is there. */
-export function held(archive: Readable): Readable {
+export function held(archive: AsyncIterable<Uint8Array>): Readable {
   const input = new PassThrough()
   pipeline(archive, input).catch(() => undefined)
   return input

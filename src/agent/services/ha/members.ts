@@ -1,5 +1,4 @@
 /** The servers of one cluster, with what this agent knows of each beside the store: what it did to it, and so what must be in force. */
-import type {Readable} from 'node:stream'
 import type {NodeId} from '../../../core/ha/state.js'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type ParameterValues} from '../../../core/instance/instance.js'
@@ -47,7 +46,7 @@ export function replicationOf(engine: Engine): EngineReplication {
 
 export type Making = ReturnType<typeof createMaking>
 
-async function unpack(runtime: Runtime, placement: Placement, archive: Readable, signal: AbortSignal): Promise<void> {
+async function unpack(runtime: Runtime, placement: Placement, archive: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
   if (runtime.unpack) return runtime.unpack(placement, archive, signal)
   throw new DbaasError('NOT_SUPPORTED', `the data of ${placement.nodeName} cannot be written from here`, {suggestions: ['dbaas doctor']})
 }
@@ -91,7 +90,7 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
   async function copy(subject: Subject, source: Subject, signal: AbortSignal, progress: (received: number, total: number) => void): Promise<void> {
     const {runtime, placement, host, engine, instance} = subject
     await runtime.place(placement)
-    const into = (await runtime.dataFolder(placement)) ?? ((archive: Readable) => unpack(runtime, placement, archive, signal))
+    const into = (await runtime.dataFolder(placement)) ?? ((archive: AsyncIterable<Uint8Array>) => unpack(runtime, placement, archive, signal))
     await replicationOf(engine).copy(await sourceOf(source), host, into, {version: instance.version, limit: {bytesPerSecond: () => null}, progress, signal})
   }
 

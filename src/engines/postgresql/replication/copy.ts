@@ -2,7 +2,6 @@
  * The data of a new standby: a base backup into its folder. The log comes by itself, through the standby's own receiver, from the slot that
  * was made before: nothing but the server is needed.
  */
-import type {Readable} from 'node:stream'
 import tar from 'tar-stream'
 import type {BackupFile} from '../../backup.js'
 import {openDataFolder} from '../../data-folder.js'
@@ -46,7 +45,7 @@ function archiverTo(unpack: Unpack): Writer {
   const pack = tar.pack()
   // thrown to whoever writes, and told to whoever unpacks
   pack.on('error', () => undefined)
-  const unpacking = unpack(pack as unknown as Readable)
+  const unpacking = unpack(pack as AsyncIterable<Uint8Array>)
   /** Ends whatever waits for room in an archive that nobody reads any more. */
   const broken = unpacking.then(() => new Promise<never>(() => undefined))
   broken.catch(() => undefined)

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import {once} from 'node:events'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {existsSync} from 'node:fs'
 import {join} from 'node:path'
@@ -127,7 +126,7 @@ for (const {name, source} of backupSources()) {
       const spare = await site.place('spare', {})
       const options = {version: spare.version, limit: {bytesPerSecond: () => null}, progress() {}, signal: never}
       await assert.rejects(replication.copy(a.source, spare.host, async (archive) => {
-        await once(archive, 'data')
+        await archive[Symbol.asyncIterator]().next()
         throw new Error('there is no room')
       }, options), /there is no room/)
       assert.equal(await postgresql.lifecycle.isInitialised(spare.host), false)

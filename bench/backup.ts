@@ -192,6 +192,7 @@ try {
         least = Math.min(least, pacing.limit() ?? least)
         ours?.send({kind: 'limit', bytesPerSecond: pacing.limit()})
       }, 100)
+      ours?.onReport((report) => report.kind === 'received' && pacing.received(report.bytes))
       // before that, the server writes what is in its memory: with its usual pace, so that nobody notices
       await flowing
       const from = Date.now()

@@ -1,9 +1,10 @@
 /**
  * `npm run bench -- failover [ROUNDS]`: from a fault to the first acknowledged write, four writers, three servers on this machine: ours
  * through the endpoint, and Debian's Patroni 3 with etcd, all defaults, through a client that follows its leader (apt-get install
- * patroni etcd-server postgresql-15). Acknowledged writes are looked for afterwards. And what a synchronous replica costs, by pgbench.
+ * patroni etcd-server postgresql-15). Acknowledged writes are looked for afterwards. Another size for all servers, small and medium in turn. And what a synchronous
+ * replica costs, by pgbench.
  *
- * BENCH_PARTS: which of `kill`, `hang`, `switchover`, `cost`; BENCH_SIDES: which of `ours`, `patroni`. Patroni's rounds take half a minute each.
+ * BENCH_PARTS: which of `kill`, `hang`, `switchover`, `scale` (ours alone), `cost`; BENCH_SIDES: which of `ours`, `patroni`. Patroni's rounds take half a minute each.
  */
 import {setTimeout as pause} from 'node:timers/promises'
 import pg from 'pg'
@@ -13,10 +14,12 @@ import {hasPatroni, startPatroni} from './support-patroni.js'
 import {median, must, run, serverUser, temporarySite, verdict, type Site} from './support.js'
 
 const rounds = Number(process.argv[2] ?? 10)
-const parts = (process.env.BENCH_PARTS ?? 'kill,hang,switchover,cost').split(',')
+const parts = (process.env.BENCH_PARTS ?? 'kill,hang,switchover,scale,cost').split(',')
 const sides = (process.env.BENCH_SIDES ?? 'ours,patroni').split(',')
-const faults = (['kill', 'hang', 'switchover'] as const).filter((fault) => parts.includes(fault))
-const goals = {kill: 1000, hang: 4000, switchover: 1000}
+const faults = (['kill', 'hang', 'switchover', 'scale'] as const).filter((fault) => parts.includes(fault))
+const goals = {kill: 1000, hang: 4000, switchover: 1000, scale: 2000}
+/** Nobody waits from their beginning, but from the last write. */
+const isWished = (fault: (typeof faults)[number]): boolean => fault === 'switchover' || fault === 'scale'
 const writerCount = 4
 const say = (text: string): void => console.log(text)
 
@@ -62,9 +65,8 @@ async function measure(side: Side, fault: (typeof faults)[number]): Promise<void
     results.push(outcome)
     say(`  ${side.name}, ${fault}, round ${round}: first write after ${outcome.firstMs.toFixed(0)} ms, gap ${outcome.gapMs.toFixed(0)} ms, ${missing} of ${writers.acknowledged.length} lost${side.told ? `  ${await side.told()}` : ''}`)
   }
-  // of a switchover nobody waits from its beginning, but from the last write
-  const times = results.map(({firstMs, gapMs}) => (fault === 'switchover' ? gapMs : firstMs))
-  const name = `${side.name}, ${fault}${fault === 'switchover' ? ', write gap' : ''}`
+  const times = results.map(({firstMs, gapMs}) => (isWished(fault) ? gapMs : firstMs))
+  const name = `${side.name}, ${fault}${isWished(fault) ? ', write gap' : ''}`
   if (side.name === 'dbaas') {
     say(verdict(`${name}, median`, median(times) / 1000, goals[fault] / 1000, 's'))
     if (fault === 'kill') say(verdict(`${name}, worst`, Math.max(...times) / 1000, 2, 's'))
@@ -80,6 +82,8 @@ async function ourSide(site: Site, name: string): Promise<Side> {
     return {host, port, user, password, database, ssl: {ca, servername: credentials.tls_server_name}}
   }
   let target = await find()
+  /** A command that goes on after its writers do. */
+  let going: Promise<unknown> | undefined
   const status = async () => (await site.json('status', name)).instance
   return {
     name: 'dbaas',
@@ -89,15 +93,19 @@ async function ourSide(site: Site, name: string): Promise<Side> {
       must(await site.run('create', name, '--ha'), 'create')
       target = await find()
     },
-    whole: async () => void await until('all replicas stream', async () => {
-      const {replication, nodes} = await status()
-      return replication.status === 'healthy' && replication.operation === null && nodes.every((node: {status: string; role: string; lag_bytes: number | null}) => node.status === 'running' && (node.role === 'primary' || node.lag_bytes !== null))
-    }),
+    async whole() {
+      await going
+      await until('all replicas stream', async () => {
+        const {replication, nodes} = await status()
+        return replication.status === 'healthy' && replication.operation === null && nodes.every((node: {status: string; role: string; lag_bytes: number | null}) => node.status === 'running' && (node.role === 'primary' || node.lag_bytes !== null))
+      })
+    },
     async prepare(fault) {
-      const {nodes} = await status()
+      const {nodes, size} = await status()
       const primary = nodes.find((node: {role: string}) => node.role === 'primary')
       return () => {
-        if (fault === 'switchover') void site.run('switchover', name).then((ran) => must(ran, 'switchover'))
+        if (fault === 'switchover') going = site.run('switchover', name).then((ran) => must(ran, 'switchover'))
+        else if (fault === 'scale') going = site.run('scale', name, '--size', size.name === 'small' ? 'medium' : 'small').then((ran) => must(ran, 'scale'))
         else signalAll(treeOf(primary.pid), fault === 'kill' ? 'SIGKILL' : 'SIGSTOP')
         return () => undefined
       }
@@ -145,12 +153,13 @@ try {
       const theirs: Side = {
         name: 'Patroni', target: patroni.target, whole: patroni.whole, onChange: patroni.onChange,
         prepare: async (fault) => () => {
+          if (fault === 'scale') throw new Error('it is not asked of Patroni')
           if (fault !== 'switchover') return patroni.fault(fault)
           void patroni.switchover()
           return () => undefined
         },
       }
-      for (const fault of faults) await measure(theirs, fault)
+      for (const fault of faults) if (fault !== 'scale') await measure(theirs, fault)
     } finally {
       await patroni.stop()
     }

@@ -32,6 +32,7 @@ export type Report =
   | {readonly kind: 'ready'}
   /** The first bytes of a backup have come. */
   | {readonly kind: 'flowing'}
+  | {readonly kind: 'received'; readonly bytes: number}
   | {readonly kind: 'taken'; readonly taken: TakenBackup; readonly used: Used}
   | {readonly kind: 'restored'; readonly used: Used}
   | {readonly kind: 'status'; readonly status: LogStatus}
@@ -84,6 +85,7 @@ function start(data: ThreadData): void {
         let flows = false
         const progress = (received: number): void => {
           if (received > 0 && !flows) say({kind: 'flowing'})
+          say({kind: 'received', bytes: received})
           flows ||= received > 0
         }
         taken = await archiver.take(order.order, {progress, limit: () => limit, signal: never})

@@ -3,7 +3,8 @@ import {instanceArgument, operationFlags} from './_support/flags.js'
 
 export default class Restart extends BaseCommand {
   static override summary = 'Restart a database; new connections are held meanwhile'
-  static override examples = ['<%= config.bin %> restart demo', '<%= config.bin %> restart demo --no-wait --json']
+  static override description = 'One with replicas is restarted server by server: each replica, then a switchover, then the old primary. The gap in writes is measured and printed.'
+  static override examples = ['<%= config.bin %> restart demo', '<%= config.bin %> restart demo --plan', '<%= config.bin %> restart demo --no-wait --json']
   static override args = instanceArgument
   static override flags = operationFlags
 
@@ -14,8 +15,8 @@ export default class Restart extends BaseCommand {
     const request = {params: {instance: args.name}, body: flags.plan ? {plan: true} : {}}
     const result = await mutate(client, 'instances.restart', request, flags)
     return this.answer(result, async (paint) => {
-      const {doneLine, renderMutation} = await import('./_support/render/operation.js')
-      return renderMutation(result, paint, (instance, operation) => doneLine(`${instance?.name ?? args.name} restarted`, operation, paint))
+      const {doneLine, gapLine, renderMutation} = await import('./_support/render/operation.js')
+      return renderMutation(result, paint, (instance, operation) => doneLine(`${instance?.name ?? args.name} restarted`, operation, paint) + gapLine(operation, paint))
     })
   }
 }

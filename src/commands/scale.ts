@@ -4,8 +4,9 @@ import {instanceArgument, operationFlags, replicasFlag} from './_support/flags.j
 
 export default class Scale extends BaseCommand {
   static override summary = 'Change CPU, memory, storage or the number of servers of a database'
-  static override description = `Live where that is possible, else by one restart with new connections held. The write gap is measured and printed. Servers are added and
-removed while the database serves; another size of a database that has replicas is refused: that is not there yet.`
+  static override description = `Live where that is possible, else by one restart with new connections held. The size is of each server: those of a database with replicas are
+changed one after the other, replicas first, then a switchover. The write gap is measured and printed, and a failure rolls back. Servers are added and removed while the
+database serves.`
   static override examples = ['<%= config.bin %> scale demo --size medium', '<%= config.bin %> scale demo --cpu 2 --memory 4GiB --plan', '<%= config.bin %> scale demo --ha', '<%= config.bin %> scale demo --replicas 3', '<%= config.bin %> scale demo --no-ha --replicas 0']
   static override args = instanceArgument
   static override flags = {

@@ -20,6 +20,8 @@ export interface EngineBackup {
   readonly username: string
   /** Makes the role, or sets it right. The server lets it in by certificate alone. Idempotent. */
   prepare(host: Host, admin: AdminCredentials): Promise<void>
+  /** A session for small questions: how long one takes tells what clients feel. Throws DATABASE_UNAVAILABLE. */
+  asker(host: Host, admin: AdminCredentials): Promise<Asker>
   readonly base: EngineBaseBackup
   readonly log: EngineLog
   readonly recovery: EngineRecovery
@@ -41,6 +43,13 @@ export interface EngineBackup {
  * folder; a folder's path ends with a slash, and one that is not wanted is not looked into. What vanishes meanwhile is left out.
  */
 export type FileCopy = (wanted: (path: string) => boolean) => Promise<void>
+
+export interface Asker {
+  /** One round to the server, which works out an answer. Throws when the session has ended. */
+  ask(): Promise<void>
+  /** Never throws. */
+  close(): Promise<void>
+}
 
 /** A server as the reader sees it: plain data, that can be sent to a thread. */
 export interface BackupServer {

@@ -124,6 +124,18 @@ export interface EngineReplication {
    */
   rewind(host: Host, upstream: Upstream, options: {readonly version: string; readonly timeoutSeconds?: number; readonly signal?: AbortSignal}): Promise<void>
 
+  // ------------------------------------------------------------ settings that the log depends on
+
+  /** Of the settings that a standby must have at least as large as its primary: whether `then` raises or lowers any against what this primary runs with. */
+  limitsChange(host: Host, then: ParameterValues): Promise<{readonly raises: boolean; readonly lowers: boolean}>
+  /** `values`, with those of them raised that a start as a standby needs larger: for the log that the node has, and for what its upstream sends. */
+  standbyValues(host: Host, values: ParameterValues, version: string, upstream: Host | null): Promise<ParameterValues>
+  /**
+   * Lowers what the log says to what the node's configuration says, so that it can be a standby with that. Writes log: only for the data of the
+   * recorded primary, stopped in order, that goes on itself. Afterwards it is booted (`prepareBoot`). Throws COMMAND_FAILED.
+   */
+  lowerLimits(host: Host, signal?: AbortSignal): Promise<void>
+
   /** What a drill writes, so that it can be counted. */
   readonly journal: EngineJournal
 }

@@ -104,6 +104,18 @@ describe('backups in a bucket', function () {
     await assert.rejects(add({name: 'again', location: `s3://${bucket.options.bucket}/site`, settings: settings()}), {code: 'INVALID_REQUEST'})
   })
 
+  it('takes other credentials and another address of it, and keeps the old ones where the new do not lead to it', async () => {
+    const update = (body: BodyOf<'repositories.update'>) => agent.client.call('repositories.update', {params: {repository: 'cloud'}, body, idempotencyKey: freshKey()})
+    const {owner, guest} = servers().ceph.users
+    for (const wrong of [{secretAccessKey: 'not-the-secret'}, {...guest}]) await assert.rejects(update({settings: wrong}), {code: 'REPOSITORY_REFUSED'})
+    await assert.rejects(update({settings: {bucket: 'other'}}), {code: 'INVALID_REQUEST'})
+    assert.equal((await agent.client.call('repositories.check', {params: {repository: 'cloud'}, idempotencyKey: freshKey()})).repository.status, 'ok')
+    for (const endpoint of [servers().ceph.endpoint, proxy.endpoint]) {
+      assert.ok('repository' in await update({settings: {...owner, endpoint}}))
+      assert.equal((await repository('cloud')).settings['endpoint'], endpoint)
+    }
+  })
+
   it('protects an instance there: backup, log within five seconds, read back', async () => {
     await assert.rejects(agent.create({name: 'demo', size: 'micro', repository: 'clud'}), {code: 'REPOSITORY_NOT_FOUND'})
     const operation = await agent.create({name: 'demo', size: 'micro', repository: 'cloud'})

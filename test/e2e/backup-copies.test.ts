@@ -101,4 +101,43 @@ describe('a copy of a repository', function () {
     await until('the copy of the newest', async () => snapshots(place, incarnation).join() === snapshots(local, incarnation).join())
     assert.ok(snapshots(place, incarnation).length >= 4)
   })
+
+  describe('and its original, as one adds and forgets them', () => {
+    const add = (body: {name: string; location: string; copy_of?: string; copy_to?: string}) => agent.client.call('repositories.add', {body, idempotencyKey: freshKey()})
+    const remove = (repository: string) => agent.client.call('repositories.remove', {params: {repository}, idempotencyKey: freshKey()})
+    const names = async () => (await agent.client.call('repositories.list', {})).repositories.map((each) => [each.name, each.copy?.of ?? null])
+
+    it('are added at once with copy_to, and the copy follows', async () => {
+      await add({name: 'nas', location: join(folder.path, 'nas'), copy_to: join(folder.path, 'nas elsewhere')})
+      assert.deepEqual(await names(), [['local', null], ['nas', null], ['nas-copy', 'nas'], ['second', 'local']])
+      pass(61_000)
+      await until('the first copy', async () => (await agent.client.call('repositories.list', {})).repositories.find(({name}) => name === 'nas-copy')?.copy?.copied_at != null)
+    })
+
+    it('are not half added when the place of the copy is something else', async () => {
+      await assert.rejects(add({name: 'third', location: join(folder.path, 'third'), copy_to: join(folder.path, 'nas')}), {code: 'REPOSITORY_REFUSED'})
+      await assert.rejects(add({name: 'third', location: join(folder.path, 'third'), copy_of: 'local', copy_to: join(folder.path, 'fourth')}), {code: 'INVALID_REQUEST'})
+      assert.equal((await names()).length, 4)
+    })
+
+    it('are forgotten when nothing needs them, and what is in them stays', async () => {
+      for (const used of ['local', 'nas']) await assert.rejects(remove(used), {code: 'INVALID_STATE'})
+      const incarnation = await backup()
+      await remove('second')
+      await remove('nas-copy')
+      await remove('nas')
+      assert.deepEqual(await names(), [['local', null]])
+      assert.ok(readdirSync(place).includes(incarnation))
+      // and goes on where it was
+      await add({name: 'second', location: place, copy_of: 'local'})
+      await assert.rejects(remove('local'), {code: 'INVALID_STATE'})
+    })
+
+    it('are not changed into what is not the same repository, nor by a setting that there is not', async () => {
+      const update = (settings: Record<string, string>) => agent.client.call('repositories.update', {params: {repository: 'second'}, body: {settings}, idempotencyKey: freshKey()})
+      await assert.rejects(update({path: folder.path}), {code: 'INVALID_REQUEST'})
+      await assert.rejects(update({credentials: 'x'}), {code: 'INVALID_REQUEST'})
+      assert.equal((await agent.client.call('repositories.check', {params: {repository: 'second'}, idempotencyKey: freshKey()})).repository.location, place)
+    })
+  })
 })

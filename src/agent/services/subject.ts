@@ -1,9 +1,10 @@
 /** A node with everything needed to act on it, and what acts on it. Shared by the services that move servers. */
-import type {InstanceRecord, NodeRecord} from '../../core/instance/instance.js'
+import type {InstanceRecord, NodeRecord, ParameterValues} from '../../core/instance/instance.js'
 import type {AdminCredentials, Engine, ServerSettings} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
 import type {Tx} from '../store/store.js'
 import type {Observation, Placement, Runtime} from '../runtimes/runtime.js'
+import {removeChange} from './node-changes.js'
 
 export interface Subject {
   readonly instance: InstanceRecord
@@ -19,11 +20,11 @@ export interface SubjectServers {
   subjectOf(instance: InstanceRecord, node: NodeRecord): Subject
   /** The instance's primary, as the store has it now. Throws INSTANCE_NOT_FOUND. */
   load(instanceId: string): Promise<Subject>
-  /** All nodes of the instance, the primary first. */
+  /** All nodes of the instance, the primary first. Each with its instance as the node has it (node-changes.ts). */
   all(instanceId: string): Promise<Subject[]>
   observe(subject: Subject): Promise<Observation>
   admin(): Promise<AdminCredentials>
-  settingsOf(subject: Subject): Promise<ServerSettings>
+  settingsOf(subject: Subject, values?: ParameterValues): Promise<ServerSettings>
   /** Throws what the server's log says when it ended instead, DATABASE_UNAVAILABLE, and the signal's reason. */
   awaitReady(subject: Subject, signal: AbortSignal, progress: (because: string) => void): Promise<void>
   /** Points the endpoint at the server. `hold` lets new connections wait. */
@@ -37,5 +38,6 @@ export const holdOf = (incarnation: string): string => `dbaas_${incarnation.repl
 export async function forgetNode(tx: Tx, id: string): Promise<void> {
   await tx.secrets.removeAll(id)
   await tx.ports.release(id)
+  await removeChange(tx, id)
   await tx.nodes.remove(id)
 }

@@ -166,6 +166,7 @@ export interface Tx extends ReadTx {
     /** Throws NAME_IN_USE. */
     insert(record: RepositoryRecord): Promise<void>
     update(name: string, patch: Partial<Omit<RepositoryRecord, 'name' | 'tenantId' | 'createdAt'>>): Promise<void>
+    remove(name: string): Promise<void>
   }
   readonly restoreTests: ReadTx['restoreTests'] & {
     insert(record: RestoreTestRecord): Promise<void>

@@ -1,4 +1,4 @@
-/** What `repositories add` sends. Credentials come from a file or the environment, never from the command line, which others can read. */
+/** What `repositories add` and `repositories update` send. Credentials come from a file or the environment, never from the command line, which others can read. */
 import type {BodyOf} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import {readInput} from './files.js'
@@ -14,6 +14,7 @@ export interface RepositoryFlags {
   readonly credentials?: string | undefined
   readonly profile: string
   readonly 'copy-of'?: string | undefined
+  readonly 'copy-to'?: string | undefined
   readonly plan?: boolean
 }
 
@@ -22,17 +23,22 @@ type Credentials = Readonly<Partial<Record<'accessKeyId' | 'secretAccessKey' | '
 /** Throws FILE_NOT_FOUND, and USAGE for a file of credentials that has none. */
 export async function repositoryBody(name: string, location: string, flags: RepositoryFlags, environment: Readonly<Record<string, string | undefined>>): Promise<BodyOf<'repositories.add'>> {
   const isBucket = flags.kind === 's3' || (flags.kind === undefined && /^s3:/i.test(location))
+  const settings = await settingsOf(flags, isBucket ? fromEnvironment(environment) : {})
+  return {
+    name, location, ...(flags.kind === undefined ? {} : {kind: flags.kind}), ...(Object.keys(settings).length === 0 ? {} : {settings}),
+    ...(flags['copy-of'] === undefined ? {} : {copy_of: flags['copy-of']}), ...(flags['copy-to'] === undefined ? {} : {copy_to: flags['copy-to']}), ...(flags.plan ? {plan: true} : {}),
+  }
+}
+
+/** `otherwise`: credentials, when the flags name none. */
+export async function settingsOf(flags: RepositoryFlags, otherwise: Credentials): Promise<Record<string, string | boolean>> {
   const {endpoint, region, credentials} = flags
   const style = flags['path-style'] === undefined ? undefined : flags['path-style'] ? 'path' : 'host'
   const ca = flags.ca === undefined ? undefined : await readInput(flags.ca)
-  const given: Credentials = credentials !== undefined ? parseCredentials(await readInput(credentials), credentials, flags.profile) : isBucket ? fromEnvironment(environment) : {}
-  const settings = Object.fromEntries(Object.entries({
+  const given = credentials === undefined ? otherwise : parseCredentials(await readInput(credentials), credentials, flags.profile)
+  return Object.fromEntries(Object.entries({
     endpoint, region, style, ca, minTls: flags['min-tls'], ...(flags['plain-text'] ? {plainText: true} : {}), ...given,
   }).filter((entry): entry is [string, string | boolean] => entry[1] !== undefined))
-  return {
-    name, location, ...(flags.kind === undefined ? {} : {kind: flags.kind}), ...(Object.keys(settings).length === 0 ? {} : {settings}),
-    ...(flags['copy-of'] === undefined ? {} : {copy_of: flags['copy-of']}), ...(flags.plan ? {plan: true} : {}),
-  }
 }
 
 function fromEnvironment({AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey, AWS_SESSION_TOKEN: sessionToken}: Readonly<Record<string, string | undefined>>): Credentials {

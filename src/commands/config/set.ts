@@ -5,7 +5,7 @@ import {instanceArgument, operationFlags, parseAssignments} from '../_support/fl
 
 export default class ConfigSet extends BaseCommand {
   static override summary = 'Change parameters, by reload or restart as the server needs'
-  static override description = 'Checked against the very version first; a change that fails is rolled back.'
+  static override description = 'Checked against the very version first; a change that fails is rolled back. Where a restart is needed, a database with replicas is restarted server by server.'
   static override examples = [
     '<%= config.bin %> config set demo work_mem=64MB random_page_cost=1.1',
     '<%= config.bin %> config set demo --template analytics --plan',
@@ -34,9 +34,9 @@ export default class ConfigSet extends BaseCommand {
     const {mutate} = await import('../_support/follow.js')
     const result = await mutate(client, 'configuration.update', {params: {instance: args.name}, body}, flags)
     return this.answer(result, async (paint) => {
-      const {doneLine, renderMutation} = await import('../_support/render/operation.js')
+      const {doneLine, gapLine, renderMutation} = await import('../_support/render/operation.js')
       const said = [...Object.entries(set).map(([name, value]) => `${name} = ${value}`), ...(flags.template ? [`template ${flags.template}`] : [])]
-      return renderMutation(result, paint, (instance, operation) => doneLine(`${instance?.name ?? args.name}: ${said.join(', ')}`, operation, paint))
+      return renderMutation(result, paint, (instance, operation) => doneLine(`${instance?.name ?? args.name}: ${said.join(', ')}`, operation, paint) + gapLine(operation, paint))
     })
   }
 }

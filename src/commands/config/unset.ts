@@ -27,9 +27,9 @@ export default class ConfigUnset extends BaseCommand {
     const {mutate} = await import('../_support/follow.js')
     const result = await mutate(client, 'configuration.update', {params: {instance: args.name}, body}, flags)
     return this.answer(result, async (paint) => {
-      const {doneLine, renderMutation} = await import('../_support/render/operation.js')
+      const {doneLine, gapLine, renderMutation} = await import('../_support/render/operation.js')
       const said = [...unset, ...(flags.template ? ['the template'] : [])].join(', ')
-      return renderMutation(result, paint, (instance, operation) => doneLine(`${instance?.name ?? args.name}: ${said} unset`, operation, paint))
+      return renderMutation(result, paint, (instance, operation) => doneLine(`${instance?.name ?? args.name}: ${said} unset`, operation, paint) + gapLine(operation, paint))
     })
   }
 }

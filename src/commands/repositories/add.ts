@@ -2,31 +2,28 @@ import {resolve} from 'node:path'
 import * as Flags from '@oclif/core/flags'
 import {BaseCommand} from '../_support/base-command.js'
 import {argument, planFlag} from '../_support/flags.js'
+import {bucketFlags} from '../_support/repository-flags.js'
 
 export default class RepositoriesAdd extends BaseCommand {
   static override summary = 'Add a place to keep backups in'
   static override description = `A folder, made if absent, on a file system with hard links; or a bucket of any server that speaks S3 and has
 conditional writes (https, TLS 1.3). Credentials of a bucket are read from --credentials, or from AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of your environment, and are kept sealed; without, the agent's environment counts.
---copy-of keeps it a copy of another repository, for another disk or region: after each backup, and every minute for the log.`
+--copy-of keeps it a copy of another repository, --copy-to keeps a copy of it elsewhere, for another disk or region: after each
+backup, and every minute for the log.`
   static override examples = [
     '<%= config.bin %> repositories add nas /mnt/nas/dbaas',
     '<%= config.bin %> repositories add cloud s3://backups/site-1 --region eu-central-1 --credentials ~/.aws/credentials',
     '<%= config.bin %> repositories add ceph s3://backups --endpoint https://ceph.example.org:7480 --credentials -',
     '<%= config.bin %> repositories add offsite s3://offsite/site-1 --region eu-west-1 --copy-of local',
+    '<%= config.bin %> repositories add nas /mnt/nas/dbaas --copy-to /mnt/other/dbaas',
   ]
   static override args = {repository: argument('a name for it'), location: argument('path of the folder, or s3://bucket/prefix')}
   static override flags = {
     kind: Flags.string({options: ['directory', 's3'], description: 'what it is; the location says it'}),
-    endpoint: Flags.string({helpValue: '<url>', description: 'server of the bucket, when it is not Amazon'}),
-    region: Flags.string({description: 'region of the bucket'}),
-    'path-style': Flags.boolean({allowNo: true, description: 'whether the bucket is named in the path, or in the host name; by default where it is not Amazon'}),
-    ca: Flags.string({helpValue: '<file>', description: "PEM of the authority that the server's certificate is of"}),
-    'min-tls': Flags.string({options: ['1.2', '1.3'], description: 'oldest TLS that is accepted (1.3)'}),
-    'plain-text': Flags.boolean({description: 'allow http to another machine: contents are encrypted all the same, names and sizes are not'}),
-    credentials: Flags.string({helpValue: '<file>', description: 'file with aws_access_key_id and aws_secret_access_key, like ~/.aws/credentials; - is stdin'}),
-    profile: Flags.string({default: 'default', description: 'which section of the file'}),
-    'copy-of': Flags.string({helpValue: '<repository>', description: 'keep it a copy of that one'}),
+    ...bucketFlags,
+    'copy-of': Flags.string({helpValue: '<repository>', exclusive: ['copy-to'], description: 'keep it a copy of that one'}),
+    'copy-to': Flags.string({helpValue: '<location>', description: 'keep a copy of it there, called NAME-copy and reached by the same settings'}),
     ...planFlag,
   }
 
@@ -36,11 +33,13 @@ AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of your environment, and are kept se
     const {local} = await this.location()
     const {repositoryBody} = await import('../_support/repository-request.js')
     const location = local && !args.location.includes('://') ? resolve(args.location) : args.location
-    const body = await repositoryBody(args.repository, location, flags, process.env)
+    const copyTo = flags['copy-to']
+    const copy = copyTo === undefined ? {} : {'copy-to': local && !copyTo.includes('://') ? resolve(copyTo) : copyTo}
+    const body = await repositoryBody(args.repository, location, {...flags, ...copy}, process.env)
     const answer = await client.call('repositories.add', {body, idempotencyKey: crypto.randomUUID()})
     return this.answer(answer, async (paint) => {
       if ('plan' in answer) return (await import('../_support/render/operation.js')).renderPlan(answer.plan, paint)
-      return `${paint.green('✓')} repository ${answer.repository.name} added\n${(await import('../_support/render/backups.js')).renderRepository(answer.repository, paint)}`
+      return `${paint.green('✓')} repository ${answer.repository.name} added${copyTo === undefined ? '' : `, with its copy ${answer.repository.name}-copy`}\n${(await import('../_support/render/backups.js')).renderRepository(answer.repository, paint)}`
     })
   }
 }

@@ -64,6 +64,8 @@ export const endpointPaths = {
   'schedules.set': change('PUT', '/v1/instances/{instance}/backups/schedule', 'backups schedule', 'Change when backups are taken and how long they are kept, or turn them off'),
   'repositories.list': get('/v1/repositories', 'repositories list', 'Where backups are kept'),
   'repositories.add': change('POST', '/v1/repositories', 'repositories add', 'Add a place to keep backups in'),
+  'repositories.update': change('PATCH', '/v1/repositories/{repository}', 'repositories update', 'Change how a repository is reached: its credentials, its server'),
+  'repositories.remove': change('DELETE', '/v1/repositories/{repository}', 'repositories remove', 'Forget a repository that no instance keeps backups in; what is in it stays'),
   'repositories.check': change('POST', '/v1/repositories/{repository}/check', 'repositories check', 'Whether a repository answers, and can do what it must'),
   'keys.export': change('POST', '/v1/keys/export', 'keys export', 'The master key of the backups, for the safe (audited)'),
   'keys.import': change('POST', '/v1/keys/import', 'keys import', 'Put back a master key that was exported, and wrap all keys by it'),

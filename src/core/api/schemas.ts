@@ -200,6 +200,8 @@ export const ScheduleSchema = Type.Object({
   next_backup_at: Nullable(Time),
 }, {$id: 'Schedule', ...closed})
 
+const RepositorySettings = Type.Record(Type.String(), Type.Union([Type.String({maxLength: 100_000}), Type.Boolean()]))
+
 export const RepositorySchema = Type.Object({
   name: Type.String(),
   kind: Type.String(),
@@ -558,7 +560,12 @@ export const endpointSchemas = {
     responses: {200: Plan, 202: AcceptedBackup},
   },
   'backups.get': {params: BackupRef, responses: {200: Type.Object({backup: BackupSchema}, closed)}},
-  'backups.verify': {params: BackupRef, body: PlanFlag, responses: {200: Plan, 202: AcceptedBackup}},
+  'backups.verify': {
+    params: BackupRef, body: Type.Object({
+      restore_test: Type.Optional(Type.Boolean({description: 'Restores it into a throw-away server, too, and runs the engine\'s own checks there'})), plan: Type.Optional(Type.Boolean()),
+    }, closed),
+    responses: {200: Plan, 202: AcceptedBackup},
+  },
   'backups.delete': {params: BackupRef, query: PlanQuery, responses: {200: Plan, 202: AcceptedBackup}},
   'points.create': {
     params: InstanceRef,
@@ -595,11 +602,21 @@ export const endpointSchemas = {
       name: Type.String({minLength: 1, maxLength: 40}),
       kind: Type.Optional(Type.String()),
       location: Type.String({minLength: 1, maxLength: 4096, description: 'A path on the machine of the agent, or s3://bucket/prefix'}),
-      settings: Type.Optional(Type.Record(Type.String(), Type.Union([Type.String({maxLength: 100_000}), Type.Boolean()]))),
+      settings: Type.Optional(RepositorySettings),
       copy_of: Type.Optional(Type.String({description: 'It is kept a copy of that repository'})),
+      copy_to: Type.Optional(Type.String({minLength: 1, maxLength: 4096, description: 'A copy of it is kept there: a location of the same kind, reached by the same settings; it is called NAME-copy'})),
       plan: Type.Optional(Type.Boolean()),
     }, closed),
     responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},
+  },
+  'repositories.update': {
+    params: Type.Object({repository: Type.String()}, closed),
+    body: Type.Object({settings: RepositorySettings, plan: Type.Optional(Type.Boolean())}, closed),
+    responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},
+  },
+  'repositories.remove': {
+    params: Type.Object({repository: Type.String()}, closed),
+    responses: {200: Type.Object({removed: Type.Literal(true)}, closed)},
   },
   'repositories.check': {
     params: Type.Object({repository: Type.String()}, closed),

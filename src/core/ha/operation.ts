@@ -21,6 +21,16 @@ export const stopBudgetMs = 10_000
 /** Voters that run and have not all been heard after so long: whoever does not run is started, too. */
 const revokeBudgetMs = 5000
 
+/** A primary that shall be started where it is has so long, its end included; then whoever can takes over. */
+export const inPlaceBudgetMs = 20_000
+
+/**
+ * A switchover to the primary itself: it ends in order, and is started where it is. Its voters are left alone meanwhile, so none of them is
+ * heard: nobody else can be chosen as long as there is hope of it.
+ */
+const waitsForOld = ({kind, preferred, old, startedAt}: HaOperation, view: ClusterView): boolean =>
+  kind === 'switchover' && preferred === old && view.nodes[old]?.process !== 'unreachable' && view.now - startedAt < inPlaceBudgetMs
+
 export interface OperationRequest {
   readonly kind: HaOperation['kind']
   readonly because: string
@@ -96,12 +106,14 @@ const describeFence = ({old, because}: HaOperation, actions: readonly Action[]):
 
 const whyWaiting = (election: Election): string => (election.chosen === null ? `NO QUORUM: ${election.because}` : `${election.chosen} will follow as soon as the old primary is fenced`)
 
-function fenceAndRevoke(state: HaState, {old, allowDataLoss, phaseAt}: HaOperation, view: ClusterView, rules: Safeguards): Action[] {
+function fenceAndRevoke(state: HaState, operation: HaOperation, view: ClusterView, rules: Safeguards): Action[] {
+  const {old, allowDataLoss, phaseAt} = operation
+  const isInPlace = waitsForOld(operation, view)
   const actions: Action[] = view.gate === null ? [] : [{kind: 'close-gate'}]
   const first = view.nodes[old]
   if (!isFenced(first) && rules.fence) actions.push({kind: 'fence', node: old})
-  const isVoter = (id: NodeId): boolean => allowDataLoss || state.voters.includes(id)
-  const isShort = couldBeHeard(state, view.nodes).length < votesNeeded(state) || view.now - phaseAt > revokeBudgetMs
+  const isVoter = (id: NodeId): boolean => !isInPlace && (allowDataLoss || state.voters.includes(id))
+  const isShort = isInPlace || couldBeHeard(state, view.nodes).length < votesNeeded(state) || view.now - phaseAt > revokeBudgetMs
   for (const [id, node] of Object.entries(view.nodes)) {
     if (node.busy || node.process === 'unreachable' || (state.nodes[id]?.rejoin && rules.distrust)) continue
     // the old primary holds all that was ever acknowledged, so it can go on itself; voters that do not run are asked too. Only where

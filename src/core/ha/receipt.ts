@@ -39,7 +39,10 @@ export interface FailoverReceipt extends PhaseTimes {
   readonly rto_seconds: number
 }
 
-/** `result` of the operation of a scale, and of adding and removing replicas. */
+/**
+ * `result` of the operation of a scale, and of adding and removing replicas; with more in it, of a restart and of a change of parameters where servers were
+ * started anew. `switchover`: another server is the primary now. The gap is the longest time in which writes were held up.
+ */
 export interface Scaled extends Partial<PhaseTimes> {
   readonly applied: 'live' | 'restart' | 'switchover' | 'next-start'
   readonly write_gap_ms: number | null

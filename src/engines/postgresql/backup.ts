@@ -1,4 +1,5 @@
 import type {EngineBackup} from '../backup.js'
+import {asker} from './backup/asker.js'
 import {baseBackup} from './backup/base-backup.js'
 import {check} from './backup/check.js'
 import {cloneFiles} from './backup/clone.js'
@@ -12,6 +13,7 @@ import {backupRole, prepare} from './backup/role.js'
 export const backup: EngineBackup = {
   username: backupRole,
   prepare,
+  asker,
   base: baseBackup,
   log: {
     compare: (a, b) => parseLsn(a) - parseLsn(b),

@@ -2,6 +2,7 @@ import type {EngineReplication} from '../replication.js'
 import {copy} from './replication/copy.js'
 import {assessRejoin, divergence, history, readData, shutdownPosition} from './replication/data.js'
 import {journal} from './replication/journal.js'
+import {limitsChange, lowerLimits, standbyValues} from './replication/limits.js'
 import {peerRole} from './replication/names.js'
 import {hasRoom, observe, probe, probeWrite} from './replication/observe.js'
 import {rewind} from './replication/rewind.js'
@@ -37,5 +38,8 @@ export const replication: EngineReplication = {
   divergence,
   history,
   rewind,
+  limitsChange,
+  standbyValues,
+  lowerLimits,
   journal,
 }

@@ -16,7 +16,7 @@ describe('the pace of a backup', () => {
       for (const factor of noise) {
         const ms = latency(pace, factor)
         seen.push({rate: rate(pace), ms})
-        pace = adaptPace(pace, ms)
+        pace = adaptPace(pace, ms, Math.min(rate(pace), disk * MiB))
       }
       const settled = seen.slice(200)
       const median = settled.map(({ms}) => ms).sort((a, b) => a - b)[100] as number
@@ -26,17 +26,29 @@ describe('the pace of a backup', () => {
       assert.ok(settled.some(({rate: r}) => r > 8 * MiB) || disk < 60, 'it does not crawl where there is room')
     }), {numRuns: 200})
   })
+  it('does not grow while nothing comes, and falls at once below what is used', () => {
+    let pace = beginPace([5, 5, 5])
+    for (let i = 0; i < 100; i++) pace = adaptPace(pace, 5, 0)
+    assert.equal(pace.bytesPerSecond, 16 * MiB)
+    pace = {...pace, bytesPerSecond: null}
+    pace = adaptPace(adaptPace(pace, 50, 100 * MiB), 50, 100 * MiB)
+    assert.equal(pace.bytesPerSecond, 50 * MiB)
+  })
   it('halves after two slow answers, or one that did not come, and never stands still', () => {
     let pace = beginPace([5, 5, 5])
-    pace = adaptPace(pace, 50)
-    assert.equal(pace.bytesPerSecond, 64 * MiB)
-    pace = adaptPace(pace, 50)
-    assert.equal(pace.bytesPerSecond, 32 * MiB)
-    pace = adaptPace(pace, null)
+    pace = adaptPace(pace, 50, rate(pace))
     assert.equal(pace.bytesPerSecond, 16 * MiB)
-    for (let i = 0; i < 20; i++) pace = adaptPace(pace, null)
+    pace = adaptPace(pace, 5, Math.min(1024 * MiB, rate(pace)))
+    for (let i = 0; i < 40; i++) pace = adaptPace(pace, 5, Math.min(1024 * MiB, rate(pace)))
+    const fast = pace.bytesPerSecond as number
+    assert.ok(fast > 64 * MiB)
+    pace = adaptPace(adaptPace(pace, 50, rate(pace)), 50, rate(pace))
+    assert.equal(pace.bytesPerSecond, Math.floor(fast / 2))
+    pace = adaptPace(pace, null, rate(pace))
+    assert.equal(pace.bytesPerSecond, Math.floor(Math.floor(fast / 2) / 2))
+    for (let i = 0; i < 20; i++) pace = adaptPace(pace, null, rate(pace))
     assert.equal(pace.bytesPerSecond, 8 * MiB)
-    for (let i = 0; i < 400; i++) pace = adaptPace(pace, 5)
+    for (let i = 0; i < 400; i++) pace = adaptPace(pace, 5, Math.min(1024 * MiB, rate(pace)))
     assert.equal(pace.bytesPerSecond, null)
   })
 })

@@ -64,6 +64,22 @@ describe('the decisions of high availability', () => {
     assert.deepEqual([world.state.primary, world.servers.get('a')!.stamp, world.state.voters], ['c', null, ['a', 'b']])
   })
 
+  it('start the primary where it is when a change asks for it, and ask no voter', () => {
+    const world = healthy()
+    world.state = beginOperation(world.state, {kind: 'switchover', preferred: 'a', forced: true, because: 'it shall have less'}, world.now)
+    led(world, ['work', 0, 3], ['work', 0, 3])
+    assert.deepEqual([world.servers.get('b')!.follows, world.servers.get('c')!.follows], ['a', 'a'])
+    world.settle()
+    assert.deepEqual([world.state.primary, world.gate, world.state.highestTimeline, world.state.voters], ['a', 'a', 2, ['b', 'c']])
+  })
+
+  it('let a voter take over from one that was to be started where it is, and is out of reach', () => {
+    const world = healthy()
+    world.state = beginOperation(world.state, {kind: 'switchover', preferred: 'a', forced: true, because: 'it shall have less'}, world.now)
+    led(world, ['work', 0, 0], ['kill', 0, 0], ['cut', 0, 0], ['work', 0, 3], ['work', 0, 3], ['work', 0, 3])
+    assert.deepEqual([world.state.primary, world.gate], ['b', 'b'])
+  })
+
   it('refuse as a target who is none, with the reason', () => {
     const world = healthy(4)
     const refusal = (preferred: string, force = false): string | null => whyNot(world.state, world.observe(), {kind: 'switchover', preferred}, force)

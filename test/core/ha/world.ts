@@ -342,6 +342,8 @@ export class World {
       case 'start':
         if (process || !server.whole) return
         server.follows = action.follows
+        // one that shall go on where it is may write into its log what it has from now on, before it comes up
+        if (isInPlace(this.state, id) && how % 2 === 1) server.log = [...server.log, {id: this.nextId++, timeline: timelineOf(this.lineOf(server))}]
         server.process = started(!(this.options.fault === 'boots-as-it-was' && server.wasPrimary))
         server.process.inForce = server.set
         return
@@ -413,6 +415,11 @@ export class World {
     if (this.queue.length > 0) return
     const request: Request = {kind: how % 2 === 0 ? 'switchover' : 'failover', preferred: how >= 2 ? id : null, forced: true}
     const view = this.observe()
+    // what a change that is lowered asks for, and no person can
+    const isInPlace = request.kind === 'switchover' && id === this.state.primary && how >= 2
+    if (isInPlace && this.state.operation === null && view.nodes[id]?.server?.inRecovery === false) {
+      return this.persist(beginOperation(this.state, {...request, because: 'it shall be started where it is'}, this.now))
+    }
     if (whyNot(this.state, view, request) === null) this.persist(beginOperation(this.state, {...request, because: 'somebody asked for it'}, this.now))
   }
 
@@ -489,3 +496,6 @@ const toggle = (set: Set<string>, key: string): void => {
 const describe = (action: Action): string => (action.kind === 'persist'
   ? `persist(${action.state.epoch} ${action.state.primary} any ${action.state.k} of ${action.state.voters.join()} ${action.state.operation?.phase ?? '-'})`
   : Object.values(action).map((value) => (typeof value === 'object' ? JSON.stringify(value) : String(value))).join(' '))
+
+const isInPlace = ({operation, primary}: HaState, id: NodeId): boolean =>
+  operation?.kind === 'switchover' && operation.phase === 'fence' && operation.preferred === id && operation.old === id && primary === id

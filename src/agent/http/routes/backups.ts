@@ -21,6 +21,11 @@ export const backupRoutes = {
     ok(await backups.setSchedule(principal, params.instance, body)),
   'repositories.list': async ({principal}, {backups}) => ok({repositories: await backups.repositories(principal)}),
   'repositories.add': async ({principal, body}, {backups}) => ok(await backups.addRepository(principal, body)),
+  'repositories.update': async ({principal, params, body}, {backups}) => ok(await backups.updateRepository(principal, params.repository, body)),
+  'repositories.remove': async ({principal, params}, {backups}) => {
+    await backups.removeRepository(principal, params.repository)
+    return ok({removed: true} as const)
+  },
   'repositories.check': async ({principal, params}, {backups}) =>
     ok({repository: await backups.checkRepository(principal, params.repository)}),
   'keys.export': async ({principal}, {backups}) => ok({keys: await backups.exportKeys(principal)}),

@@ -99,7 +99,11 @@ export function createBackupWorkflow(parts: BackupParts, followers: Followers) {
                   trigger: backup.trigger,
                 },
               }, {
-                progress: (received, total) => progress(`${formatBytes(received)} of ${formatBytes(total)} read`), limit: pacing.limit, signal,
+                progress(received, total) {
+                  pacing.received(received)
+                  progress(`${formatBytes(received)} of ${formatBytes(total)} read`)
+                },
+                limit: pacing.limit, signal,
               })
             } finally {
               await pacing.stop()

@@ -15,8 +15,10 @@ const spreadMs = 86_400_000
 /** One that failed is tried again after so long, so that what was mended shows. */
 const againMs = 86_400_000
 
-export function submitDrill(context: ServiceContext, tx: Tx, principal: Principal, instance: InstanceRecord, deadlineSeconds: number, idempotency?: Idempotency): Promise<OperationRecord> {
-  const input: DrillInput = {instanceId: instance.id, testId: context.newId('event')}
+export function submitDrill(
+  context: ServiceContext, tx: Tx, principal: Principal, instance: InstanceRecord, deadlineSeconds: number, idempotency?: Idempotency, backupId?: string,
+): Promise<OperationRecord> {
+  const input: DrillInput = {instanceId: instance.id, testId: context.newId('event'), ...(backupId === undefined ? {} : {backupId})}
   return submit(context, tx, principal, {
     kind: drillKind, instanceId: instance.id, lane: 'backup', resource: `instance/${instance.name}`, input: {...input}, start: 'restore', deadlineSeconds,
   }, idempotency)

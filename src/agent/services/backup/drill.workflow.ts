@@ -1,5 +1,5 @@
 /**
- * The restore that is tried: the newest backup and its log into a throw-away server, replayed, and checked by the engine's own
+ * The restore that is tried: the newest backup and its log, or one backup that is named, into a throw-away server, replayed, and checked by the engine's own
  * means. A backup that was never restored is a hope; the receipt says how long it took, and what would have been lost.
  */
 import {setTimeout as pause} from 'node:timers/promises'
@@ -16,6 +16,8 @@ import {backupOf, drillKind, type BackupParts} from './parts.js'
 export interface DrillInput {
   readonly instanceId: string
   readonly testId: string
+  /** Which one is tried, up to its own end; without, the newest with all of the log. */
+  readonly backupId?: string
 }
 
 /** A server that does nothing for so long has ended, or never will. */
@@ -43,7 +45,7 @@ export function createDrillWorkflow(parts: BackupParts, recoveries: Recoveries) 
     const {instance, engine} = await parts.load(input.instanceId)
     const backup = backupOf(engine)
     const principal = {...context.principalOfAgent(), tenantId: instance.tenantId}
-    const choice = await recoveries.choose(principal, instance, instance.name, 'latest')
+    const choice = await recoveries.choose(principal, instance, instance.name, input.backupId ?? 'latest')
     const runtime = context.runtimes.get(instance.runtime)
     const admin = await parts.admin()
     return runtime.scratch.use({engine: instance.engine, version: instance.version, image: instance.image}, async (scratch) => {

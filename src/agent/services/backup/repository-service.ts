@@ -4,18 +4,33 @@ import type {ApiRepository, BodyOf} from '../../../core/api/schemas.js'
 import type {RepositoryRecord} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {checkName} from '../../../core/instance/names.js'
-import type {RepositoryPlace} from '../../archiver/archiver.js'
+import type {DescribedRepository, RepositoryPlace} from '../../archiver/archiver.js'
+import type {Tx} from '../../store/store.js'
 import type {BackupsApi} from '../contract.js'
 import {planView} from '../operation-view.js'
 import type {BackupParts} from './parts.js'
-import type {RepositoryBook} from './repositories.js'
+import {localRepository, type RepositoryBook} from './repositories.js'
 import {repositoryView} from './views.js'
 
 export interface RepositoryServiceOptions extends Pick<BackupParts, 'context' | 'archiver'> {
   readonly repositories: RepositoryBook
 }
 
-export function createRepositoryService({context, archiver, repositories}: RepositoryServiceOptions): Pick<BackupsApi, 'repositories' | 'addRepository' | 'checkRepository'> {
+const placeOf = ({kind, location, settings, secrets}: DescribedRepository, access: RepositoryPlace['access']): RepositoryPlace => ({kind, location, settings: {...settings, ...secrets}, id: null, access})
+
+/** Throws INVALID_STATE: what is in a repository is found by it alone. */
+function refuseUsed(name: string, {instances, histories, copies}: {instances: readonly string[]; histories: readonly string[]; copies: readonly string[]}): void {
+  const refuse = (because: string, ...suggestions: string[]) => {
+    throw new DbaasError('INVALID_STATE', `the repository ${name} is in use: ${because}`, {details: {repository: name}, suggestions})
+  }
+  const [history] = histories
+  if (name === localRepository) refuse('it is the default one of this site', 'dbaas repositories list')
+  if (copies.length > 0) refuse(`${copies.join(', ')} is a copy of it`, ...copies.map((copy) => `dbaas repositories remove ${copy}`))
+  if (history !== undefined) refuse(`it has backups of ${[...new Set(histories)].join(', ')}`, `dbaas backups list ${history}`)
+  if (instances.length > 0) refuse(`backups of ${instances.length} instance${instances.length > 1 ? 's' : ''} are to be kept in it`, 'dbaas backups schedule NAME --repository OTHER')
+}
+
+export function createRepositoryService({context, archiver, repositories}: RepositoryServiceOptions): Pick<BackupsApi, 'repositories' | 'addRepository' | 'updateRepository' | 'removeRepository' | 'checkRepository'> {
   const {store, clock} = context
 
   const view = async (record: RepositoryRecord): Promise<ApiRepository> => repositoryView(record, await store.read('platform', (tx) => tx.backups.list()), clock.now())
@@ -44,26 +59,70 @@ export function createRepositoryService({context, archiver, repositories}: Repos
       authorize(principal, 'create', 'repository')
       context.mayChange()
       checkName(body.name)
-      const {kind, location, settings, secrets} = await archiver.describe({kind: body.kind, location: body.location, settings: body.settings ?? {}})
-      const of = body.copy_of === undefined ? null : await original(body.copy_of)
-      refuseTaken(await repositories.list(), body.name, null)
-      if (body.plan) return {plan: planView({steps: ['check', ...(of ? ['begin-copy'] : []), 'add'], impact: 'none', expected_downtime_ms: 0})}
-      const place: RepositoryPlace = {kind, location, settings: {...settings, ...secrets}, id: null, access: of ? 'read' : 'write'}
-      const {id} = of ? await begin(of.name, place) : await archiver.prepare(place)
-      const now = clock.now()
-      const record: RepositoryRecord = {
-        name: body.name, tenantId: principal.tenantId, kind, location, settings, repositoryId: id, copyOf: of?.name ?? null, copiedAt: null, copyBecause: null,
-        copyFailedAt: null, status: 'ok', because: null, checkedAt: now, createdAt: now,
+      if (body.copy_of !== undefined && body.copy_to !== undefined) {
+        throw new DbaasError('INVALID_REQUEST', 'a copy of a copy would be of nobody knows when', {suggestions: ['copy_of or copy_to, not both']})
       }
+      const described = await archiver.describe({kind: body.kind, location: body.location, settings: body.settings ?? {}})
+      const of = body.copy_of === undefined ? null : await original(body.copy_of)
+      const copyName = `${body.name}-copy`
+      const copy = body.copy_to === undefined ? null : await archiver.describe({kind: described.kind, location: body.copy_to, settings: body.settings ?? {}})
+      if (copy) checkName(copyName)
+      refuseTaken(await repositories.list(), body.name, null)
+      if (copy) refuseTaken(await repositories.list(), copyName, null)
+      if (body.plan) return {plan: planView({steps: ['check', ...(of || copy ? ['begin-copy'] : []), 'add'], impact: 'none', expected_downtime_ms: 0})}
+      const place = placeOf(described, of ? 'read' : 'write')
+      const {id} = of ? await begin(of.name, place) : await archiver.prepare(place)
+      if (copy) await archiver.beginCopy({...place, id}, placeOf(copy, 'read'))
+      const now = clock.now()
+      const record = (name: string, {kind, location, settings}: DescribedRepository, copyOf: string | null): RepositoryRecord => ({
+        name, tenantId: principal.tenantId, kind, location, settings, repositoryId: id, copyOf, copiedAt: null, copyBecause: null,
+        copyFailedAt: null, status: 'ok', because: null, checkedAt: now, createdAt: now,
+      })
+      const added = record(body.name, described, of?.name ?? null)
       refuseTaken(await repositories.list(), body.name, of ? null : id)
       await store.transact({tenant: principal.tenantId}, async (tx) => {
-        await tx.repositories.insert(record)
-        const owner = repositories.secretsOf(record.name)
-        await tx.secrets.put(principal.tenantId, owner, 'names', JSON.stringify(Object.keys(secrets)))
-        for (const [name, value] of Object.entries(secrets)) await tx.secrets.put(principal.tenantId, owner, name, value)
-        await audit(principal, tx, record)
+        for (const [each, {secrets}] of [[added, described] as const, ...(copy ? [[record(copyName, copy, body.name), copy] as const] : [])]) {
+          await tx.repositories.insert(each)
+          await keepSecrets(principal, tx, each.name, secrets)
+          await audit(principal, tx, 'repositories.add', each)
+        }
       })
-      return {repository: await view(record)}
+      return {repository: await view(added)}
+    },
+    async updateRepository(principal, name, body) {
+      authorize(principal, 'update', `repository/${name}`)
+      context.mayChange()
+      const before = await repositories.get(name)
+      const {kind, location, settings, id, access} = await repositories.at(name)
+      const {sessionToken, ...lasting} = settings
+      // a token goes with its key
+      const old = sessionToken === undefined || 'accessKeyId' in body.settings ? lasting : settings
+      const described = await archiver.describe({kind, location, settings: body.settings, before: old})
+      if (body.plan) return {plan: planView({steps: ['check', 'update'], impact: 'none', expected_downtime_ms: 0})}
+      // what does not lead to the same repository is not kept
+      await archiver.prepare({...placeOf(described, access), id})
+      await store.transact({tenant: principal.tenantId}, async (tx) => {
+        await tx.repositories.update(name, {settings: described.settings, status: 'ok', because: null, checkedAt: clock.now()})
+        await tx.secrets.removeAll(repositories.secretsOf(name))
+        await keepSecrets(principal, tx, name, described.secrets)
+        await audit(principal, tx, 'repositories.update', before, {changed: Object.keys(body.settings)})
+      })
+      return {repository: await view(await repositories.get(name))}
+    },
+    async removeRepository(principal, name) {
+      authorize(principal, 'delete', `repository/${name}`)
+      context.mayChange()
+      const found = await repositories.get(name)
+      await store.transact({tenant: principal.tenantId}, async (tx) => {
+        refuseUsed(name, {
+          instances: (await tx.policies.list()).filter((policy) => policy.repository === name).map((policy) => policy.instanceId),
+          histories: (await tx.histories.list()).filter((history) => history.repository === name && !history.shredded).map((history) => history.instanceName),
+          copies: (await tx.repositories.list()).filter((each) => each.copyOf === name).map((each) => each.name),
+        })
+        await tx.repositories.remove(name)
+        await tx.secrets.removeAll(repositories.secretsOf(name))
+        await audit(principal, tx, 'repositories.remove', found)
+      })
     },
     async checkRepository(principal, name) {
       authorize(principal, 'check', `repository/${name}`)
@@ -80,11 +139,17 @@ export function createRepositoryService({context, archiver, repositories}: Repos
     return archiver.beginCopy(from, place)
   }
 
-  async function audit(principal: Principal, tx: Parameters<Parameters<typeof store.transact>[1]>[0], record: RepositoryRecord): Promise<void> {
+  async function keepSecrets(principal: Principal, tx: Tx, name: string, secrets: Readonly<Record<string, string>>): Promise<void> {
+    const owner = repositories.secretsOf(name)
+    await tx.secrets.put(principal.tenantId, owner, 'names', JSON.stringify(Object.keys(secrets)))
+    for (const [key, value] of Object.entries(secrets)) await tx.secrets.put(principal.tenantId, owner, key, value)
+  }
+
+  async function audit(principal: Principal, tx: Tx, action: string, record: RepositoryRecord, more: Readonly<Record<string, readonly string[]>> = {}): Promise<void> {
     await tx.audit({
-      id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source, action: 'repositories.add',
+      id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source, action,
       resource: `repository/${record.name}`, result: 'succeeded', requestId: principal.requestId,
-      details: {kind: record.kind, location: record.location, ...(record.copyOf === null ? {} : {copy_of: record.copyOf})},
+      details: {kind: record.kind, location: record.location, ...(record.copyOf === null ? {} : {copy_of: record.copyOf}), ...more},
     })
   }
 }

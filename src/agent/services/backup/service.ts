@@ -143,6 +143,25 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
     return {operation: operationView(operation), backup: await view(backup)}
   }
 
+  /** Reads all that a verification reads, and more: the restore writes nothing that it has not verified. */
+  async function restoreTest(principal: Principal, ref: string, plan: boolean, idempotency: Idempotency | undefined): Promise<StartedBackup | Planned> {
+    authorize(principal, 'verify', `backup/${ref}`)
+    const before = await repeated(context, principal, idempotency)
+    if (before) return again(principal, before)
+    const backup = await findBackup(principal, ref)
+    const instance = await store.read(scopeOf(principal), (tx) => tx.instances.find(backup.instanceId))
+    if (!instance || backup.status !== 'completed') {
+      throw new DbaasError('INVALID_STATE', instance ? `the backup ${backup.id} is ${backup.status}: there is nothing to restore` : `${backup.instanceName}, of which the backup ${backup.id} is, is deleted`, {
+        details: {backup: backup.id}, suggestions: [instance ? `dbaas backups list ${backup.instanceName}` : `dbaas restore ${backup.instanceName} --to ${backup.id} --into NEW`],
+      })
+    }
+    const flow = options.workflow(drillKind)
+    if (plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: true})}
+    const operation = await store.transact(scopeOf(principal), (tx) => submitDrill(context, tx, principal, instance, flow.deadlineSeconds, idempotency, backup.id))
+    context.poke()
+    return {operation: operationView(operation), backup: await view(backup)}
+  }
+
   async function audit(tx: Tx, principal: Principal, action: string, resource: string, details: Readonly<Record<string, string>>): Promise<void> {
     await tx.audit({
       id: context.newId('audit'), at: clock.now(), tenantId: principal.tenantId, actor: principal.id, source: principal.source, action, resource,
@@ -190,7 +209,8 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       context.poke()
       return {operation: operationView(started.operation), backup: backupView(started.backup, false)}
     },
-    verify: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'verify', verifyBackupKind, plan, idempotency, true),
+    verify: (principal, ref, body, idempotency) =>
+      body.restore_test ? restoreTest(principal, ref, body.plan ?? false, idempotency) : onBackup(principal, ref, 'verify', verifyBackupKind, body, idempotency, true),
     delete: (principal, ref, plan, idempotency) => onBackup(principal, ref, 'delete', deleteBackupKind, plan, idempotency, false),
     async point(principal, ref, {name}) {
       authorize(principal, 'backup', `instance/${ref}`)

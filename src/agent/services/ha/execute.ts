@@ -63,20 +63,27 @@ export function createExecutor(options: ExecutorOptions) {
       case 'set': return set(member(action.node), action.set)
       case 'promote': return promote(member(action.node), action.timeline)
       case 'mark': return markNow(member(action.node), action.key)
-      case 'start': return inBackground(member(action.node), `start of ${member(action.node).subject.node.name}`, (node) => start(node, action.follows === null ? null : member(action.follows)))
-      case 'rejoin': return inBackground(member(action.node), `rejoin of ${member(action.node).subject.node.name}`, (node) => rejoin(node, member(action.from), action))
+      case 'start': return void inBackground(member(action.node), 'start', (node) => start(node, action.follows === null ? null : member(action.follows)))
+      case 'rejoin': return void inBackground(member(action.node), 'rejoin', (node) => rejoin(node, member(action.from), action))
     }
   }
 
-  /** Long work: the node is busy meanwhile, and the others are looked after. */
-  function inBackground(node: Member, what: string, work: (node: Member) => Promise<void>): void {
-    if (node.busy) return
+  /** Long work: the node is busy meanwhile, and the others are looked after. The answer need not be waited for. */
+  function inBackground(node: Member, what: string, work: (node: Member) => Promise<void>): Promise<void> {
+    if (node.busy) return Promise.resolve()
     node.busy = true
     observer.forget(node.id)
     const {signal} = node.controller
-    const going = work(node).then(() => void failures.delete(node.id), async (error: unknown) => {
+    const begunAt = context.clock.now()
+    const worked = work(node)
+    const succeeded = (): void => {
+      node.failure = null
+      failures.delete(node.id)
+    }
+    const going = worked.then(succeeded, async (error: unknown) => {
+      node.failure = {error: error as Error, begunAt}
       if (signal.aborted) return
-      options.failed(what, error)
+      options.failed(`${what} of ${node.subject.node.name}`, error)
       // what failed would fail again at once (no room on its disk, say), and copying takes from the primary meanwhile
       const count = (failures.get(node.id) ?? 0) + 1
       failures.set(node.id, count)
@@ -87,6 +94,7 @@ export function createExecutor(options: ExecutorOptions) {
       options.poke()
     })
     background.add(going)
+    return worked
   }
 
   async function closeGate(): Promise<void> {
@@ -211,10 +219,9 @@ export function createExecutor(options: ExecutorOptions) {
 
   async function bootAndWait(node: Member, of: Member | null): Promise<void> {
     Object.assign(node, {startedAt: null, detached: false, settled: true, provenDead: false})
-    // its parameters may have been changed meanwhile
-    const {instance} = await servers.load(instanceId)
-    node.subject = servers.subjectOf(instance, node.subject.node)
-    const ref = await making.boot(node.subject, of?.subject ?? null)
+    // what it shall be may have been changed meanwhile
+    node.subject = (await servers.all(instanceId)).find((subject) => subject.node.id === node.id) ?? node.subject
+    const ref = await making.boot(node.subject, of?.subject ?? null, goesOnInPlace(options.state(), node.id), node.controller.signal)
     const now = context.clock.now()
     node.subject = {...node.subject, node: {...node.subject.node, runtimeRef: ref}}
     await context.store.transact('platform', (tx) => tx.nodes.update(node.id, {runtimeRef: ref, status: 'starting', statusReason: null, updatedAt: now}))
@@ -222,6 +229,12 @@ export function createExecutor(options: ExecutorOptions) {
     await servers.awaitReady(node.subject, AbortSignal.any([timeout, node.controller.signal]), () => undefined)
     // it has read its log to its end only when this says so
     if (of === null) await revoke(node)
+  }
+
+  /** A replica, in order if it can be; with what the store says that it has now. */
+  async function renew(node: Member, of: Member): Promise<void> {
+    await stop(node).catch(() => undefined)
+    await bootAndWait(node, of)
   }
 
   async function rejoin(node: Member, from: Member, {how, stamp}: {readonly how: 'rewind' | 'rebuild'; readonly stamp: number}): Promise<void> {
@@ -263,6 +276,8 @@ export function createExecutor(options: ExecutorOptions) {
   return {
     run,
     interrupt,
+    /** Resolves when it answers again; while it lasts the node is busy. */
+    renew: (id: NodeId, of: NodeId): Promise<void> => inBackground(member(id), 'restart', (node) => renew(node, member(of))),
     settlePromotion,
     get gate() { return gate },
     set gate(node: NodeId | null) { gate = node },
@@ -279,3 +294,7 @@ export function createExecutor(options: ExecutorOptions) {
     },
   }
 }
+
+/** The primary, that was asked to end in order and is started where it is: nothing can have been acknowledged by others meanwhile. */
+const goesOnInPlace = ({operation, primary}: HaState, id: NodeId): boolean =>
+  operation?.kind === 'switchover' && operation.phase === 'fence' && operation.preferred === id && operation.old === id && primary === id

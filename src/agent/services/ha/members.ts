@@ -1,6 +1,7 @@
 /** The servers of one cluster, with what this agent knows of each beside the store: what it did to it, and so what must be in force. */
 import type {NodeId} from '../../../core/ha/state.js'
 import {DbaasError} from '../../../core/errors.js'
+import {effectiveParameters, type ParameterValues} from '../../../core/instance/instance.js'
 import {formatBytes} from '../../../core/units.js'
 import type {EngineReplication, Source, Upstream} from '../../../engines/replication.js'
 import type {Engine} from '../../../engines/engine.js'
@@ -26,12 +27,14 @@ export interface Member {
   startedAt: number | null
   /** Its processes were killed after it had ended: nothing of it is left. */
   provenDead: boolean
+  /** Why its server did not come up when that was last tried, and when that was begun (milliseconds since the epoch); null: it did. */
+  failure: {readonly error: Error; readonly begunAt: number} | null
   /** Ends what is being done to it. */
   controller: AbortController
 }
 
 export const newMember = (subject: Subject): Member => ({
-  id: subject.node.id, subject, busy: false, cannotFollow: false, detached: false, settled: false, startedAt: null, provenDead: false, controller: new AbortController(),
+  id: subject.node.id, subject, busy: false, cannotFollow: false, detached: false, settled: false, startedAt: null, provenDead: false, failure: null, controller: new AbortController(),
 })
 
 /** Throws NOT_SUPPORTED. */
@@ -48,10 +51,10 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
   const upstreamOf = (subject: Subject, of: Subject): Upstream => ({address: of.host.address(), name: subject.node.id})
 
   /** Its own way into its peers, and its settings. */
-  async function configure(subject: Subject): Promise<void> {
+  async function configure(subject: Subject, values?: ParameterValues): Promise<void> {
     const {engine, host} = subject
     const replication = replicationOf(engine)
-    await engine.config.write(host, await servers.settingsOf(subject))
+    await engine.config.write(host, await servers.settingsOf(subject, values))
     await replication.provide(host, await context.certificates.admin(replication.username))
   }
 
@@ -78,13 +81,23 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
     await replicationOf(engine).copy(await sourceOf(source), host, folder, {version: instance.version, limit: {bytesPerSecond: () => null}, progress, signal})
   }
 
-  /** As a standby. Resolves with the ref when the process is there. */
-  async function boot(subject: Subject, of: Subject | null): Promise<string> {
+  /**
+   * As a standby. Resolves with the ref when the process is there. `lowers`: it is the primary that ended in order and goes on itself, so it may
+   * have less than its log says; any other has at least as much as its log, and its upstream, ask of a standby.
+   */
+  async function boot(subject: Subject, of: Subject | null, lowers = false, signal?: AbortSignal): Promise<string> {
     const {engine, host, runtime, placement, node, instance} = subject
+    const replication = replicationOf(engine)
     await runtime.kill(placement, node.runtimeRef)
     await engine.lifecycle.clearStale(host)
+    await runtime.limit(placement)
+    const wanted = effectiveParameters(instance.layers)
     await configure(subject)
-    await replicationOf(engine).prepareBoot(host, {role: 'standby', upstream: of && upstreamOf(subject, of)})
+    const needed = (): Promise<ParameterValues> => replication.standbyValues(host, wanted, instance.version, of?.host ?? null)
+    if (lowers && (await needed()) !== wanted) await replication.lowerLimits(host, signal)
+    const values = await needed()
+    if (values !== wanted) await configure(subject, values)
+    await replication.prepareBoot(host, {role: 'standby', upstream: of && upstreamOf(subject, of)})
     const {ref} = await runtime.start(placement, engine.lifecycle.command(host, instance.version))
     return ref
   }

@@ -14,6 +14,8 @@ const neverMs = 1e12
 export interface Look {
   readonly member: Member
   readonly process: NodeView['process']
+  /** It was being started or made anew when it was looked at: nothing of it was seen, though that may be over by now. */
+  readonly busy: boolean
   readonly seen: NodeReplication | null
   readonly line: Line | null
   readonly failure: string | null
@@ -109,13 +111,13 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
 
   async function lookAt(member: Member): Promise<Look> {
     const {id} = member
-    if (member.busy) return {member, process: 'exited', seen: null, line: null, failure: null}
+    if (member.busy) return {member, process: 'exited', busy: true, seen: null, line: null, failure: null}
     const asked = performance.now()
     const process = await processOf(member)
     if (process !== 'running') {
       silences.delete(id)
       startings.delete(id)
-      return {member, process, seen: null, line: null, failure: null}
+      return {member, process, busy: false, seen: null, line: null, failure: null}
     }
     try {
       const {seen, line} = await ask(member)
@@ -124,14 +126,14 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       answers.set(id, performance.now())
       if (member.startedAt !== null && member.startedAt !== seen.startedAt) Object.assign(member, {detached: false, settled: false})
       member.startedAt = seen.startedAt
-      return {member, process, seen, line, failure: null}
+      return {member, process, busy: false, seen, line, failure: null}
     } catch (error) {
       const failure = (error as Error).message
       const silence = silences.get(id) ?? {probes: 0, since: asked}
       silences.set(id, {...silence, probes: silence.probes + 1})
       if (/starting up|not yet accepting/i.test(failure)) startings.set(id, startings.get(id) ?? asked)
       else startings.delete(id)
-      return {member, process, seen: null, line: null, failure}
+      return {member, process, busy: false, seen: null, line: null, failure}
     }
   }
 
@@ -158,9 +160,9 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {
       const lost = new Set(looks.get(state.primary)?.seen?.kept.filter(({isLost}) => isLost).map(({name}) => name))
       const views: Record<NodeId, NodeView> = {}
-      for (const {member, process, seen, line} of looks.values()) {
+      for (const {member, process, busy, seen, line} of looks.values()) {
         views[member.id] = {
-          process, server: seen && line && serverView(member, seen, line, looks), stamp: await stampOf(member), busy: member.busy,
+          process, server: seen && line && serverView(member, seen, line, looks), stamp: await stampOf(member), busy: busy || member.busy,
           cannotFollow: member.cannotFollow || (member.id !== state.primary && lost.has(member.id)),
         }
       }

@@ -19,6 +19,7 @@ import type {Subject, SubjectServers} from '../subject.js'
 import {createLateness} from './lateness.js'
 import {replicationOf, type Making} from './members.js'
 import {createReaders} from './readers.js'
+import {createRolling} from './rolling.js'
 import {named as namedBy, type Asking, type Cluster} from './record.js'
 import {createWatch, type Watch} from './watch.loop.js'
 
@@ -113,7 +114,7 @@ export function createHighAvailability(options: {
     }
   }
 
-  return {
+  const clusters: Omit<HighAvailability, 'rolling'> = {
     async load(): Promise<void> {
       await readers.load()
       const all = await store.read('platform', async (tx) => {
@@ -248,6 +249,7 @@ export function createHighAvailability(options: {
       return {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0, readOnlyEndpoint: port === null ? null : {host, port}}
     },
   }
+  return {...clusters, rolling: createRolling({context, servers, clusters})}
 }
 
 function mustBeReplicas({primary}: HaState, nodes: readonly NodeId[]): void {

@@ -7,6 +7,7 @@ import {budgets, diagnose, type Diagnosis} from '../../../core/ha/diagnose.js'
 import {setFor} from '../../../core/ha/operation.js'
 import {sameSet, type HaState, type NodeId} from '../../../core/ha/state.js'
 import type {Action, ClusterView} from '../../../core/ha/view.js'
+import {DbaasError} from '../../../core/errors.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
@@ -105,11 +106,12 @@ export function createWatch(options: WatchOptions) {
   }
 
   async function load(): Promise<void> {
-    const {instance, nodes} = await store.read('platform', async (tx) => ({instance: await tx.instances.find(instanceId), nodes: await tx.nodes.ofInstance(instanceId)}))
+    const [instance, subjects] = await Promise.all([store.read('platform', (tx) => tx.instances.find(instanceId)), servers.all(instanceId)])
     if (!instance) throw new Error('the instance is gone')
     cluster = {...cluster, instance}
-    for (const node of nodes) {
-      const subject = servers.subjectOf(instance, node)
+    const nodes = subjects.map(({node}) => node)
+    for (const subject of subjects) {
+      const {node} = subject
       const known = members.get(node.id)
       if (known) known.subject = subject
       else members.set(node.id, newMember(subject))
@@ -259,6 +261,11 @@ export function createWatch(options: WatchOptions) {
     })
   }
 
+  const change = (make: Wish): Promise<OperationRecord | undefined> => new Promise((granted, refused) => {
+    wishes.push({make, granted, refused})
+    poke()
+  })
+
   async function pause(ms: number): Promise<void> {
     if (isPoked || !running) return
     await new Promise<void>((resolve) => {
@@ -298,6 +305,25 @@ export function createWatch(options: WatchOptions) {
     /** Where the endpoint shall lead: null holds new clients. */
     get gate() { return executor.gate },
     subjectOf: (id: NodeId) => members.get(id)?.subject,
+    /** Why its server did not come up when that was last tried; null: it did. */
+    failureOf: (id: NodeId) => members.get(id)?.failure ?? null,
+    /**
+     * Ends a replica's server in order, and starts it with what the store says that it has. Between two decisions, as `change`; resolves when it
+     * answers, which is before it streams. Throws INVALID_STATE while the primary is being changed, and why it did not come up.
+     */
+    async renew(id: NodeId): Promise<void> {
+      let renewed: Promise<void> | undefined
+      await change((state) => {
+        const member = members.get(id)
+        if (!member || state.operation !== null || state.primary === id || member.busy) {
+          throw new DbaasError('INVALID_STATE', `${nameOf(id)} cannot be started anew now: ${state.operation?.because ?? 'it is the primary, or being started'}`)
+        }
+        renewed = executor.renew(id, state.primary)
+        renewed.catch(() => undefined)
+        return {state}
+      })
+      await renewed
+    },
     /** `gate`: where the endpoint leads now. */
     async start(gate: NodeId | null): Promise<void> {
       if (running) return
@@ -320,12 +346,7 @@ export function createWatch(options: WatchOptions) {
       observer.close()
     },
     /** Between two decisions. Resolves with the operation that began. */
-    change(make: Wish): Promise<OperationRecord | undefined> {
-      return new Promise((granted, refused) => {
-        wishes.push({make, granted, refused})
-        poke()
-      })
-    },
+    change,
     reload: load,
   }
 }

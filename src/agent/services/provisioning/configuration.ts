@@ -5,7 +5,6 @@ import {DbaasError} from '../../../core/errors.js'
 import type {ParameterDefinition} from '../../../core/config/parameters.js'
 import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import type {Engine} from '../../../engines/engine.js'
-import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {ConfigurationApi, Idempotency, Planned, Started} from '../contract.js'
 import {admitMemory} from './admission.js'
@@ -15,6 +14,7 @@ import {restartGap} from './lifecycle.workflows.js'
 import type {InstancesService} from './service.js'
 import type {Servers} from './servers.js'
 import {operationView, planView} from '../operation-view.js'
+import {rollDeadlineSeconds, rollPlan, rollStepNames} from '../roll-steps.js'
 import {repeated, submit} from '../submit.js'
 import {layersFor, type Templates} from './templates.js'
 import {resolveVersion} from '../versions.js'
@@ -96,18 +96,20 @@ export function createConfigurationService(options: {
     const restart = changed.some((name) => catalogue.get(name)?.requires === 'restart')
     const requires: ReconfigureInput['requires'] = !serving || changed.length === 0 ? 'none' : restart ? 'restart' : 'reload'
     // A server that cannot get its memory would be stopped, fail to start, and be put back: an outage for nothing.
-    if (requires === 'restart') refuseCluster(context.clusters, instance, 'a change of parameters that needs a restart')
     if (requires === 'restart') {
       const added = await runtime.scratch.use(instance, async ({host}) => {
         const [before, after] = [await engine.config.memoryNeeded(host, now, instance.version), await engine.config.memoryNeeded(host, asked, instance.version)]
         return (after ?? 0) - (before ?? 0)
       })
-      admitMemory(added, await runtime.facts(), `lower ${changed.join(', ')}`)
+      const {length} = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
+      admitMemory(added * length, await runtime.facts(), `lower ${changed.join(', ')}`)
     }
     const flow = options.workflow(reconfigureKind)
+    const isRolled = requires === 'restart' && context.clusters.owns(instance.id)
+    if (body.plan && isRolled) return {plan: planView(rollPlan(await context.clusters.rolling.plan(instance.id, {layers})))}
     if (body.plan) {
       const typical = await store.read('platform', (tx) => tx.measurements.typical(restartGap(engine.name)))
-      const skipped = requires === 'restart' ? ['reload'] : requires === 'reload' ? ['checkpoint', 'restart-server'] : ['reload', 'checkpoint', 'restart-server']
+      const skipped: readonly string[] = [...rollStepNames, ...(requires === 'restart' ? ['reload'] : requires === 'reload' ? ['checkpoint', 'restart-server'] : ['reload', 'checkpoint', 'restart-server'])]
       return {plan: planView({
         steps: flow.order.filter((step) => !skipped.includes(step)), impact: requires,
         expected_downtime_ms: requires === 'restart' ? (typical === undefined ? null : Math.round(typical)) : 0,
@@ -121,7 +123,7 @@ export function createConfigurationService(options: {
       return submit(context, tx, principal, {
         kind: reconfigureKind, instanceId: instance.id, resource: `instance/${instance.name}`,
         input: {instanceId: instance.id, layers: {...layers}, template, changed, requires: input.requires},
-        start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds,
+        start: flow.order[0] as string, deadlineSeconds: isRolled ? rollDeadlineSeconds : flow.deadlineSeconds,
       }, idempotency)
     })
     context.poke()

@@ -2,6 +2,7 @@
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {rolledBy, rollStepNames, rollSteps} from '../roll-steps.js'
 import type {Subject} from '../subject.js'
 import type {Servers} from './servers.js'
 
@@ -169,13 +170,27 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
     },
   })
 
+  const rollOf = ({instanceId}: LifecycleInput, operationId: string) => ({instanceId, operationId, change: null})
   const restart = workflow<LifecycleInput, Tx>()({
     kind: restartKind,
     start: 'checkpoint',
-    order: ['checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'publish-endpoint', 'restart-cluster'],
+    order: ['checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'publish-endpoint', ...rollStepNames, 'finish', 'restart-cluster'],
     deadlineSeconds: 300,
     steps: {
-      /** All of its servers end, and come up as they would after a loss of all: the one path there is (docs/decisions/007). */
+      /** Of several servers, one after the other. */
+      ...rollSteps(context, rollOf, 'finish'),
+      finish: {
+        async run({input, operationId, commit}) {
+          const roll = rollOf(input, operationId)
+          const rolled = await rolledBy(context, roll)
+          commit((tx) => context.clusters.rolling.settle(tx, roll))
+          return done(rolled && {...rolled, phases: rolled.phases.map((phase) => ({...phase}))})
+        },
+      },
+      /**
+       * One that is not whole, so that nobody could take over: all of its servers end, and come up as they would after a loss of all, the one path
+       * there is (docs/decisions/007).
+       */
       'restart-cluster': {
         async run({input, operationId, signal, progress, commit}) {
           const since = await context.store.read('platform', (tx) => tx.settings.get(`gap:${operationId}`))
@@ -199,12 +214,13 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
         },
       },
       checkpoint: {
-        async run({input}) {
+        async run({input, signal, progress}) {
+          if (context.clusters.owns(input.instanceId)) return next((await context.clusters.rolling.whyNot(input.instanceId, {signal, progress})) === null ? 'roll-replicas' : 'restart-cluster')
           const subject = await servers.load(input.instanceId)
           if ((await servers.observe(subject)).state === 'running') {
             await subject.engine.lifecycle.checkpoint(subject.host, await servers.admin())
           }
-          return next(context.clusters.owns(input.instanceId) ? 'restart-cluster' : 'hold-connections')
+          return next('hold-connections')
         },
       },
       'hold-connections': {
@@ -259,6 +275,8 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
     },
     onDone: (tx, {input}) => markRunning(tx, input.instanceId),
     async onUndone(tx, {input, because, cancelled}) {
+      // of several servers, the cluster says how they are
+      if (context.clusters.owns(input.instanceId)) return
       const [node] = await tx.nodes.ofInstance(input.instanceId)
       if (node?.status === 'running' && (await tx.instances.find(input.instanceId))?.wanted === 'running') return
       if (!cancelled) await markFailed(tx, input.instanceId, because)

@@ -1,6 +1,6 @@
 /**
- * A change of parameters, by reload or by one restart with new connections held. The old files are put back, and the
- * server with them, when the server does not take the new ones.
+ * A change of parameters, by reload or by one restart with new connections held; of several servers one after the other (roll-steps.ts).
+ * The old files are put back, and the server with them, when the server does not take the new ones.
  */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type ParameterLayers, type ParameterValues} from '../../../core/instance/instance.js'
@@ -9,6 +9,8 @@ import type {Host} from '../../../engines/host.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {mustBeWhole, rolledBy, rollStepNames, rollSteps} from '../roll-steps.js'
+import type {Subject} from '../subject.js'
 import {restartGap} from './lifecycle.workflows.js'
 import type {Servers} from './servers.js'
 
@@ -32,17 +34,25 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
     }
   }
 
+  const rollOf = ({instanceId, layers}: ReconfigureInput, operationId: string) => ({instanceId, operationId, change: {layers}})
+  /** Since when new connections wait, and for how long they did: a killed agent must not forget it. */
+  const since = (operationId: string): string => `gap:${operationId}`
+  const waited = (operationId: string): string => `gap-ms:${operationId}`
+
   return workflow<ReconfigureInput, Tx>()({
     kind: reconfigureKind,
     start: 'preflight',
-    order: ['preflight', 'write', 'reload', 'checkpoint', 'restart-server', 'verify'],
+    order: ['preflight', 'write', 'reload', 'checkpoint', 'restart-server', ...rollStepNames, 'verify'],
     deadlineSeconds: 300,
     steps: {
+      ...rollSteps(context, rollOf, 'verify'),
       preflight: {
-        async run({input}) {
+        async run({input, signal, progress}) {
           const {engine, host, instance} = await servers.load(input.instanceId)
           await refusePreflight(engine, host, effectiveParameters(input.layers), instance.version)
-          return next('write')
+          if (input.requires !== 'restart' || !context.clusters.owns(input.instanceId)) return next('write')
+          await mustBeWhole(context, instance, {signal, progress})
+          return next('roll-replicas')
         },
       },
       write: {
@@ -54,8 +64,12 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
           return next(input.requires === 'restart' ? 'checkpoint' : 'reload')
         },
         // the one undo of the whole change: the files as they were, and a server that runs with them
-        async undo({input, signal, progress, commit}) {
+        async undo({input, operationId, signal, progress, commit}) {
           const subject = await servers.load(input.instanceId)
+          commit(async (tx) => {
+            await tx.settings.remove(since(operationId))
+            await tx.settings.remove(waited(operationId))
+          })
           for (const each of await servers.all(input.instanceId)) await each.engine.config.write(each.host, await servers.settingsOf(each))
           if (context.clusters.owns(input.instanceId)) return reloadAll(input.instanceId)
           if (subject.instance.wanted !== 'running') return
@@ -86,27 +100,43 @@ export function reconfigureWorkflow(context: ServiceContext, servers: Servers, s
         },
       },
       'restart-server': {
-        async run({input, signal, progress, commit}) {
+        async run({input, operationId, signal, progress, commit}) {
           const subject = await servers.load(input.instanceId)
-          const since = clock.now()
+          const held = await context.store.transact('platform', async (tx) => {
+            const known = await tx.settings.get(since(operationId))
+            if (known === undefined) await tx.settings.put(since(operationId), String(clock.now()))
+            return Number(known ?? clock.now())
+          })
           await servers.route(subject, 'hold')
           await servers.halt(subject, progress)
           await servers.serve({...subject, node: {...subject.node, runtimeRef: null}}, {signal, progress, commit})
-          const gap = clock.now() - since
-          commit((tx) => tx.measurements.record(restartGap(subject.instance.engine), gap, clock.now()))
+          const gap = clock.now() - held
+          commit(async (tx) => {
+            await tx.settings.remove(since(operationId))
+            await tx.settings.put(waited(operationId), String(gap))
+            await tx.measurements.record(restartGap(subject.instance.engine), gap, clock.now())
+          })
           started(input.instanceId)
           return next('verify')
         },
       },
       verify: {
-        async run({input, commit}) {
-          const {engine, host, instance, runtime, placement} = await servers.load(input.instanceId)
+        async run({input, operationId, commit}) {
+          const all = await servers.all(input.instanceId)
+          const [{engine, instance}] = all as [Subject]
           if (instance.wanted === 'running') {
-            await engine.config.verify(host, await servers.admin(), effectiveParameters(input.layers))
+            for (const {host} of all) await engine.config.verify(host, await servers.admin(), effectiveParameters(input.layers))
           }
-          await runtime.label({...placement, facts: {...placement.facts, layers: input.layers, template: input.template}})
-          commit((tx) => tx.instances.update(instance.id, {layers: input.layers, template: input.template, updatedAt: clock.now()}))
-          return done({changed: [...input.changed], applied_by: instance.wanted === 'running' ? input.requires : 'next start'})
+          for (const {runtime, placement} of all) await runtime.label({...placement, facts: {...placement.facts, layers: input.layers, template: input.template}})
+          const rolled = await rolledBy(context, rollOf(input, operationId))
+          const gap = await context.store.read('platform', (tx) => tx.settings.get(waited(operationId)))
+          commit(async (tx) => {
+            await tx.settings.remove(waited(operationId))
+            await tx.instances.update(instance.id, {layers: input.layers, template: input.template, updatedAt: clock.now()})
+            if (rolled) await context.clusters.rolling.settle(tx, rollOf(input, operationId))
+          })
+          const measured = rolled ? {...rolled, phases: rolled.phases.map((phase) => ({...phase}))} : gap === undefined ? {} : {write_gap_ms: Number(gap)}
+          return done({changed: [...input.changed], applied_by: instance.wanted === 'running' ? input.requires : 'next start', ...measured})
         },
       },
     },

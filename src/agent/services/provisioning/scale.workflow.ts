@@ -1,6 +1,7 @@
 /**
- * Another size for a node. Live where the runtime and the server can: limits grow, the server is told, limits shrink.
- * Else a checkpoint and one restart, with new connections held. Whatever fails, what ran before runs again.
+ * Another size for each server of an instance. Live where the runtime and the server can: limits grow, the server is told, limits shrink.
+ * Else a checkpoint and one restart, with new connections held; of several servers one after the other (roll-steps.ts). Whatever fails, what
+ * ran before runs again.
  */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type ParameterLayers} from '../../../core/instance/instance.js'
@@ -8,6 +9,7 @@ import {largerOf, type InstanceSize} from '../../../core/instance/sizes.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {mustBeWhole, rolledBy, rollStepNames, rollSteps} from '../roll-steps.js'
 import {restartGap} from './lifecycle.workflows.js'
 import {refusePreflight} from './reconfigure.workflow.js'
 import type {Subject} from '../subject.js'
@@ -31,56 +33,66 @@ export function scaleWorkflow(context: ServiceContext, servers: Servers, started
   const sized = (subject: Subject, size: InstanceSize): Subject['placement'] => ({...subject.placement, size})
   const write = async (subject: Subject, layers: ParameterLayers): Promise<void> =>
     void (await subject.engine.config.write(subject.host, await servers.settingsOf(subject, effectiveParameters(layers))))
+  const reload = async (subject: Subject): Promise<void> => {
+    if ((await servers.observe(subject)).state === 'running') await subject.engine.lifecycle.reload(subject.host, await servers.admin())
+  }
+  const rollOf = ({instanceId, layers, size}: ScaleInput, operationId: string) => ({instanceId, operationId, change: {layers, size}})
+  const rolls = rollSteps(context, rollOf, 'verify')
 
   return workflow<ScaleInput, Tx>()({
     kind: scaleKind,
     start: 'preflight',
-    order: ['preflight', 'grow-limits', 'reload', 'shrink-limits', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', 'verify'],
+    order: ['preflight', 'grow-limits', 'reload', 'shrink-limits', 'checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready', ...rollStepNames, 'verify'],
     deadlineSeconds: 300,
     steps: {
+      ...rolls,
       preflight: {
-        async run({input}) {
+        async run({input, signal, progress}) {
           const {engine, host, instance} = await servers.load(input.instanceId)
           await refusePreflight(engine, host, effectiveParameters(input.layers), instance.version)
           if (input.how === 'next-start') return next('verify')
-          return next(input.how === 'live' ? 'grow-limits' : 'checkpoint')
+          if (input.how === 'live') return next('grow-limits')
+          if (!context.clusters.owns(input.instanceId)) return next('checkpoint')
+          await mustBeWhole(context, instance, {signal, progress})
+          return next('roll-replicas')
         },
       },
       'grow-limits': {
         async run({input}) {
-          const subject = await servers.load(input.instanceId)
-          await subject.runtime.limit(sized(subject, largerOf(subject.instance.size, input.size)))
+          for (const subject of await servers.all(input.instanceId)) await subject.runtime.limit(sized(subject, largerOf(subject.instance.size, input.size)))
           return next('reload')
         },
         async undo({input}) {
-          const {runtime, placement} = await servers.load(input.instanceId)
-          await runtime.limit(placement)
+          for (const {runtime, placement} of await servers.all(input.instanceId)) await runtime.limit(placement)
         },
       },
       reload: {
         async run({input}) {
-          const subject = await servers.load(input.instanceId)
-          await write(subject, input.layers)
-          await subject.engine.lifecycle.reload(subject.host, await servers.admin())
+          for (const subject of await servers.all(input.instanceId)) {
+            await write(subject, input.layers)
+            await reload(subject)
+          }
           return next('shrink-limits')
         },
         async undo({input}) {
-          const subject = await servers.load(input.instanceId)
-          await write(subject, subject.instance.layers)
-          if ((await servers.observe(subject)).state === 'running') await subject.engine.lifecycle.reload(subject.host, await servers.admin())
+          for (const subject of await servers.all(input.instanceId)) {
+            await write(subject, subject.instance.layers)
+            await reload(subject)
+          }
         },
       },
       'shrink-limits': {
-        async run({input, progress}) {
-          const subject = await servers.load(input.instanceId)
+        async run({input, progress, signal}) {
           try {
-            await subject.runtime.limit(sized(subject, input.size))
+            for (const subject of await servers.all(input.instanceId)) await subject.runtime.limit(sized(subject, input.size))
             return next('verify')
           } catch (error) {
             // it holds more memory than it may from now on: a restart gives it back
             if (!(error instanceof DbaasError) || error.code !== 'INVALID_STATE') throw error
             progress(error.message)
-            return next('checkpoint')
+            if (!context.clusters.owns(input.instanceId)) return next('checkpoint')
+            await mustBeWhole(context, (await servers.load(input.instanceId)).instance, {signal, progress})
+            return next('roll-replicas')
           }
         },
       },
@@ -141,10 +153,13 @@ export function scaleWorkflow(context: ServiceContext, servers: Servers, started
       },
       verify: {
         async run({input, operationId, commit}) {
-          const subject = await servers.load(input.instanceId)
-          const {instance, engine, host, runtime, placement} = subject
+          const all = await servers.all(input.instanceId)
+          const [subject] = all as [Subject]
+          const {instance, engine} = subject
           const held = await context.store.read('platform', (tx) => tx.settings.get(since(operationId)))
-          if (instance.wanted === 'running') await engine.config.verify(host, await servers.admin(), effectiveParameters(input.layers))
+          if (instance.wanted === 'running') {
+            for (const {host} of all) await engine.config.verify(host, await servers.admin(), effectiveParameters(input.layers))
+          }
           let gap = 0
           if (held !== undefined) {
             await servers.route(subject, 'open')
@@ -152,13 +167,16 @@ export function scaleWorkflow(context: ServiceContext, servers: Servers, started
             gap = clock.now() - Number(held)
             started(instance.id)
           }
-          await runtime.label({...placement, size: input.size, facts: {...placement.facts, layers: input.layers}})
+          for (const {runtime, placement} of all) await runtime.label({...placement, size: input.size, facts: {...placement.facts, layers: input.layers}})
+          const rolled = await rolledBy(context, rollOf(input, operationId))
           commit(async (tx) => {
             await tx.settings.remove(since(operationId))
             if (held !== undefined) await tx.measurements.record(restartGap(instance.engine), gap, clock.now())
             if (held !== undefined) await tx.nodes.update(subject.node.id, {status: 'running', statusReason: null, updatedAt: clock.now()})
             await tx.instances.update(instance.id, {size: input.size, layers: input.layers, updatedAt: clock.now()})
+            if (rolled) await context.clusters.rolling.settle(tx, rollOf(input, operationId))
           })
+          if (rolled) return done({...rolled, phases: rolled.phases.map((phase) => ({...phase}))})
           const applied = held !== undefined ? 'restart' : input.how === 'next-start' ? 'next-start' : 'live'
           return done({applied, write_gap_ms: applied === 'next-start' ? null : gap})
         },

@@ -5,10 +5,10 @@ import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type ParameterLayers} from '../../../core/instance/instance.js'
 import {resolveSize, sameSize, type InstanceSize} from '../../../core/instance/sizes.js'
 import {formatBytes} from '../../../core/units.js'
-import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, ScalingApi, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
+import {rollDeadlineSeconds, rollPlan, rollStepNames} from '../roll-steps.js'
 import {repeated, submit} from '../submit.js'
 import {admitCpu, admitMemory, serverOverheadBytes} from './admission.js'
 import type {Catalogues} from './catalogues.js'
@@ -35,13 +35,13 @@ export function createScaling(options: {
     }
   }
 
-  /** Throws INSUFFICIENT_CPU, INSUFFICIENT_MEMORY, INVALID_SIZE, INVALID_PARAMETER_VALUE. */
+  /** The size is of each server. Throws INSUFFICIENT_CPU, INSUFFICIENT_MEMORY, INVALID_SIZE, INVALID_PARAMETER_VALUE. */
   async function refuseImpossible(subject: Subject, size: InstanceSize, layers: ParameterLayers): Promise<void> {
-    const {instance, engine, runtime, placement} = subject
+    const {instance, engine, runtime} = subject
     const facts = await runtime.facts()
     if (size.cpu > instance.size.cpu) admitCpu(size, facts)
     if (size.storage_bytes < instance.size.storage_bytes) {
-      const used = (await runtime.usage(placement))?.diskBytes ?? 0
+      const used = Math.max(...await Promise.all((await servers.all(instance.id)).map(async (each) => (await each.runtime.usage(each.placement))?.diskBytes ?? 0)))
       if (used > size.storage_bytes) {
         throw new DbaasError('INVALID_SIZE', `${instance.name} takes ${formatBytes(used)} of disk, more than ${formatBytes(size.storage_bytes)}`, {
           details: {used_bytes: String(used), storage_bytes: String(size.storage_bytes)}, suggestions: [`--storage ${formatBytes(used * 1.2).replace(' ', '')}`],
@@ -59,7 +59,8 @@ export function createScaling(options: {
         suggestions: byHand.length > 0 ? [`dbaas config unset ${instance.name} ${byHand.join(' ')}`, 'choose a larger --memory'] : ['choose a larger --memory'],
       })
     }
-    if (instance.wanted === 'running') admitMemory((after ?? 0) - (before ?? 0), facts, 'choose a smaller --size or --memory')
+    const {length} = await servers.all(instance.id)
+    if (instance.wanted === 'running') admitMemory(length * ((after ?? 0) - (before ?? 0)), facts, 'choose a smaller --size or --memory')
     await catalogues.check(engine, runtime, instance, {...layers.template, ...layers.user}, then, instance.name)
   }
 
@@ -88,17 +89,18 @@ export function createScaling(options: {
     }
     const refusal = whyNot(instance)
     if (refusal) throw refusal
-    refuseCluster(context.clusters, instance, 'another size')
     const size = resolveSize(request, instance.size)
     const subject = await servers.load(instance.id)
     const layers = layersFor(subject, size)
     if (!sameSize(size, instance.size)) await refuseImpossible(subject, size, layers)
     const way = await how(subject, layers)
     const flow = options.workflow(scaleKind)
+    const isCluster = context.clusters.owns(instance.id)
+    if (plan && isCluster && way === 'restart') return {plan: planView(rollPlan(await context.clusters.rolling.plan(instance.id, {layers, size})))}
     if (plan) {
       const typical = await store.read('platform', (tx) => tx.measurements.typical(restartGap(instance.engine)))
       const [live, restart] = [['grow-limits', 'reload', 'shrink-limits'], ['checkpoint', 'hold-connections', 'stop-server', 'start-server', 'await-ready']]
-      const skipped = way === 'restart' ? live : way === 'live' ? restart : [...live, ...restart]
+      const skipped: readonly string[] = [...rollStepNames, ...(way === 'restart' ? live : way === 'live' ? restart : [...live, ...restart])]
       return {plan: planView({
         steps: flow.order.filter((step) => !skipped.includes(step)), impact: way === 'restart' ? 'restart' : way === 'live' ? 'reload' : 'none',
         expected_downtime_ms: way !== 'restart' ? 0 : typical === undefined ? null : Math.round(typical),
@@ -110,7 +112,7 @@ export function createScaling(options: {
       if (changed) throw changed
       return submit(context, tx, principal, {
         kind: scaleKind, instanceId: instance.id, resource: `instance/${instance.name}`,
-        input: {instanceId: instance.id, size: {...size}, layers: {...layers}, how: way}, start: flow.order[0] as string, deadlineSeconds: flow.deadlineSeconds,
+        input: {instanceId: instance.id, size: {...size}, layers: {...layers}, how: way}, start: flow.order[0] as string, deadlineSeconds: isCluster ? rollDeadlineSeconds : flow.deadlineSeconds,
       }, idempotency)
     })
     context.poke()

@@ -7,6 +7,7 @@ import type {InstalledVersion, Observation, Placement} from '../../runtimes/runt
 import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
+import {asNodeHasIt} from '../node-changes.js'
 import type {Subject} from '../subject.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 
@@ -34,8 +35,8 @@ export function createServers(context: ServiceContext) {
   async function load(instanceId: string): Promise<Subject> {
     const found = await store.read('platform', async (tx) => {
       const instance = await tx.instances.find(instanceId)
-      const nodes = instance ? await tx.nodes.ofInstance(instance.id) : []
-      return {instance, node: nodes.find((n) => n.role === 'primary')}
+      const node = instance && (await tx.nodes.ofInstance(instance.id)).find((n) => n.role === 'primary')
+      return {instance: instance && node && (await asNodeHasIt(tx, instance, node)), node}
     })
     if (!found.instance || !found.node) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance ${instanceId}`)
     return subjectOf(found.instance, found.node)
@@ -43,9 +44,13 @@ export function createServers(context: ServiceContext) {
 
   /** All nodes of the instance, the primary first. */
   async function all(instanceId: string): Promise<Subject[]> {
-    const {instance, nodes} = await store.read('platform', async (tx) => ({instance: await tx.instances.find(instanceId), nodes: await tx.nodes.ofInstance(instanceId)}))
-    if (!instance) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance ${instanceId}`)
-    return [...nodes].sort((a, b) => Number(b.role === 'primary') - Number(a.role === 'primary')).map((node) => subjectOf(instance, node))
+    const found = await store.read('platform', async (tx) => {
+      const instance = await tx.instances.find(instanceId)
+      const nodes = [...(await tx.nodes.ofInstance(instanceId))].sort((a, b) => Number(b.role === 'primary') - Number(a.role === 'primary'))
+      return instance && Promise.all(nodes.map(async (node) => ({node, instance: await asNodeHasIt(tx, instance, node)})))
+    })
+    if (!found) throw new DbaasError('INSTANCE_NOT_FOUND', `there is no instance ${instanceId}`)
+    return found.map(({instance, node}) => subjectOf(instance, node))
   }
 
   const admin = (): Promise<AdminCredentials> => certificates.admin(adminName)

@@ -24,6 +24,7 @@ import {restartGap, restartKind, startKind, stopKind} from './lifecycle.workflow
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import type {Servers} from './servers.js'
 import {operationView, planView} from '../operation-view.js'
+import {rollDeadlineSeconds, rollPlan, rollStepNames} from '../roll-steps.js'
 import {repeated, submit} from '../submit.js'
 import {checkStatus} from '../statuses.js'
 import {layersFor, type Templates} from './templates.js'
@@ -42,6 +43,8 @@ export interface InstancesOptions {
 }
 
 const loopback = '127.0.0.1'
+/** Of a restart, what only instances of several servers go through. */
+const clusterSteps: readonly string[] = [...rollStepNames, 'finish', 'restart-cluster']
 /** Setting: the runtimes that an instance was ever made on. */
 export const runtimesUsed = 'runtimes.used'
 const factsKeptMs = 2000
@@ -129,9 +132,11 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
     if (refusal) throw refusal
     const flow = options.workflow(kind)
     const order = flow.order.slice(rule.start === undefined ? 0 : flow.order.indexOf(rule.start))
+    const isRolled = kind === restartKind && context.clusters.owns(instance.id)
+    if (plan && isRolled) return {plan: planView(rollPlan(await context.clusters.rolling.plan(instance.id, null)))}
     if (plan) {
       return {plan: planView({
-        steps: order, impact: rule.impact,
+        steps: order.filter((step) => !clusterSteps.includes(step)), impact: rule.impact,
         expected_downtime_ms: rule.downtime ? await rule.downtime(instance) : 0, reversible: rule.reversible ?? true,
       })}
     }
@@ -143,7 +148,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       await tx.instances.update(instance.id, {...rule.patch(fresh), updatedAt: clock.now()})
       return submit(context, tx, principal, {
         kind, instanceId: instance.id, resource: `instance/${instance.name}`, input: {instanceId: instance.id, ...rule.input?.(fresh)},
-        start: order[0] as string, deadlineSeconds: flow.deadlineSeconds,
+        start: order[0] as string, deadlineSeconds: isRolled ? rollDeadlineSeconds : flow.deadlineSeconds,
       }, idempotency)
     })
     context.poke()

@@ -95,6 +95,7 @@ export function openBackupTables({visible, all, one, insert, put, update, remove
           })
         }
       },
+      remove: async (name) => remove('repositories', 'name', name),
       update: async (name, patch) => update('repositories', name, toRow(repositoryColumns, patch), 'name'),
     },
     restoreTests: {

@@ -1,5 +1,6 @@
 /** Operations and plans as text. */
 import type {ApiInstance, ApiOperation, ApiPlan} from '../../../core/api/schemas.js'
+import type {Scaled} from '../../../core/ha/receipt.js'
 import {formatDuration} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import type {MutationResult} from '../follow.js'
@@ -39,6 +40,12 @@ export function renderMutation(result: MutationResult, paint: Paint, done: (inst
 
 export const doneLine = (text: string, operation: ApiOperation, paint: Paint): string =>
   `${paint.green('✓')} ${text}${operation.ended_at === null ? '' : `  ${paint.dim(tookText(operation, 0))}`}\n`
+
+/** How long nobody could write while servers were started anew; nothing where none was, or nobody measured it. */
+export function gapLine({result}: ApiOperation, paint: Paint): string {
+  const {applied, write_gap_ms: gap} = (result ?? {}) as Partial<Scaled>
+  return gap === undefined || gap === null ? '' : `  ${paint.cyan('→')} ${applied === 'switchover' ? 'by a switchover, ' : ''}writes were held up for ${formatDuration(gap)}\n`
+}
 
 /** What `agent adopt` took over. */
 export const renderAdopted = (instances: readonly ApiInstance[], paint: Paint): string => instances.map((instance) =>

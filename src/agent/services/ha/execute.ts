@@ -5,7 +5,7 @@ import type {HaState, NodeId} from '../../../core/ha/state.js'
 import type {Action, Mark} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ServiceContext} from '../context.js'
-import type {SubjectServers} from '../subject.js'
+import {routeTo, type SubjectServers} from '../subject.js'
 import {replicationOf, type Making, type Member} from './members.js'
 import {stampFile, type Observer} from './observe.js'
 
@@ -31,6 +31,8 @@ export interface ExecutorOptions {
   state(): HaState
   /** Something that goes on by itself has ended. */
   poke(): void
+  /** It follows the primary, and has given up so much of its own log to do so. Null: nobody can say. */
+  rejoined(id: NodeId, discardedBytes: bigint | null): void
   /** Of background work that failed. */
   failed(what: string, error: unknown): void
   /** For tests: a rejoin has come so far. */
@@ -76,11 +78,10 @@ export function createExecutor(options: ExecutorOptions) {
     const {signal} = node.controller
     const begunAt = context.clock.now()
     const worked = work(node)
-    const succeeded = (): void => {
+    const going = worked.then(() => {
       node.failure = null
       failures.delete(node.id)
-    }
-    const going = worked.then(succeeded, async (error: unknown) => {
+    }, async (error: unknown) => {
       node.failure = {error: error as Error, begunAt}
       if (signal.aborted) return
       options.failed(`${what} of ${node.subject.node.name}`, error)
@@ -98,12 +99,9 @@ export function createExecutor(options: ExecutorOptions) {
   }
 
   async function closeGate(): Promise<void> {
-    const {instance, host} = member(options.state().primary).subject
     closedAt ??= context.clock.now()
     openedAt = null
-    await context.endpoints.closeGate({
-      id: instanceId, listen: {host: instance.endpointHost, port: instance.endpointPort}, target: host.address(), mode: 'hold', allow: [],
-    })
+    await context.endpoints.closeGate(routeTo(member(options.state().primary).subject, 'hold'))
     gate = null
   }
 
@@ -174,7 +172,7 @@ export function createExecutor(options: ExecutorOptions) {
   async function repoint(node: Member, to: Member): Promise<void> {
     const {host, engine} = node.subject
     node.detached = false
-    await replicationOf(engine).follow(host, await admin(), making.upstreamOf(node.subject, to.subject), {timeoutMs: shortMs, signal: node.controller.signal})
+    await replicationOf(engine).follow(host, await admin(), await making.upstreamOf(node.subject, to.subject), {timeoutMs: shortMs, signal: node.controller.signal})
   }
 
   async function set(node: Member, wanted: {readonly k: number; readonly names: readonly NodeId[]} | null): Promise<void> {
@@ -201,8 +199,10 @@ export function createExecutor(options: ExecutorOptions) {
   }
 
   async function start(node: Member, of: Member | null): Promise<void> {
-    const {engine, host} = node.subject
+    const {engine, host, runtime, placement} = node.subject
     const replication = replicationOf(engine)
+    // somebody removed all of it: it is made anew from the others
+    if ((await servers.observe(node.subject)).state === 'absent') await runtime.place(placement)
     if (of) {
       const {kind, because} = await replication.assessRejoin(host, await making.sourceOf(of.subject), {signal: node.controller.signal})
       if (kind !== 'none') {
@@ -210,6 +210,7 @@ export function createExecutor(options: ExecutorOptions) {
         context.log('a node cannot follow as it is', {instance: instanceId, node: node.id, because})
         return
       }
+      options.rejoined(node.id, 0n)
     } else if (!(await engine.lifecycle.isInitialised(host))) {
       node.cannotFollow = true
       return
@@ -244,17 +245,20 @@ export function createExecutor(options: ExecutorOptions) {
     const source = await making.sourceOf(from.subject)
     await runtime.kill(placement, runtimeRef)
     node.provenDead = true
+    await runtime.place(placement)
     await host.remove(stampFile(host))
     observer.stampChanged(node.id)
     await options.reached('kill')
     await settlePromotion(from)
     await making.prepareSource(from.subject, Object.keys(options.state().nodes))
-    const upstream = making.upstreamOf(node.subject, from.subject)
+    const upstream = await making.upstreamOf(node.subject, from.subject)
     let isWhole = false
+    let discarded: bigint | null = null
     if (how === 'rewind') {
       try {
         await making.configure(node.subject)
         const {kind, because, discardedBytes} = await replication.assessRejoin(host, source, {signal})
+        discarded = discardedBytes
         context.log('a node comes back', {instance: instanceId, node: node.id, how: kind, because, discarded_bytes: discardedBytes === null ? null : Number(discardedBytes)})
         if (kind === 'rewind') await replication.rewind(host, upstream, {version: instance.version, signal})
         await options.reached('rewind')
@@ -270,6 +274,7 @@ export function createExecutor(options: ExecutorOptions) {
     await options.reached('stamp')
     observer.stampChanged(node.id)
     node.cannotFollow = false
+    options.rejoined(node.id, discarded)
     await bootAndWait(node, from)
   }
 

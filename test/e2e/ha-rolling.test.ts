@@ -52,7 +52,8 @@ describe('the servers of an instance with high availability', function () {
     await assertSameEverywhere(site, after)
     const result = operation.result as Measured
     tell(`${what}: ${result.applied}, write gap ${result.write_gap_ms} ms (felt ${gapMs} ms): ${result.phases?.map(({name, ms}) => `${name} ${ms}`).join(', ')}`)
-    assert.ok(result.write_gap_ms > 0 && result.write_gap_ms <= gapMs + 50, `${result.write_gap_ms} said, ${gapMs} felt`)
+    // it is measured from before the endpoint is asked to hold to after it was asked to let go, which takes a while on a busy machine
+    assert.ok(result.write_gap_ms > 0 && result.write_gap_ms <= gapMs * 1.25 + 100, `${result.write_gap_ms} said, ${gapMs} felt`)
     // SPEC.md, property 8: 30 s is what is promised, 2 s what is aimed at
     assert.ok(gapMs <= 30_000, `${gapMs} ms without a write`)
     return {result, gapMs, before, after, operation}

@@ -190,6 +190,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const making = createMaking(context, servers)
     const clusters = createHighAvailability({
       context, servers, making, changed: (operation) => operations.changed(operation), freePort: (runtime) => freeEndpointPort(context, runtime),
+      probe: options.probe,
     })
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`

@@ -3,7 +3,6 @@ import type {ApiReplication} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import type {HaState, NodeId} from '../../core/ha/state.js'
 import type {Engine} from '../../engines/engine.js'
-import type {Runtime} from '../runtimes/runtime.js'
 import type {Tx} from '../store/store.js'
 import type {NodeChange} from './node-changes.js'
 import type {Subject} from './subject.js'
@@ -110,10 +109,8 @@ export function refuseCluster(clusters: Clusters, instance: {readonly id: string
   })
 }
 
-/** Throws NOT_SUPPORTED where the engine, or servers of the runtime, cannot have replicas. */
-export function mustSupportReplicas(engine: Engine, runtime: Runtime, suggestion: string): void {
-  if (engine.replication && runtime.name === 'process') return
-  throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
-    details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: [suggestion],
-  })
+/** Throws NOT_SUPPORTED where the engine cannot have replicas. */
+export function mustSupportReplicas(engine: Engine, suggestion: string): void {
+  if (engine.replication) return
+  throw new DbaasError('NOT_SUPPORTED', `${engine.title} cannot have replicas yet`, {details: {feature: 'high-availability', engine: engine.name}, suggestions: [suggestion]})
 }

@@ -69,8 +69,8 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
     const before = await repeated(context, principal, idempotency)
     if (before) return {operation: operationView(before), instance: await instances.withNodes(instance)}
     context.mayChange()
-    const [engine, runtime] = [context.engines.get(instance.engine), context.runtimes.get(instance.runtime)]
-    mustSupportReplicas(engine, runtime, `dbaas clone ${instance.name} NEW`)
+    const runtime = context.runtimes.get(instance.runtime)
+    mustSupportReplicas(context.engines.get(instance.engine), `dbaas clone ${instance.name} NEW`)
     if (instance.wanted !== 'running' || !['running', 'degraded'].includes(instance.status)) {
       throw new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so its replicas cannot be changed`, {details: {instance: instance.name, status: instance.status}, suggestions: [`dbaas start ${instance.name}`]})
     }

@@ -15,6 +15,8 @@ export const switchoverKind = 'instance.switchover'
 /** Driven by the cluster's own loop, not by the workflow engine. */
 export const changeKinds: ReadonlySet<string> = new Set([failoverKind, switchoverKind])
 
+export const kindOf = ({kind}: HaOperation): string => (kind === 'failover' ? failoverKind : switchoverKind)
+
 export interface Cluster {
   readonly instance: InstanceRecord
   readonly state: HaState
@@ -82,7 +84,7 @@ export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => s
   }
 
   async function begin(tx: Tx, instance: InstanceRecord, change: HaOperation, asking: Asking | undefined): Promise<OperationRecord> {
-    const kind = change.kind === 'failover' ? failoverKind : switchoverKind
+    const kind = kindOf(change)
     const principal = asking?.principal ?? {...context.principalOfAgent(), tenantId: instance.tenantId}
     const pending = await submit(context, tx, principal, {
       kind, instanceId: instance.id, lane: 'ha', resource: `instance/${instance.name}`, start: change.phase, deadlineSeconds: 365 * 86_400,

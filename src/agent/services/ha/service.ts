@@ -12,6 +12,7 @@ import {isoTime} from '../../../core/time.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Clusters, NodeFacts} from '../clusters.js'
+import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
 import type {Runtime} from '../../runtimes/runtime.js'
 import type {Subject, SubjectServers} from '../subject.js'
@@ -50,6 +51,7 @@ export interface HighAvailability extends Clusters {
 
 export function createHighAvailability(options: {
   context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void; freePort: (runtime: Runtime) => Promise<number>
+  probe?: ((point: ProbePoint) => Promise<void>) | undefined
 }): HighAvailability {
   const {context, servers, making} = options
   const {store} = context
@@ -59,7 +61,7 @@ export function createHighAvailability(options: {
   let stopped = false
 
   function add(cluster: Cluster): Watch {
-    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since})
+    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since, probe: options.probe})
     watches.set(cluster.instance.id, watch)
     return watch
   }

@@ -65,7 +65,7 @@ export function createServers(context: ServiceContext) {
     }
     const pair = await certificates.issueServer({
       commonName: instance.name,
-      dns: ['localhost', instance.name, `${instance.name}.${instance.tenantId}.dbaas.internal`],
+      dns: ['localhost', instance.name, `${instance.name}.${instance.tenantId}.dbaas.internal`, `${node.name}.${instance.name}.${instance.tenantId}.dbaas.internal`],
       ip: ['127.0.0.1', '::1'],
     })
     await store.transact('platform', async (tx) => {

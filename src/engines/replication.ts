@@ -189,7 +189,8 @@ export interface Source {
 }
 
 export type Boot =
-  | {readonly role: 'primary'}
+  /** `alone`: no commit waits for a standby any more, whatever its data were part of before. */
+  | {readonly role: 'primary'; readonly alone?: boolean}
   /** Null: it receives from nobody, and waits at the end of its log. */
   | {readonly role: 'standby'; readonly upstream: Upstream | null}
 

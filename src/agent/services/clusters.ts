@@ -90,6 +90,15 @@ export interface Clusters {
   suspend(instanceId: string): Promise<void>
   /** `serves`: the endpoint leads to the primary; else it is opened when there is one. */
   resume(instanceId: string, serves: boolean): Promise<void>
+  /**
+   * Another node becomes its primary, with data of another moment: `freeze` keeps the record as it was, and agents that come up leave its servers
+   * alone; `beginAnew` begins the record anew, with a primary that serves, and all other nodes are made its replicas again; or `revert` takes that back.
+   * `thaw` ends it. Each may be done again; nothing for an instance of one server.
+   */
+  freeze(tx: Tx, instanceId: string): Promise<void>
+  beginAnew(primary: Subject): Promise<void>
+  revert(instanceId: string): Promise<void>
+  thaw(tx: Tx, instanceId: string): Promise<void>
   /** It is forgotten: its nodes are about to be removed. */
   forget(instanceId: string): Promise<void>
   /** Waits until the instance is served, with as many voters as are wanted, and all replicas stream. Throws the signal's reason. */
@@ -98,15 +107,7 @@ export interface Clusters {
   untilServed(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void>
   factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined
   /** Null: the instance has one server. */
-  viewOf(instanceId: string): ClusterFacts | null
-}
-
-/** Throws NOT_SUPPORTED for what is done to one server alone, and cannot be done to several as one yet. */
-export function refuseCluster(clusters: Clusters, instance: {readonly id: string; readonly name: string}, what: string): void {
-  if (!clusters.owns(instance.id)) return
-  throw new DbaasError('NOT_SUPPORTED', `${instance.name} has replicas, and ${what} is not possible with them yet`, {
-    details: {feature: 'high-availability', instance: instance.name}, suggestions: [`dbaas clone ${instance.name} NEW makes a database of one server`],
-  })
+  viewOf(instanceId: string): Promise<ClusterFacts | null>
 }
 
 /** Throws NOT_SUPPORTED where the engine cannot have replicas. */

@@ -82,8 +82,6 @@ export interface Evidence {
   /** For how long its disk has had no room; 0: it has. And the other nodes that do have some, asked only then. */
   readonly fullMs: number
   readonly roomy: readonly NodeId[]
-  /** Another way in works: a session that was there, a connection from inside. */
-  readonly clientsServed: boolean
   readonly replicas: Readonly<Record<NodeId, ReplicaEvidence>>
   /** Nodes that are not in recovery, the primary or not. */
   readonly outOfRecovery: readonly NodeId[]
@@ -132,7 +130,7 @@ function diagnoseSilence(evidence: Evidence): Diagnosis {
   }
   if (fresh.length === 0) return soft(evidence, failingMs, 'primary-hung', `${silence}, and ${voters.join(' and ')} hear nothing from it either`)
   const streaming = `${silence}, but ${fresh.join(' and ')} hear from it`
-  if (evidence.clientsServed || failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
+  if (failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
   return soft(evidence, failingMs, 'unreachable-but-streaming', `${streaming}; no client gets in`)
 }
 

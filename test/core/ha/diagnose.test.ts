@@ -5,7 +5,7 @@ const replica = {answers: true, silentMs: 100, streams: true}
 const deserted = {answers: true, silentMs: null, streams: false}
 const well: Evidence = {
   state: {primary: 'a', voters: ['b', 'c'], k: 1, wanted: {k: 1, voters: 2}}, process: 'running', failedProbes: 0, failingMs: 0, inRecovery: false, startingMs: null, failedWrites: 0, stalledMs: 0, fullMs: 0, roomy: [],
-  failedConnects: 0, unservedMs: 0, clientsServed: false, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
+  failedConnects: 0, unservedMs: 0, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
 }
 const silent: Evidence = {...well, failedProbes: 3, failingMs: 2500, outOfRecovery: []}
 const hung: Evidence = {...silent, replicas: {b: {...deserted, silentMs: 2400}, c: deserted}}
@@ -27,7 +27,6 @@ describe('the diagnosis of a primary', () => {
     ['does not answer, and too few voters do for a failover', {...hung, replicas: {b: deserted, c: {...deserted, answers: false}}}, 'no-quorum', false],
     ['does not answer, but streams', silent, 'unreachable-but-streaming', false],
     ['does not answer for long, but streams', {...silent, failingMs: budgets.unreachableMs}, 'unreachable-but-streaming', true],
-    ['does not answer for long, but serves by another way', {...silent, failingMs: 60_000, clientsServed: true}, 'unreachable-but-streaming', false],
     ['answers and writes nothing', {...well, failedWrites: 6, stalledMs: 7000}, 'write-stalled', true],
     ['has had no room on its disk for a moment', {...well, fullMs: 3000, roomy: ['b', 'c']}, 'healthy', false],
     ['has no room on its disk, and another has', {...well, fullMs: budgets.stalledMs, roomy: ['c']}, 'write-stalled', true],

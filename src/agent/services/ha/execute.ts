@@ -5,7 +5,7 @@ import type {HaState, NodeId} from '../../../core/ha/state.js'
 import type {Action, Mark} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ServiceContext} from '../context.js'
-import type {SubjectServers} from '../subject.js'
+import {routeTo, type SubjectServers} from '../subject.js'
 import {replicationOf, type Making, type Member} from './members.js'
 import {stampFile, type Observer} from './observe.js'
 
@@ -31,6 +31,8 @@ export interface ExecutorOptions {
   state(): HaState
   /** Something that goes on by itself has ended. */
   poke(): void
+  /** It follows the primary, and has given up so much of its own log to do so. Null: nobody can say. */
+  rejoined(id: NodeId, discardedBytes: bigint | null): void
   /** Of background work that failed. */
   failed(what: string, error: unknown): void
   /** For tests: a rejoin has come so far. */
@@ -97,12 +99,9 @@ export function createExecutor(options: ExecutorOptions) {
   }
 
   async function closeGate(): Promise<void> {
-    const {instance, host} = member(options.state().primary).subject
     closedAt ??= context.clock.now()
     openedAt = null
-    await context.endpoints.closeGate({
-      id: instanceId, listen: {host: instance.endpointHost, port: instance.endpointPort}, target: host.address(), mode: 'hold', allow: [],
-    })
+    await context.endpoints.closeGate(routeTo(member(options.state().primary).subject, 'hold'))
     gate = null
   }
 
@@ -211,6 +210,7 @@ export function createExecutor(options: ExecutorOptions) {
         context.log('a node cannot follow as it is', {instance: instanceId, node: node.id, because})
         return
       }
+      options.rejoined(node.id, 0n)
     } else if (!(await engine.lifecycle.isInitialised(host))) {
       node.cannotFollow = true
       return
@@ -253,10 +253,12 @@ export function createExecutor(options: ExecutorOptions) {
     await making.prepareSource(from.subject, Object.keys(options.state().nodes))
     const upstream = await making.upstreamOf(node.subject, from.subject)
     let isWhole = false
+    let discarded: bigint | null = null
     if (how === 'rewind') {
       try {
         await making.configure(node.subject)
         const {kind, because, discardedBytes} = await replication.assessRejoin(host, source, {signal})
+        discarded = discardedBytes
         context.log('a node comes back', {instance: instanceId, node: node.id, how: kind, because, discarded_bytes: discardedBytes === null ? null : Number(discardedBytes)})
         if (kind === 'rewind') await replication.rewind(host, upstream, {version: instance.version, signal})
         await options.reached('rewind')
@@ -272,6 +274,7 @@ export function createExecutor(options: ExecutorOptions) {
     await options.reached('stamp')
     observer.stampChanged(node.id)
     node.cannotFollow = false
+    options.rejoined(node.id, discarded)
     await bootAndWait(node, from)
   }
 

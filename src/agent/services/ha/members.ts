@@ -73,10 +73,10 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
     await replication.provide(host, await context.certificates.admin(replication.username))
   }
 
-  /** Before the first start of the first node. */
+  /** Before the first start of the first node, whatever its data were part of before. */
   async function prepareFirst(subject: Subject): Promise<void> {
     await configure(subject)
-    await replicationOf(subject.engine).prepareBoot(subject.host, {role: 'primary'})
+    await replicationOf(subject.engine).prepareBoot(subject.host, {role: 'primary', alone: true})
   }
 
   /** What replicas need of the one that they are copied from. */

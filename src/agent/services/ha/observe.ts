@@ -174,6 +174,10 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     stampChanged: (id: NodeId) => void stamps.delete(id),
     /** It did not answer when it was last asked. */
     isSilent: (id: NodeId) => silences.has(id),
+    silenceOf(id: NodeId): {probes: number; ms: number} | undefined {
+      const silence = silences.get(id)
+      return silence && {probes: silence.probes, ms: performance.now() - silence.since}
+    },
     endedAt: (id: NodeId) => ends.get(id),
     lastAnswer: (id: NodeId) => answers.get(id),
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {
@@ -209,7 +213,7 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       }]))
       return {
         state, process: first?.process ?? 'unreachable', failedProbes: silence?.probes ?? 0, failingMs: silence ? now - silence.since : 0,
-        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, clientsServed: false, replicas,
+        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, replicas,
         ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running', others.filter(({seen}) => seen !== null).map(({member}) => member)),
         outOfRecovery: [...looks.values()].filter(({seen}) => seen?.role === 'primary').map(({member}) => member.id),
         allExited: [...looks.values()].every(({process}) => process === 'exited'), agentLateMs, softFailoversAgoMs,

@@ -5,6 +5,7 @@
 import {decide} from '../../../core/ha/decide.js'
 import {budgets, diagnose, type Diagnosis} from '../../../core/ha/diagnose.js'
 import {setFor} from '../../../core/ha/operation.js'
+import type {Silence} from '../../../core/ha/readers.js'
 import {sameSet, type HaState, type NodeId} from '../../../core/ha/state.js'
 import type {Action, ClusterView} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -31,7 +32,7 @@ export interface WatchOptions {
   readonly cluster: Cluster
   readonly changed: (operation: OperationRecord) => void
   /** After each look, with what was decided on it. */
-  readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined) => void
+  readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined, silenceOf: (id: NodeId) => Silence | undefined) => void
   /** How much too late the agent's own timers came since then (of the clock that never jumps), in milliseconds. */
   readonly late: (since: number) => number
   /** For tests: stops the world after a phase's work, after it is stored, and inside of a rejoin. */
@@ -77,6 +78,8 @@ export function createWatch(options: WatchOptions) {
   let downSince: number | null = null
   /** When something was last done, by the clock that never jumps. */
   let activeAt = Number.NEGATIVE_INFINITY
+  /** Those that have come back since the last round, and what they have given up. */
+  const rejoined: {readonly id: NodeId; readonly discardedBytes: bigint}[] = []
   const wishes: {make: Wish; granted: (operation: OperationRecord | undefined) => void; refused: (error: Error) => void}[] = []
 
   function poke(): void {
@@ -98,6 +101,7 @@ export function createWatch(options: WatchOptions) {
       return found
     },
     state: () => cluster.state,
+    rejoined: (id, discardedBytes) => void (discardedBytes !== null && rejoined.push({id, discardedBytes})),
     failed: note,
     reached: async (step) => options.probe?.({kind: 'node.rejoin', step, direction: 'forward', when: 'after', operationId: ''}),
   })
@@ -174,8 +178,20 @@ export function createWatch(options: WatchOptions) {
     }
   }
 
+  /** Told of the change of primary that it lost its place by, once that is done. */
+  async function settleRejoined(): Promise<void> {
+    if (cluster.state.operation !== null) return
+    for (let one = rejoined[0]; one !== undefined; rejoined.shift(), one = rejoined[0]) {
+      const settled = await records.discard(cluster, one.id, Number(one.discardedBytes))
+      if (!settled) continue
+      cluster = settled.cluster
+      if (settled.operation) options.changed(settled.operation)
+    }
+  }
+
   /** True when something was done. */
   async function round(): Promise<boolean> {
+    await settleRejoined()
     let seen = await look()
     latest = seen
     for (const tell of glances.splice(0)) tell({state: cluster.state, view: seen.view})
@@ -192,7 +208,7 @@ export function createWatch(options: WatchOptions) {
     latest = seen
     const did = await Promise.all(decision.actions.map((action) => perform(action as Exclude<Action, {kind: 'persist'}>)))
     failures = did.includes(false) ? failures + 1 : 0
-    options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject)
+    options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject, observer.silenceOf)
     await show(seen)
     const there = [...seen.looks.values()].map(({member: {id, busy}, seen: answer, impairment}) => `${id} ${busy} ${answer?.startedAt} ${impairment}`).join()
     if (cluster.state.operation === null && (there !== tended || performance.now() - tendedAt > upkeepMs)) {

@@ -1,7 +1,8 @@
 /**
  * Restores. The data of a backup and its log become a server of a new instance. In place that instance is only the way
  * there: while the old server still serves, the new one is made and proven beside it; then the two instances exchange
- * their nodes, so that name, id and endpoint stay, and the other keeps the old state. To undo is to exchange them again.
+ * their nodes, so that name, id and endpoint stay, and the other keeps the old state. To undo is to exchange them again. Of
+ * an instance with replicas it is the primary that is exchanged; the replicas stay, and are made those of the new one.
  */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord} from '../../../core/instance/instance.js'
@@ -22,8 +23,6 @@ export interface RestoreInput {
   readonly instanceId: string
   /** The one that exchanges its node with it. */
   readonly inPlaceOf: string | null
-  /** Its node before; null when nothing is exchanged. */
-  readonly leaving: string | null
   readonly entering: string
   /** Null: the data is there, and is gone back to. */
   readonly choice: RestoreChoice | null
@@ -55,12 +54,13 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
   }
   const hostInstance = (input: RestoreInput): string => input.inPlaceOf ?? input.instanceId
 
-  /** Both nodes with the instance that they belong to before the exchange, whatever the store says now. */
+  /** Both nodes with the instance that they belong to before the exchange, whatever the store says now. The one that leaves is the primary. */
   async function both(input: RestoreInput): Promise<{one: InstanceRecord; other: InstanceRecord; leaving: NodeRecord; entering: NodeRecord; exchanged: boolean}> {
     return store.read('platform', async (tx) => {
       const [one, other] = [await tx.instances.find(input.inPlaceOf as string), await tx.instances.find(input.instanceId)]
       const nodes = [...(await tx.nodes.ofInstance(input.inPlaceOf as string)), ...(await tx.nodes.ofInstance(input.instanceId))]
-      const [leaving, entering] = [nodes.find((n) => n.id === input.leaving), nodes.find((n) => n.id === input.entering)]
+      const entering = nodes.find((n) => n.id === input.entering)
+      const leaving = nodes.find((n) => n.role === 'primary' && n.instanceId !== entering?.instanceId)
       if (!one || !other || !leaving || !entering) throw new DbaasError('INSTANCE_NOT_FOUND', 'one of the two states is gone')
       return {one, other, leaving, entering, exchanged: leaving.instanceId === other.id}
     })
@@ -70,10 +70,10 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     const now = clock.now()
     const stopped = {status: 'stopped', statusReason: null, runtimeRef: null, updatedAt: now} as const
     for (const node of [leaving, entering]) await tx.nodes.remove(node.id)
-    const to = (instance: InstanceRecord, node: NodeRecord): NodeRecord => ({...node, ...stopped, instanceId: instance.id, name: `${instance.name}-1`})
-    const [first, second] = leaving.instanceId === one.id ? [other, one] : [one, other]
-    await tx.nodes.insert({...to(first, leaving), wanted: first.id === one.id ? one.wanted : 'stopped'})
-    await tx.nodes.insert({...to(second, entering), wanted: second.id === one.id ? one.wanted : 'stopped'})
+    // each takes the other's place, and its name
+    const to = (node: NodeRecord, {instanceId, name}: NodeRecord): NodeRecord => ({...node, ...stopped, instanceId, name, wanted: instanceId === one.id ? one.wanted : 'stopped'})
+    await tx.nodes.insert(to(leaving, entering))
+    await tx.nodes.insert(to(entering, leaving))
     // their certificates name the instance
     for (const node of [leaving, entering]) await tx.secrets.removeAll(node.id)
     await tx.instances.update(one.id, {incarnation: other.incarnation, updatedAt: now})
@@ -109,6 +109,12 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
   const receiptSoFar = async (operationId: string): Promise<{readonly method?: 'reflink' | 'copy'}> =>
     JSON.parse((await store.read('platform', (tx) => tx.settings.get(receiptOf(operationId)))) ?? '{}') as {method?: 'reflink' | 'copy'}
   const isReflink = async (operationId: string): Promise<boolean> => (await receiptSoFar(operationId)).method === 'reflink'
+
+  /** All of its servers, the primary first: its replicas receive the last of its log. */
+  async function haltAll(instanceId: string, progress: (because: string) => void): Promise<void> {
+    await context.clusters.suspend(instanceId)
+    for (const subject of await servers.all(instanceId)) await servers.halt(subject, progress)
+  }
 
   async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {
     await servers.halt(servers.subjectOf(instance, node), progress)
@@ -262,14 +268,30 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       },
       'hold-connections': {
         async run({input, operationId, commit}) {
-          await servers.route(await load(input.inPlaceOf as string), 'hold')
-          commit((tx) => tx.settings.put(`gap:${operationId}`, String(clock.now())))
+          const id = input.inPlaceOf as string
+          await context.clusters.suspend(id)
+          await servers.route(await load(id), 'hold')
+          commit(async (tx) => {
+            await tx.settings.put(`gap:${operationId}`, String(clock.now()))
+            await context.clusters.freeze(tx, id)
+          })
           return next('stop-servers')
         },
         async undo({input, operationId, signal, progress, commit}) {
-          const subject = await load(input.inPlaceOf as string)
-          commit((tx) => tx.settings.remove(`gap:${operationId}`))
+          const id = input.inPlaceOf as string
+          const subject = await load(id)
+          await context.clusters.revert(id)
+          commit(async (tx) => {
+            await tx.settings.remove(`gap:${operationId}`)
+            await context.clusters.thaw(tx, id)
+          })
           if (subject.instance.wanted !== 'running') return servers.route(subject, 'closed')
+          if (context.clusters.owns(id)) {
+            await servers.route(subject, 'hold')
+            await context.clusters.resume(id, false)
+            await context.clusters.untilServed(id, signal, progress)
+            return started(id)
+          }
           await servers.prepare(subject)
           await servers.serve(subject, {signal, progress, commit})
           started(subject.instance.id)
@@ -277,8 +299,8 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       },
       'stop-servers': {
         async run({input, progress}) {
-          const {one, other, leaving, entering} = await both(input)
-          await haltNode(one, leaving, progress)
+          const {one, other, entering} = await both(input)
+          await haltAll(one.id, progress)
           await haltNode(other, entering, progress)
           return next('exchange')
         },
@@ -292,7 +314,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
         async undo({input, progress}) {
           const now = await both(input)
           if (now.exchanged) {
-            await haltNode(now.one, now.entering, progress)
+            await haltAll(now.one.id, progress)
             await store.transact('platform', (tx) => exchange(tx, now))
           }
           await move(input)
@@ -301,6 +323,10 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       'move-data': {
         async run({input}) {
           await move(input)
+          const {one, other, leaving} = await both(input)
+          const kept = servers.subjectOf(other, leaving)
+          // what is kept is one server, which waits for nobody
+          if (context.clusters.owns(one.id) && (await kept.engine.lifecycle.isInitialised(kept.host))) await context.clusters.prepareFirst(kept)
           return next('start-server')
         },
       },
@@ -308,6 +334,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
         async run({input, commit}) {
           const subject = await load(input.inPlaceOf as string)
           await servers.prepare(subject)
+          if (context.clusters.owns(subject.instance.id) && (await servers.observe(subject)).state !== 'running') await context.clusters.prepareFirst(subject)
           const {ref} = await servers.launch(subject)
           commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', wanted: 'running', updatedAt: clock.now()}))
           return next('await-ready')
@@ -327,14 +354,17 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           await subject.engine.access.grantApplication(subject.host, await servers.admin(), {database, username, password})
           await servers.route(subject, 'open')
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          await context.clusters.beginAnew(subject)
           started(subject.instance.id)
+          const replicas = (await servers.all(subject.instance.id)).length - 1
           const [held, receipt] = [await store.read('platform', (tx) => tx.settings.get(`gap:${operationId}`)), await receiptSoFar(operationId)]
           commit(async (tx) => {
             await tx.settings.remove(`gap:${operationId}`)
             await tx.settings.remove(receiptOf(operationId))
+            await context.clusters.thaw(tx, subject.instance.id)
           })
           return done({
-            ...receipt, write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
+            ...receipt, ...(replicas > 0 ? {replicas} : {}), write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
             endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`,
           })
         },
@@ -357,8 +387,10 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
     async onDone(tx, {input, tenantId}) {
       const now = clock.now()
       const id = hostInstance(input)
-      for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
-      await tx.instances.update(id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
+      const primary = {status: 'running', statusReason: null} as const
+      for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {...(node.role === 'primary' ? primary : {}), wanted: 'running', updatedAt: now})
+      // a cluster says itself what it is
+      await tx.instances.update(id, {...(context.clusters.owns(id) && (await tx.instances.find(id))?.status === 'degraded' ? {} : primary), wanted: 'running', updatedAt: now})
       if (input.inPlaceOf !== null) {
         await tx.instances.update(input.instanceId, {
           status: 'stopped', wanted: 'stopped', updatedAt: now, ...(input.keptAs === null ? {} : {name: input.keptAs}),
@@ -374,7 +406,7 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       if (input.inPlaceOf === null) return
       const one = await tx.instances.find(input.inPlaceOf)
       if (!one) return
-      const [node] = await tx.nodes.ofInstance(one.id)
+      const node = (await tx.nodes.ofInstance(one.id)).find(({role}) => role === 'primary')
       const runs = one.wanted === 'stopped' || node?.status === 'running'
       if (runs) await tx.instances.update(one.id, {status: one.wanted === 'stopped' ? 'stopped' : 'running', updatedAt: now})
       else await tx.instances.update(one.id, {status: 'failed', statusReason: because, updatedAt: now})

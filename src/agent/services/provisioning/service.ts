@@ -93,7 +93,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
     return instanceView(instance, nodes, {
       protection: await context.protection.of(instance), facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
-      cluster: context.clusters.viewOf(instance.id),
+      cluster: await context.clusters.viewOf(instance.id),
       nodeOf: (node) => {
         const {host, runtime} = servers.subjectOf(instance, node)
         return {facts: context.clusters.factsOf(instance.id, node.id), address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
@@ -379,7 +379,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, read_only: context.clusters.viewOf(instance.id)?.readOnlyEndpoint ?? null,
+        username: instance.username, password: client.password, read_only: (await context.clusters.viewOf(instance.id))?.readOnlyEndpoint ?? null,
         direct: nodes.toSorted((a, b) => a.role.localeCompare(b.role)).map((n) => servers.subjectOf(instance, n).host.address()),
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }

@@ -2,12 +2,10 @@
  * The data of a new standby: a base backup into its folder. The log comes by itself, through the standby's own receiver, from the slot that
  * was made before: nothing but the server is needed.
  */
-import {chmod, chown, lstat, mkdir, open} from 'node:fs/promises'
-import {constants} from 'node:fs'
-import {dirname, join} from 'node:path'
 import type {Readable} from 'node:stream'
 import tar from 'tar-stream'
 import type {BackupFile} from '../../backup.js'
+import {openDataFolder} from '../../data-folder.js'
 import type {CopyOptions, CopyReport, EngineReplication, Source, Unpack} from '../../replication.js'
 import type {Host} from '../../host.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -94,33 +92,17 @@ function archiverTo(unpack: Unpack): Writer {
   }
 }
 
-/** Writes below a folder; what is made belongs to whom the folder belongs to. Nothing is synced: that is done at once, at the end. */
-async function writerInto(folder: string): Promise<Writer> {
-  const {uid, gid} = await lstat(folder)
-  const isOurs = uid === process.getuid?.() && gid === process.getgid?.()
-  async function makeFolder(path: string, mode: number): Promise<void> {
-    const at = join(folder, path)
-    const made = await mkdir(at, {recursive: true, mode: 0o700})
-    if (made !== undefined && !isOurs) for (let each = at; each.length >= made.length; each = dirname(each)) await chown(each, uid, gid)
-    await chmod(at, mode)
-  }
+/** Into a folder that this process can reach. Nothing is synced: that is done at once, at the end. */
+async function writerInto(path: string): Promise<Writer> {
+  const folder = await openDataFolder(path)
   return {
-    makeFolder,
+    makeFolder: folder.makeFolder,
     async end() {},
     async abandon() {},
     async write(backed) {
-      const {path} = backed
-      const mode = modeOf(backed)
       const {bytes: portions} = wholeOf(backed)
-      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-      const file = await open(join(folder, path), flags, mode).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error
-        await makeFolder(dirname(path), 0o700)
-        return open(join(folder, path), flags, mode)
-      })
+      const file = await folder.create(backed.path, modeOf(backed))
       try {
-        if (!isOurs) await file.chown(uid, gid)
-        await file.chmod(mode)
         for await (const bytes of portions) for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
       } finally {
         await file.close()

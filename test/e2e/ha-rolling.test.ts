@@ -12,6 +12,9 @@ import {startWriter} from '../support/writer.js'
 
 const tell = (text: string): void => void process.stdout.write(`      ${text}\n`)
 
+/** Three servers, twice each where it is undone, on a machine that may be busy with other tests. */
+const endSeconds = 180
+
 interface Measured {
   readonly applied?: string
   readonly applied_by?: string
@@ -52,7 +55,8 @@ describe('the servers of an instance with high availability', function () {
     await assertSameEverywhere(site, after)
     const result = operation.result as Measured
     tell(`${what}: ${result.applied}, write gap ${result.write_gap_ms} ms (felt ${gapMs} ms): ${result.phases?.map(({name, ms}) => `${name} ${ms}`).join(', ')}`)
-    assert.ok(result.write_gap_ms > 0 && result.write_gap_ms <= gapMs + 50, `${result.write_gap_ms} said, ${gapMs} felt`)
+    // it is measured from before the endpoint is asked to hold to after it was asked to let go, which takes a while on a busy machine
+    assert.ok(result.write_gap_ms > 0 && result.write_gap_ms <= gapMs * 1.25 + 100, `${result.write_gap_ms} said, ${gapMs} felt`)
     // SPEC.md, property 8: 30 s is what is promised, 2 s what is aimed at
     assert.ok(gapMs <= 30_000, `${gapMs} ms without a write`)
     return {result, gapMs, before, after, operation}
@@ -144,7 +148,7 @@ describe('the servers of an instance with high availability', function () {
     const before = await untilWhole(site, 'demo')
     const writer = await startWriter(site, 'demo')
     // the check of the values takes no memory, and there are no huge pages here
-    const operation = await finish(site, await call(site, 'configuration.update', {params: {instance: 'demo'}, body: {set: {huge_pages: 'on'}}}))
+    const operation = await finish(site, await call(site, 'configuration.update', {params: {instance: 'demo'}, body: {set: {huge_pages: 'on'}}}), endSeconds)
     const {gapMs, lost, failures} = await writer.stop()
     assert.equal(operation.status, 'failed', JSON.stringify(operation))
     tell(`does not start: ${operation.error?.code}: ${operation.error?.message} (${gapMs} ms felt)`)
@@ -162,7 +166,7 @@ describe('the servers of an instance with high availability', function () {
     const begun = await call(site, 'configuration.update', {params: {instance: 'demo'}, body: {set: {max_connections: '80'}}})
     await until('a replica was started anew', async () => replicasOf(await instanceOf(site, 'demo')).some(({pid}) => pid !== null && !pids(before).includes(pid)))
     signal(processesOfNode(site, before, primaryOf(before)), 'SIGKILL')
-    const operation = await finish(site, begun)
+    const operation = await finish(site, begun, endSeconds)
     assert.equal(operation.status, 'succeeded', JSON.stringify(operation.error))
     await writers.goOn()
     tell(`primary killed in the middle: ${writers.gapMs()} ms without a write`)
@@ -186,7 +190,7 @@ describe('the servers of an instance with high availability', function () {
       const known = await everywhere('max_connections')
       const writer = await startWriter(site, 'demo')
       await withProbe({fault: {kind: 'configuration.update', step: 'roll-others'}}, async () => {
-        const operation = await finish(site, await setting(connections))
+        const operation = await finish(site, await setting(connections), endSeconds)
         assert.equal(operation.status, 'failed')
         await untilWhole(site, 'demo')
       })
@@ -201,7 +205,7 @@ describe('the servers of an instance with high availability', function () {
     const before = await untilWhole(site, 'demo')
     const known = await everywhere('max_connections')
     await withProbe({cancel: {kind: 'configuration.update', step: 'roll-replicas', direction: 'forward', when: 'after'}}, async () => {
-      assert.equal((await finish(site, await setting(95))).status, 'cancelled')
+      assert.equal((await finish(site, await setting(95), endSeconds)).status, 'cancelled')
       assert.equal(primaryOf(await untilWhole(site, 'demo')).pid, primaryOf(before).pid)
       assert.deepEqual(await everywhere('max_connections'), known)
     })
@@ -212,7 +216,7 @@ describe('the servers of an instance with high availability', function () {
       const wanted = 81 + ['roll-replicas', 'roll-primary', 'roll-others'].indexOf(step) * 3 + (when === 'before' ? 0 : 1)
       const writer = await startWriter(site, 'demo')
       const kill = {kind: 'configuration.update', step, direction: 'forward' as const, when, ...(laterMs === undefined ? {} : {laterMs})}
-      const operation = await killedAgent(site, {kill}, (key) => setting(wanted, key))
+      const operation = await killedAgent(site, {kill}, (key) => setting(wanted, key), endSeconds)
       assert.equal(operation.status, 'succeeded', JSON.stringify(operation.error))
       const {gapMs, lost} = await writer.stop()
       tell(`agent killed ${when} ${step}: felt ${gapMs} ms, said ${(operation.result as unknown as Measured).write_gap_ms} ms`)

@@ -19,9 +19,9 @@ export async function call(site: Site, id: EndpointId, options: object, key: str
   return (answer as {operation: ApiOperation}).operation
 }
 
-export async function finish(site: Site, operation: ApiOperation): Promise<ApiOperation> {
+export async function finish(site: Site, operation: ApiOperation, seconds = 60): Promise<ApiOperation> {
   let latest = operation
-  for (const until = Date.now() + 60_000; !hasEnded(latest.status as OperationStatus); ) {
+  for (const until = Date.now() + seconds * 1000; !hasEnded(latest.status as OperationStatus); ) {
     if (Date.now() > until) throw new Error(`${operation.kind} did not end: ${JSON.stringify(latest.steps.at(-1))}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
     try {
@@ -35,7 +35,7 @@ export async function finish(site: Site, operation: ApiOperation): Promise<ApiOp
 }
 
 /** Puts an agent with that probe in the place of the one that runs, begins the operation, sees it killed, and brings the next one up. */
-export async function killedAgent(site: Site, probe: Probe, begin: (key: string) => Promise<ApiOperation>): Promise<ApiOperation> {
+export async function killedAgent(site: Site, probe: Probe, begin: (key: string) => Promise<ApiOperation>, seconds?: number): Promise<ApiOperation> {
   await stopAgent(site)
   const agent = await startProbed(site, probe)
   const death = once(agent, 'exit')
@@ -49,5 +49,5 @@ export async function killedAgent(site: Site, probe: Probe, begin: (key: string)
   assert.equal((await site.run('agent', 'start')).code, 0)
   const answer = await begun
   const operation = answer instanceof Error ? await begin(key) : answer
-  return finish(site, operation)
+  return finish(site, operation, seconds)
 }

@@ -28,7 +28,7 @@ import type {Subject, SubjectServers} from '../subject.js'
 import {replicationOf} from './members.js'
 import {changeKinds} from './record.js'
 import type {HighAvailability} from './service.js'
-import type {Watch} from './watch.loop.js'
+import type {Glance, Watch} from './watch.loop.js'
 
 /** Without any move that got on. A copy of a node that has to be made anew may take longer, and is seen to get on. */
 const patienceMs = 120_000
@@ -69,16 +69,10 @@ export function createRolling(options: {context: ServiceContext; servers: Subjec
     throw new DbaasError('INVALID_STATE', 'the instance has one server only', {suggestions: ['dbaas scale NAME --ha']})
   }
 
-  /** Between two decisions, after a look; undefined while nobody looks. */
-  async function glance(watch: Watch, signal: AbortSignal): Promise<{state: HaState; view: ClusterView} | undefined> {
-    let found: {state: HaState; view: ClusterView} | undefined
-    const asked = watch.change((state, view) => {
-      found = {state, view}
-      return {state}
-    })
-    asked.catch(() => undefined)
+  /** Undefined while nobody looks. */
+  async function glance(watch: Watch, signal: AbortSignal): Promise<Glance | undefined> {
     const late = new AbortController()
-    await Promise.race([asked, pause(glanceMs, undefined, {signal: AbortSignal.any([signal, late.signal])}).catch(() => undefined)])
+    const found = await Promise.race([watch.glance(), pause(glanceMs, undefined, {signal: AbortSignal.any([signal, late.signal])}).catch(() => undefined)])
     late.abort()
     signal.throwIfAborted()
     return found

@@ -50,6 +50,11 @@ export interface Seen {
 /** What a person wants, as the next state. Throws why not. */
 export type Wish = (state: HaState, view: ClusterView) => {readonly state: HaState; readonly asking?: Asking}
 
+export interface Glance {
+  readonly state: HaState
+  readonly view: ClusterView
+}
+
 export type Watch = ReturnType<typeof createWatch>
 
 export function createWatch(options: WatchOptions) {
@@ -189,6 +194,7 @@ export function createWatch(options: WatchOptions) {
     await settleRejoined()
     let seen = await look()
     latest = seen
+    for (const tell of glances.splice(0)) tell({state: cluster.state, view: seen.view})
     if (await grant(seen.view)) return true
     let decision = decide(cluster.state, seen.view)
     const [first] = decision.actions
@@ -292,6 +298,8 @@ export function createWatch(options: WatchOptions) {
     })
   }
 
+  const glances: ((found: Glance) => void)[] = []
+
   const change = (make: Wish): Promise<OperationRecord | undefined> => new Promise((granted, refused) => {
     wishes.push({make, granted, refused})
     poke()
@@ -378,6 +386,13 @@ export function createWatch(options: WatchOptions) {
     },
     /** Between two decisions. Resolves with the operation that began. */
     change,
+    /** The next look. Unlike `change` it takes no decision's place, so it can be asked again and again. Stays open while nobody looks. */
+    glance(): Promise<Glance> {
+      return new Promise((tell) => {
+        glances.push(tell)
+        poke()
+      })
+    },
     reload: load,
   }
 }

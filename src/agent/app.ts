@@ -40,6 +40,7 @@ import {createPlatformService} from './services/platform/service.js'
 import {createAdoption} from './services/provisioning/adopt.js'
 import {adoptWorkflow} from './services/provisioning/adopt.workflow.js'
 import {createCatalogues} from './services/provisioning/catalogues.js'
+import {createCopies, type Copies} from './services/provisioning/copies.js'
 import {createConfigurationService} from './services/provisioning/configuration.js'
 import {createWorkflow} from './services/provisioning/create.workflow.js'
 import {deleteWorkflow} from './services/provisioning/delete.workflow.js'
@@ -193,6 +194,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const making = createMaking(context, servers)
     const clusters = createHighAvailability({
       context, servers, making, changed: (operation) => operations.changed(operation), freePort: (runtime) => freeEndpointPort(context, runtime),
+      probe: options.probe,
     })
     const catalogues = createCatalogues(context, catalogueFiles(join(home, 'catalogues'), options.version))
     const platform = `${process.platform}-${process.arch}`
@@ -222,7 +224,7 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const workflows = [
       createWorkflow(context, servers, started, catalogues), deleteWorkflow(context, servers, started), ...lifecycleWorkflows(context, servers, started),
       reconfigureWorkflow(context, servers, started), scaleWorkflow(context, servers, started), restoreWorkflow(context, servers, started), upgradeWorkflow(context, servers, started), majorUpgradeWorkflow(context, servers, started, catalogues), adoptWorkflow(context, servers, started), replicasWorkflow(context, servers, making, clusters, started), ...softwareWorkflows(context, platform), ...backups.workflows,
-      createFailoverDrill({context, servers, clusters}),
+      createFailoverDrill({context, servers, clusters, get copies() { return copies }}),
     ] as unknown as AnyWorkflow[]
     const workflowEngine = createWorkflowEngine({
       store, clock, owner: `${process.pid}:${clock.now()}`, workflows, foreign: changeKinds, parallelism: Math.max(4, 2 * availableParallelism()), random: Math.random, log,
@@ -236,12 +238,15 @@ export async function startApp(options: AppOptions): Promise<App | undefined> {
     const instances = createInstancesService({context, servers, catalogues, templates, leases, platform, workflow})
     const configuration = createConfigurationService({context, servers, catalogues, templates, instances, platform, workflow})
     const scaling = createScaling({context, servers, catalogues, instances, workflow})
+    const restoring = createRestoring({context, instances, templates, catalogues, platform, workflow})
+    const copies: Copies = createCopies({
+      context, servers, restoring, scale: (...asked) => highAvailability.scale(...asked), scaleKind: replicasKind, cancel: (operation) => workflowEngine.cancel(operation),
+    })
     const highAvailability = createChanges({
-      drill: createDrill({context, clusters, instances, workflow}),
+      drill: createDrill({context, clusters, copies, instances, workflow}),
       context, clusters, instances, flow: workflow(replicasKind),
       freePort: (runtime, taken) => freeNodePort(context, runtime, taken),
     })
-    const restoring = createRestoring({context, instances, templates, catalogues, platform, workflow})
     const upgrading = createUpgrading({context, servers, catalogues, instances, platform, workflow})
     const software = createSoftwareService({context, platform, workflow})
     const supervisor = createSupervisor(context, servers, workflow(recoverKind).deadlineSeconds)

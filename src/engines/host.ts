@@ -44,6 +44,8 @@ export interface ExecOptions {
   /** Killed (with its children) after so long; the result then has `timedOut`. Default 120. */
   readonly timeoutSeconds?: number
   readonly signal?: AbortSignal
+  /** It dials servers of the instance, at their peer addresses. */
+  readonly dials?: boolean
 }
 
 export interface ExecResult {

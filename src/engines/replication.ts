@@ -14,6 +14,7 @@
  * hangs. Foreign errors leave as DbaasError: DATABASE_UNAVAILABLE (not reached, broke, or what was waited for did not happen in time:
  * `details.waited_for`), INVALID_STATE (not in this role, or data that must not be used), NOT_SUPPORTED, SQL_ERROR.
  */
+import type {Readable} from 'node:stream'
 import type {InstanceSize} from '../core/instance/sizes.js'
 import type {ParameterValues} from '../core/instance/instance.js'
 import type {AdminCredentials, ClientCredentials} from './engine.js'
@@ -54,6 +55,11 @@ export interface EngineReplication {
    * no table. It moves the log (a little, each time), so it is for when nothing else does. Throws INVALID_STATE on a standby.
    */
   probeWrite(host: Host, admin: AdminCredentials, timing?: Timing): Promise<{readonly position: bigint; readonly milliseconds: number}>
+  /**
+   * Whether the disk of its data takes another megabyte, by the server's own word; on a standby, too. Costs no log, and leaves nothing. Throws
+   * DATABASE_UNAVAILABLE.
+   */
+  hasRoom(host: Host, admin: AdminCredentials, timing?: Timing): Promise<boolean>
 
   // ------------------------------------------------------------ the synchronous set
 
@@ -98,10 +104,11 @@ export interface EngineReplication {
 
   /**
    * Makes the data of a new standby out of those of a running node, over the engine's own protocol, verified, and on disk when
-   * it resolves. `folder` is `host.paths.data` as this machine sees it; what is in it is removed first. The log from its beginning on must be
-   * kept by the source (`keepLogFor` first, with the new node's name). Not usable before it has resolved: `isInitialised` says so.
+   * it resolves. `into` is `host.paths.data` as this machine sees it, or a way to have an archive unpacked there; what is in it is removed first.
+   * The log from its beginning on must be kept by the source (`keepLogFor` first, with the new node's name). Not usable before it has
+   * resolved: `isInitialised` says so.
    */
-  copy(source: Source, host: Host, folder: string, options: CopyOptions): Promise<CopyReport>
+  copy(source: Source, host: Host, into: string | Unpack, options: CopyOptions): Promise<CopyReport>
   /** What the data of a node say whose server does not run. Throws DATA_GONE, INTEGRITY_MISMATCH. */
   readData(host: Host): Promise<NodeData>
   /** How far the log goes of a server that was stopped in order: whoever has flushed it has everything. Throws INVALID_STATE when it was not. */
@@ -182,7 +189,8 @@ export interface Source {
 }
 
 export type Boot =
-  | {readonly role: 'primary'}
+  /** `alone`: no commit waits for a standby any more, whatever its data were part of before. */
+  | {readonly role: 'primary'; readonly alone?: boolean}
   /** Null: it receives from nobody, and waits at the end of its log. */
   | {readonly role: 'standby'; readonly upstream: Upstream | null}
 
@@ -291,6 +299,9 @@ export interface Rejoin {
   /** Log that only this node has, and that will be discarded; 0 for none, null where it cannot be said. */
   readonly discardedBytes: bigint | null
 }
+
+/** Takes a tar and unpacks it as it comes, as the server's user; resolves when all of it is there. */
+export type Unpack = (archive: Readable) => Promise<void>
 
 export interface CopyOptions {
   readonly version: string

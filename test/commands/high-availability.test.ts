@@ -18,7 +18,8 @@ const node = (n: number, change: Partial<ApiNode>): ApiNode =>
 const replication: ApiReplication = {
   replicas_wanted: 2, confirmations: 1, voters: ['demo-2', 'demo-3'], status: 'healthy', status_reason: null, epoch: 7, timeline: 2, operation: null,
   last_decision: {at, because: 'demo-1 serves, and both voters stream'},
-  last_change: {at, kind: 'failover', from: 'demo-2', to: 'demo-1', because: 'the process of demo-2 ended', write_gap_ms: 640},
+  last_change: {at, kind: 'failover', from: 'demo-2', to: 'demo-1', because: 'the process of demo-2 ended', write_gap_ms: 640, discarded_bytes: null},
+  last_drill: null,
 }
 const cluster = (change: Partial<ApiInstance> = {}, view: Partial<ApiReplication> = {}): ApiInstance => anInstance(1, {
   name: 'demo', high_availability: true, read_only_endpoint: {host: '127.0.0.1', port: 16_000}, replication: {...replication, ...view},
@@ -55,6 +56,19 @@ describe('an instance of several servers, as text', () => {
     assert.match(readReplicas, /no commit waits for a replica\n +dbaas scale demo --ha makes it highly available\n/)
     // one server alone is not told of what it has not
     assert.doesNotMatch(renderInstance(anInstance(1), now, plain), /replicas|decision|TIMELINE/)
+  })
+
+  it('says what an old primary gave up, and whether the loss of a primary was rehearsed', () => {
+    const text = (view: Partial<ApiReplication>, change: Partial<ApiInstance> = {}): string => renderInstance(cluster(change, view), now, plain)
+    const last = {...replication.last_change, discarded_bytes: 20_480} as NonNullable<ApiReplication['last_change']>
+    assert.match(text({last_change: last}), /demo-2 ended; 20 KiB of the log of demo-2, which nobody had confirmed, were given up\n/)
+    assert.doesNotMatch(text({last_change: {...last, discarded_bytes: 0}}), /given up/)
+    assert.match(text({}), /failover +never tried: dbaas drill failover demo\n/)
+    assert.doesNotMatch(text({}, {high_availability: false}), /never tried: dbaas drill failover/)
+    const drill = {at, ok: true, fault: 'hang', clone: null, time_to_first_write_ms: 3600, acknowledged_writes: 812, lost_writes: 0} as const
+    assert.match(text({last_drill: drill}), /failover +proven 5\.0 s ago: the primary stopped dead, the first write was acknowledged after 3\.6 s, 0 of 812 lost\n/)
+    assert.match(text({last_drill: {...drill, fault: 'kill', clone: 'demo-drill-1'}}), /the primary of a copy was killed/)
+    assert.match(text({last_drill: {...drill, ok: false, lost_writes: 3}}), /failover +FAILED 5\.0 s ago: .*3 of 812 lost\n/)
   })
 
   it('obeys no control character of a reason', () => {

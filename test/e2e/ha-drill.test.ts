@@ -1,12 +1,12 @@
 /** `drill failover` on real servers: a real fault, a receipt whose figures are measured, and nothing left of it afterwards. */
 import assert from 'node:assert/strict'
-import {readFileSync} from 'node:fs'
+import {readFileSync, readdirSync} from 'node:fs'
 import type {FailoverReceipt} from '../../src/core/ha/receipt.js'
 import {changesOf, instanceOf, primaryOf, processesOfNode, untilWhole} from '../support/ha.js'
 import {call, finish} from '../support/kills.js'
 import {clientOf} from '../support/probed-agent.js'
 import {refuse} from '../support/refusal.js'
-import {temporarySite, type Site} from '../support/site.js'
+import {dataRootOf, temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
 
 describe('a drill of the failover', function () {
@@ -55,7 +55,13 @@ describe('a drill of the failover', function () {
     })
   }
 
-  const isStopped = (pid: number): boolean => /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  function isStopped(pid: number): boolean {
+    try {
+      return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+    } catch {
+      return false
+    }
+  }
 
   it('is taken back when it is cancelled while the primary hangs: its writers end, its table goes, and nothing hangs any more', async () => {
     const before = await untilQuiet()
@@ -86,6 +92,60 @@ describe('a drill of the failover', function () {
     assert.deepEqual(after.nodes.flatMap((node) => processesOfNode(site, after, node)).filter(isStopped), [])
   })
 
+  const names = async (): Promise<string[]> => (await clientOf(site).call('instances.list', {})).instances.map(({name}) => name)
+  /** Data folders of instances, by their ids. */
+  const folders = (): string[] => readdirSync(`${dataRootOf(site.home)}/instances`)
+  const beginOnCopy = async (fault: 'kill' | 'hang') => {
+    const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault, clone: true}})
+    const name = await until('the copy is there', async () => (await names()).find((each) => each.startsWith('demo-drill-')), 60)
+    return {operation, name}
+  }
+
+  it('is done on a copy, of which nothing stays, while the instance does not notice', async () => {
+    await until('there is something to copy', async () => (await instanceOf(site, 'demo')).backup.recoverable_to !== null, 90)
+    const before = await untilQuiet()
+    const changes = (await changesOf(site, 'demo')).length
+    const {operation, error} = await site.json('drill', 'failover', 'demo', '--clone')
+    assert.equal(operation?.status, 'succeeded', JSON.stringify(operation ?? error))
+    const receipt = operation.result as FailoverReceipt
+    tell(JSON.stringify(receipt))
+    assert.match(receipt.clone ?? '', /^demo-drill-\d{8}t\d{6}z$/)
+    assert.ok(receipt.from.startsWith(`${receipt.clone}-`) && receipt.to.startsWith(`${receipt.clone}-`) && receipt.from !== receipt.to)
+    assert.deepEqual([receipt.lost_writes, receipt.doubled_writes, receipt.divided_writes], [0, 0, 0])
+    assert.ok(receipt.acknowledged_writes > 4 * 35 && receipt.time_to_first_write_ms > 0)
+    const after = await untilQuiet()
+    assert.deepEqual([primaryOf(after).id, (await changesOf(site, 'demo')).length], [primaryOf(before).id, changes])
+    assert.deepEqual([await names(), folders()], [['demo'], [before.id]])
+  })
+
+  it('leaves nothing of a copy when it is cancelled, in the making or while its primary hangs', async () => {
+    const {id} = await untilQuiet()
+    for (const moment of ['in the making', 'while it hangs'] as const) {
+      const {operation, name} = await beginOnCopy('hang')
+      if (moment === 'while it hangs') {
+        await until('its primary hangs', async () => {
+          const pid = primaryOf(await instanceOf(site, name)).pid
+          return pid !== null && isStopped(pid)
+        }, 90)
+      }
+      await clientOf(site).call('operations.cancel', {params: {operation: operation.id}} as never)
+      assert.equal((await finish(site, operation)).status, 'cancelled', moment)
+      assert.deepEqual([await names(), folders()], [['demo'], [id]], moment)
+    }
+  })
+
+  it('leaves nothing of a copy when the agent is killed in the middle of it', async () => {
+    const {id} = await untilQuiet()
+    const {operation, name} = await beginOnCopy('kill')
+    // the copy has its replicas, and is written to
+    await until('it is rehearsed', async () => (await instanceOf(site, name)).nodes.length === 3 && (await clientOf(site).call('operations.get', {params: {operation: operation.id}})).operation.steps.some((step) => step.name === 'rehearse'), 90)
+    const {agent} = await clientOf(site).call('agent.get', {})
+    process.kill(agent.pid, 'SIGKILL')
+    assert.equal((await site.run('agent', 'start')).code, 0)
+    assert.equal((await finish(site, operation)).status, 'failed')
+    assert.deepEqual([await names(), folders()], [['demo'], [id]])
+  })
+
   it('says so when an acknowledged row is gone, or there twice', async () => {
     await untilQuiet()
     const operation = await call(site, 'drills.failover', {params: {instance: 'demo'}, body: {fault: 'kill'}})
@@ -108,7 +168,6 @@ describe('a drill of the failover', function () {
     await untilQuiet()
     const drill = ['drill', 'failover', 'demo']
     await refuse(site.run, [...drill, '--partition'], {code: 'NOT_SUPPORTED', names: /share its network/, suggests: /drill failover demo --hang/})
-    await refuse(site.run, [...drill, '--clone'], {code: 'NOT_SUPPORTED', names: /a copy with replicas/, suggests: /scale demo-drill --ha/})
     assert.equal((await site.json('create', 'single', '--size', 'micro')).operation?.status, 'succeeded')
     await refuse(site.run, ['drill', 'failover', 'single'], {code: 'INVALID_STATE', names: /single is not highly available/, suggests: /scale single --ha/})
   })

@@ -133,8 +133,11 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
     it('finds a running server after the agent restarts, with its ref and without', async () => {
       const {node, ref, pid, command} = await started()
       const next = await reopen()
-      assert.deepEqual(await next.observe(node, ref), {state: 'running', ref, pid, impairment: null})
-      assert.deepEqual(await next.observe(node, null), {state: 'running', ref, pid, impairment: null})
+      const seen = await runtime.observe(node, ref)
+      assert.ok(seen.state === 'running' && seen.peerAddress !== null)
+      assert.deepEqual(seen, {state: 'running', ref, pid, impairment: null, peerAddress: seen.peerAddress})
+      assert.deepEqual(await next.observe(node, ref), seen)
+      assert.deepEqual(await next.observe(node, null), seen)
       assert.equal((await next.start(node, command)).ref, ref)
     })
 
@@ -205,6 +208,7 @@ export function runtimeConformance(name: string, make: () => Promise<RuntimeUnde
       await runtime.faults.cut(node)
       await runtime.faults.cut(node)
       assert.match(String(await impairment(node, server)), /network/)
+      assert.equal((await runtime.observe(node, server.ref) as {peerAddress: unknown}).peerAddress, null)
       await runtime.faults.heal(node)
       assert.equal(await impairment(node, server), null)
     })

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import {createServer} from 'node:net'
 import {join} from 'node:path'
+import {Readable} from 'node:stream'
+import tar from 'tar-stream'
 import type {Runtime, ServerEnd} from '../../src/agent/runtimes/runtime.js'
 import {nameOfNetwork, nameOfNode} from '../../src/agent/runtimes/docker/names.js'
 import {docker, dockerOrSkip, images} from '../support/docker.js'
@@ -57,7 +59,7 @@ describe('the docker runtime under faults', () => {
     // the files are still there for whoever wants them
     assert.equal(await runtime.host(node).exists(join(runtime.host(node).paths.data, 'identity')), true)
     await changes(node.nodeId, () => container.unpause())
-    assert.deepEqual(await runtime.observe(node, ref), {state: 'running', ref, pid: null, impairment: null})
+    assert.deepEqual(await runtime.observe(node, ref), {...seen, impairment: null})
     await container.pause()
     const ended = endOf(node, ref)
     await runtime.kill(node, ref)
@@ -72,11 +74,65 @@ describe('the docker runtime under faults', () => {
     await changes(node.nodeId, () => docker.getNetwork(network).disconnect({Container: container.id, Force: true}))
     const seen = await runtime.observe(node, ref)
     assert.ok(seen.state === 'running' && seen.impairment?.includes(network), JSON.stringify(seen))
+    assert.equal(seen.peerAddress, null)
     await runtime.place(node)
-    assert.deepEqual(await runtime.observe(node, ref), {state: 'running', ref, pid: null, impairment: null})
     const {NetworkSettings: now} = await container.inspect()
+    assert.deepEqual(await runtime.observe(node, ref), {state: 'running', ref, pid: null, impairment: null, peerAddress: {host: now.Networks[network]?.IPAddress, port: 9999}})
     assert.ok(now.Networks[network]?.Aliases?.includes(node.instanceName))
     assert.equal(now.Ports['9999/tcp']?.[0]?.HostPort, String(node.port))
+  })
+
+  it('gives the programs of a node whose server does not run a network only where they dial servers', async () => {
+    const {node, ref} = await site.started(runtime)
+    const seen = await runtime.observe(node, ref)
+    assert.ok(seen.state === 'running' && seen.peerAddress !== null)
+    const {host, port} = seen.peerAddress
+    const other = await site.node(runtime)
+    await runtime.place(other)
+    // nothing listens there, which only who gets there is told
+    const dial = (dials: boolean) => runtime.host(other).exec(['/bin/bash', '-c', `exec 3<>/dev/tcp/${host}/${port}`], {dials})
+    assert.match((await dial(false)).stderr, /unreachable/)
+    assert.match((await dial(true)).stderr, /refused/)
+    assert.match((await dial(true)).stderr, /refused/)
+  })
+
+  it('unpacks into a volume what comes, as the user of the server, and says why it could not', async () => {
+    assert.ok(runtime.unpack)
+    const node = await site.node(runtime)
+    await runtime.place(node)
+    const {data} = runtime.host(node).paths
+    const never = new AbortController().signal
+    const pack = tar.pack()
+    pack.entry({name: 'deep/er/file', mode: 0o640}, 'content')
+    pack.finalize()
+    await runtime.unpack(node, pack as unknown as Readable, never)
+    assert.equal((await runtime.host(node).read(join(data, 'deep/er/file')))?.toString(), 'content')
+    const {stdout} = await runtime.host(node).exec(['stat', '-c', '%a %u', join(data, 'deep'), join(data, 'deep/er/file')])
+    assert.equal(stdout, `700 ${node.image?.uid}\n640 ${node.image?.uid}\n`)
+
+    const cutOff = new Error('its source is gone')
+    const broken = tar.pack()
+    const half = broken.entry({name: 'half', size: 1000})
+    half.on('error', () => undefined)
+    half.write(Buffer.from('x'))
+    // before its reader is there
+    setTimeout(() => broken.destroy(cutOff), 1)
+    await assert.rejects(runtime.unpack(node, broken as unknown as Readable, never), cutOff)
+    const noise = Readable.from([Buffer.alloc(2048, 'no tar')])
+    await assert.rejects(runtime.unpack(node, noise, never), {code: 'RUNTIME_UNAVAILABLE', message: /cannot unpack a copy of the data/})
+  })
+
+  it('fails what is asked of a container that is paused meanwhile, instead of waiting for it', async () => {
+    const {node} = await site.started(runtime)
+    const host = runtime.host(node)
+    const path = join(host.paths.data, 'identity')
+    await host.read(path)
+    const container = await containerOf(site.siteId, node.nodeId)
+    await container.pause()
+    // the shell that was opened there is still the way in
+    await assert.rejects(host.read(path), {code: 'RUNTIME_UNAVAILABLE'})
+    assert.notEqual(await host.read(path), undefined, 'another way was not found')
+    await container.unpause()
   })
 
   it('makes a container that was removed by hand again, over the same data', async () => {

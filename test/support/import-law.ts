@@ -52,11 +52,13 @@ export const importLaw: readonly Rule[] = [
   {from: /^core\//, may: ['core/']},
   {from: /^engines\/index\.ts$/, may: ['engines/', 'core/']},
   {from: /^engines\/(backup|engine|host|names|prompt|replication|upgrade)\.ts$/, may: ['core/', 'engines/(backup|engine|host|names|prompt|replication|upgrade)\\.ts']},
+  // Files for a server, written by whoever has them: an engine that copies, the archiver that restores.
+  {from: /^engines\/data-folder\.ts$/, may: ['node:']},
   // What a command line needs of the engines: a registry of its own, for engines/index would bring all of every engine along.
   {from: /^engines\/prompts\.ts$/, may: ['core/', 'engines/(names|prompt)\\.ts', 'engines/[^/]+/prompt\\.ts']},
   // It runs on the user's machine, and may bring nothing of the engine itself along. (Its own small parts excepted.)
   {from: /^engines\/([^/]+)\/(?:prompt|java-key-store)\.ts$/, may: ['engines/prompt\\.ts', 'engines/mysql-family/prompt\\.ts', 'engines/$1/java-key-store\\.ts', 'core/', 'node:']},
-  {from: /^engines\/([^/]+)\//, may: ['engines/$1/', 'engines/(backup|engine|host|replication|upgrade)\\.ts', 'engines/mysql-family/', 'core/', 'node:', 'npm:']},
+  {from: /^engines\/([^/]+)\//, may: ['engines/$1/', 'engines/(backup|data-folder|engine|host|replication|upgrade)\\.ts', 'engines/mysql-family/', 'core/', 'node:', 'npm:']},
   // The endpoint process is one file that needs nothing but Node (DECISIONS.md 6).
   {from: /^agent\/endpoints\//, may: ['agent/endpoints/', 'core/', 'node:']},
   {from: /^agent\/runtimes\/(?:guarded|index|names|options|runtime)\.ts$/, may: ['agent/runtimes/', 'core/', 'npm:cockatiel'], types: ['engines/(engine|host)\\.ts']},
@@ -69,7 +71,7 @@ export const importLaw: readonly Rule[] = [
   {from: /^agent\/repositories\/([^/]+)\//, may: ['agent/repositories/$1/', 'agent/repositories/(?:repository|settings)\\.ts', 'core/', 'node:', 'npm:']},
   // Where engines and repositories meet, far from the agent's main thread.
   {from: /^agent\/archiver\/archiver\.ts$/, may: ['core/'], types: ['engines/backup\\.ts']},
-  {from: /^agent\/archiver\//, may: ['agent/archiver/', 'agent/repositories/', 'engines/index\\.ts', 'core/', 'node:'], types: ['engines/(backup|engine)\\.ts']},
+  {from: /^agent\/archiver\//, may: ['agent/archiver/', 'agent/repositories/', 'engines/(data-folder|index)\\.ts', 'core/', 'node:'], types: ['engines/(backup|engine)\\.ts']},
   {from: /^agent\/store\//, may: ['agent/store/', 'core/', 'node:', 'npm:']},
   {from: /^agent\/workflow\//, may: ['agent/workflow/', 'agent/store/store\\.ts', 'core/', 'node:']},
   {from: /^agent\/certificates\//, may: ['agent/certificates/', 'core/', 'node:', 'npm:'], types: ['agent/store/store\\.ts']},

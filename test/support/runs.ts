@@ -7,6 +7,9 @@ import fc from 'fast-check'
 export const full = process.env.DBAAS_TEST_FULL === '1'
 export const realRuns = (inCi: number, inFull = 100): number => (full ? inFull : inCi)
 
+/** How often each fault befalls a cluster. */
+export const faultRounds = realRuns(1, 5)
+
 /**
  * For properties whose draws meet what nobody wrote down (rules of a server that its catalogue does not tell): `npm test` draws
  * the same every time, so that a rule not yet known stops nobody's work; `test:full` and DBAAS_TEST_RUNS draw anew, and look for it.

@@ -1,10 +1,12 @@
 /** A site of its own for a test: a home, the built CLI on it, and the certainty that nothing of it is left. */
 import {spawn, spawnSync} from 'node:child_process'
 import {existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync} from 'node:fs'
+import type {Socket} from 'node:net'
 import {basename, join} from 'node:path'
 import {fileURLToPath} from 'node:url'
 import {setTimeout as pause} from 'node:timers/promises'
 import Database from 'better-sqlite3'
+import type {Network} from './network.js'
 import {temporaryFolder} from './temporary.js'
 
 export const projectRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
@@ -23,6 +25,8 @@ export interface Site {
   /** Runs with --json; the one document on stdout. */
   // biome-ignore lint/suspicious/noExplicitAny: tests read what the contract names
   json(...args: string[]): Promise<any>
+  /** How clients reach it, where it is not on the test's own network. */
+  readonly stream?: () => Socket
   dispose(): Promise<void>
 }
 
@@ -43,8 +47,8 @@ export function run(argv: readonly string[], options: {env?: NodeJS.ProcessEnv; 
   })
 }
 
-/** `home`: a name below the temporary folder, by default `home`. */
-export function temporarySite(name: string, options: {home?: string; folder?: string; env?: NodeJS.ProcessEnv} = {}): Site {
+/** `home`: a name below the temporary folder, by default `home`. `network`: where all of it lives. */
+export function temporarySite(name: string, options: {home?: string; folder?: string; env?: NodeJS.ProcessEnv; network?: Network} = {}): Site {
   const folder = temporaryFolder(name)
   const home = options.folder ?? join(folder.path, options.home ?? 'home')
   mkdirSync(home, {recursive: true, mode: 0o711})
@@ -52,10 +56,11 @@ export function temporarySite(name: string, options: {home?: string; folder?: st
     PATH: process.env.PATH, HOME: folder.path, DBAAS_HOME: home, NO_COLOR: '1', LANG: 'C.UTF-8',
     ...(process.env.DBAAS_FIRST_PORT ? {DBAAS_FIRST_PORT: process.env.DBAAS_FIRST_PORT} : {}), ...(process.env.npm_config_registry ? {npm_config_registry: process.env.npm_config_registry} : {}), ...options.env,
   }
-  const cli = (...args: string[]) => run([process.execPath, join(projectRoot, 'bin', 'run.js'), ...args], {env})
+  const cli = (...args: string[]) => run([...(options.network?.prefix ?? []), process.execPath, join(projectRoot, 'bin', 'run.js'), ...args], {env})
   return {
     home,
     env,
+    ...(options.network ? {stream: options.network.stream} : {}),
     run: cli,
     async json(...args) {
       const {stdout, stderr, code} = await cli(...args, '--json')

@@ -1,9 +1,9 @@
 /** A snapshot into a data folder of this machine, verified while it is written. */
-import {mkdir, open, chown, chmod, lstat, type FileHandle} from 'node:fs/promises'
-import {constants} from 'node:fs'
-import {dirname, join, normalize} from 'node:path'
+import type {FileHandle} from 'node:fs/promises'
+import {normalize} from 'node:path'
 import {DbaasError} from '../../core/errors.js'
 import type {EngineBackup} from '../../engines/backup.js'
+import {openDataFolder} from '../../engines/data-folder.js'
 import type {Vault} from '../repositories/vault/index.js'
 import type {TreeFile} from '../repositories/vault/tree.js'
 import type {RestoreOrder, RestoredFiles} from './archiver.js'
@@ -19,7 +19,7 @@ export interface RestoreProgress {
  */
 export async function restoreFiles(vault: Vault, engine: EngineBackup, {snapshot, base, folder}: RestoreOrder, {progress, signal}: RestoreProgress): Promise<RestoredFiles> {
   const tree = await vault.tree(snapshot)
-  const {uid, gid} = await lstat(folder)
+  const into = await openDataFolder(folder)
   const known = new Set(base.damages.map(({path, page}) => `${path}/${page}`))
   const total = tree.files.reduce((sum, {length}) => sum + length, 0)
   const files = new Map<TreeFile, FileHandle>()
@@ -28,35 +28,20 @@ export async function restoreFiles(vault: Vault, engine: EngineBackup, {snapshot
   const inside = (path: string): string => {
     const clean = normalize(path)
     if (clean.startsWith('..') || clean.startsWith('/')) throw new DbaasError('REPOSITORY_DAMAGED', `the backup has a file outside of its folder: ${path}`)
-    return join(folder, clean)
-  }
-  const isOurs = uid === process.getuid?.() && gid === process.getgid?.()
-  const makeFolder = async (path: string, mode: number): Promise<void> => {
-    if ((await mkdir(path, {recursive: true})) === undefined) return
-    await chmod(path, mode)
-    if (!isOurs) await chown(path, uid, gid)
+    return clean
   }
 
   async function begin(file: TreeFile): Promise<void> {
     signal.throwIfAborted()
     const place = engine.recovery.place(file.path, file.attributes)
     if (!place) return
-    const path = inside(place.path)
-    // never through a link, and never over what is there
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-    const handle = await open(path, flags, place.mode).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') throw error
-      await makeFolder(dirname(path), 0o700)
-      return open(path, flags, place.mode)
-    })
+    const handle = await into.create(inside(place.path), place.mode)
     files.set(file, handle)
     await handle.truncate(file.length)
-    await handle.chmod(place.mode)
-    if (!isOurs) await handle.chown(uid, gid)
   }
 
   try {
-    for (const {path, mode} of base.folders) await makeFolder(inside(path), mode)
+    for (const {path, mode} of base.folders) await into.makeFolder(inside(path), mode)
     const done = await vault.restore(tree, {
       begin,
       async write(file, offset, bytes) {

@@ -5,6 +5,7 @@
  *
  * Every method is idempotent. Foreign errors leave as DbaasError.
  */
+import type {Readable} from 'node:stream'
 import type {InstanceSize} from '../../core/instance/sizes.js'
 import type {KnownVersion} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
@@ -38,12 +39,21 @@ export interface Placement extends Software {
 }
 
 export type Observation =
-  /** `impairment`: why it cannot serve although it lives (its container is paused, or cut off its network). */
-  | {readonly state: 'running'; readonly ref: string; readonly pid: number | null; readonly impairment: string | null}
+  | Running
   /** The place exists, no server runs in it. `because`: what is known of its end beside the code (out of memory). */
   | {readonly state: 'stopped'; readonly exitCode: number | null; readonly because: string | null}
   /** There is no place: never made, or removed by hand. */
   | {readonly state: 'absent'}
+
+export interface Running {
+  readonly state: 'running'
+  readonly ref: string
+  readonly pid: number | null
+  /** Why it cannot serve although it lives (its container is paused, or cut off its network). */
+  readonly impairment: string | null
+  /** Where servers of the same instance dial it, which may be another one after each start; null while none can (it is cut off). */
+  readonly peerAddress: {readonly host: string; readonly port: number} | null
+}
 
 /** How a server ended, as far as it is known. */
 export interface ServerEnd {
@@ -104,6 +114,8 @@ export interface Runtime {
   host(placement: Placement): Host
   /** The data folder of a placed node as this machine sees it, so that a restore can fill it; null where it cannot be reached. */
   dataFolder(placement: Placement): Promise<string | null>
+  /** Into the data folder of a placed node whose server does not run: a tar, unpacked as it comes, by the server's user. Null where every data folder can be reached. */
+  readonly unpack: ((placement: Placement, archive: Readable, signal: AbortSignal) => Promise<void>) | null
   /** The node, whose server does not run, belongs to another instance from now on: `placement` says to which. */
   reassign(placement: Placement, fromInstance: string): Promise<void>
   /** Starts the server if it does not run; returns the ref that finds it again. */

@@ -3,7 +3,6 @@ import type {ApiReplication} from '../../core/api/schemas.js'
 import {DbaasError} from '../../core/errors.js'
 import type {HaState, NodeId} from '../../core/ha/state.js'
 import type {Engine} from '../../engines/engine.js'
-import type {Runtime} from '../runtimes/runtime.js'
 import type {Tx} from '../store/store.js'
 import type {NodeChange} from './node-changes.js'
 import type {Subject} from './subject.js'
@@ -91,6 +90,15 @@ export interface Clusters {
   suspend(instanceId: string): Promise<void>
   /** `serves`: the endpoint leads to the primary; else it is opened when there is one. */
   resume(instanceId: string, serves: boolean): Promise<void>
+  /**
+   * Another node becomes its primary, with data of another moment: `freeze` keeps the record as it was, and agents that come up leave its servers
+   * alone; `beginAnew` begins the record anew, with a primary that serves, and all other nodes are made its replicas again; or `revert` takes that back.
+   * `thaw` ends it. Each may be done again; nothing for an instance of one server.
+   */
+  freeze(tx: Tx, instanceId: string): Promise<void>
+  beginAnew(primary: Subject): Promise<void>
+  revert(instanceId: string): Promise<void>
+  thaw(tx: Tx, instanceId: string): Promise<void>
   /** It is forgotten: its nodes are about to be removed. */
   forget(instanceId: string): Promise<void>
   /** Waits until the instance is served, with as many voters as are wanted, and all replicas stream. Throws the signal's reason. */
@@ -99,21 +107,11 @@ export interface Clusters {
   untilServed(instanceId: string, signal: AbortSignal, progress: (because: string) => void): Promise<void>
   factsOf(instanceId: string, nodeId: NodeId): NodeFacts | undefined
   /** Null: the instance has one server. */
-  viewOf(instanceId: string): ClusterFacts | null
+  viewOf(instanceId: string): Promise<ClusterFacts | null>
 }
 
-/** Throws NOT_SUPPORTED for what is done to one server alone, and cannot be done to several as one yet. */
-export function refuseCluster(clusters: Clusters, instance: {readonly id: string; readonly name: string}, what: string): void {
-  if (!clusters.owns(instance.id)) return
-  throw new DbaasError('NOT_SUPPORTED', `${instance.name} has replicas, and ${what} is not possible with them yet`, {
-    details: {feature: 'high-availability', instance: instance.name}, suggestions: [`dbaas clone ${instance.name} NEW makes a database of one server`],
-  })
-}
-
-/** Throws NOT_SUPPORTED where the engine, or servers of the runtime, cannot have replicas. */
-export function mustSupportReplicas(engine: Engine, runtime: Runtime, suggestion: string): void {
-  if (engine.replication && runtime.name === 'process') return
-  throw new DbaasError('NOT_SUPPORTED', engine.replication ? `servers of the runtime ${runtime.name} cannot have replicas yet` : `${engine.title} cannot have replicas yet`, {
-    details: {feature: 'high-availability', engine: engine.name, runtime: runtime.name}, suggestions: [suggestion],
-  })
+/** Throws NOT_SUPPORTED where the engine cannot have replicas. */
+export function mustSupportReplicas(engine: Engine, suggestion: string): void {
+  if (engine.replication) return
+  throw new DbaasError('NOT_SUPPORTED', `${engine.title} cannot have replicas yet`, {details: {feature: 'high-availability', engine: engine.name}, suggestions: [suggestion]})
 }

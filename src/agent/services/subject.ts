@@ -2,6 +2,7 @@
 import type {InstanceRecord, NodeRecord, ParameterValues} from '../../core/instance/instance.js'
 import type {AdminCredentials, Engine, ServerSettings} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
+import type {Route} from '../endpoints/endpoint.js'
 import type {Tx} from '../store/store.js'
 import type {Observation, Placement, Runtime} from '../runtimes/runtime.js'
 import {removeChange} from './node-changes.js'
@@ -30,6 +31,12 @@ export interface SubjectServers {
   /** Points the endpoint at the server. `hold` lets new connections wait. */
   route(subject: Subject, mode: 'open' | 'hold' | 'closed'): Promise<void>
 }
+
+/** The way of clients to it. Who is held in vain, or cannot be let through, is told in the engine's own words. */
+export const routeTo = ({instance: {id, name, endpointHost, endpointPort}, engine: {wire}, host}: Pick<Subject, 'instance' | 'engine' | 'host'>, mode: Route['mode']): Route => ({
+  id, listen: {host: endpointHost, port: endpointPort}, target: mode === 'closed' ? null : host.address(), mode, allow: [],
+  refusal: wire.refusal(`${name} has no server that can be written to now`, `why, and what to do: dbaas status ${name}`),
+})
 
 /** Name of what makes a server keep its log for the archive: lower-case letters, digits and underscores. */
 export const holdOf = (incarnation: string): string => `dbaas_${incarnation.replaceAll('-', '_')}`

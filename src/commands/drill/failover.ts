@@ -9,14 +9,14 @@ export default class DrillFailover extends BaseCommand {
   static override description = `A real writer writes through the endpoint, and a real fault befalls the primary: it is killed (the default), stops dead, or is cut off
 from its replicas. Each write that was acknowledged is looked for afterwards. The receipt is kept: the time to the first acknowledged
 write, acknowledged writes lost (0), and how long each phase took. Connections to the primary are cut, as in earnest.
---clone is refused: a copy with replicas is not made by itself yet; the refusal says what to type instead.`
-  static override examples = ['<%= config.bin %> drill failover demo', '<%= config.bin %> drill failover demo --hang --json']
+With --clone it is done on a copy with as many servers, which is made for it and deleted afterwards: nobody notices.`
+  static override examples = ['<%= config.bin %> drill failover demo', '<%= config.bin %> drill failover demo --clone', '<%= config.bin %> drill failover demo --hang --json']
   static override args = instanceArgument
   static override flags = {
     kill: Flags.boolean({description: 'kill -9 all of the primary (the default)', exclusive: ['hang', 'partition']}),
     hang: Flags.boolean({description: 'stop the primary dead, without ending it', exclusive: ['kill', 'partition']}),
     partition: Flags.boolean({description: 'cut the primary off from its replicas', exclusive: ['kill', 'hang']}),
-    clone: Flags.boolean({description: 'on a copy, so that nobody notices (not there yet)'}),
+    clone: Flags.boolean({description: 'on a copy that is made for it, so that nobody notices'}),
     ...needlessYesFlag,
     ...operationFlags,
   }

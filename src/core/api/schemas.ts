@@ -79,6 +79,11 @@ export const ReplicationSchema = Type.Object({
   last_decision: Nullable(Type.Object({at: Time, because: Type.String()}, closed)),
   last_change: Nullable(Type.Object({
     at: Time, kind: Words(['failover', 'switchover']), from: Type.String(), to: Type.String(), because: Type.String(), write_gap_ms: Nullable(Type.Integer()),
+    discarded_bytes: Nullable(Type.Integer({description: 'Of the log of the old primary, confirmed by nobody and given up when it came back; null: it has not yet, or nobody can say'})),
+  }, closed)),
+  last_drill: Nullable(Type.Object({
+    at: Time, ok: Type.Boolean(), fault: Words(['kill', 'hang', 'partition']), clone: Nullable(Type.String()), time_to_first_write_ms: Type.Integer(), acknowledged_writes: Type.Integer(),
+    lost_writes: Type.Integer(),
   }, closed)),
 }, {$id: 'Replication', ...closed})
 

@@ -19,7 +19,7 @@ export function decide(state: HaState, view: ClusterView, rules: Safeguards = al
   const isLost = view.diagnosis.failover && !isComingUp(state, view)
   if (operation && !(isLost && isPastReturn(operation.phase))) return decideOperation(state, operation, view, rules)
   if (isLost) {
-    const request = {kind: 'failover' as const, because: view.diagnosis.because, allowDataLoss: operation?.allowDataLoss ?? false}
+    const request = {kind: 'failover' as const, because: view.diagnosis.because, allowDataLoss: operation?.allowDataLoss ?? false, preferred: view.diagnosis.preferred ?? null}
     return {actions: [{kind: 'persist', state: beginOperation(state, request, view.now)}], because: view.diagnosis.because}
   }
   return tend(state, view, rules)

@@ -27,6 +27,8 @@ export const budgets = {
   writeTimeoutMs: 2000,
   /** A log that has not moved for so long is moved, to see that it can be. */
   quietLogMs: 5000,
+  /** Whether the disk has room is asked so often; once it has none, with each new session. */
+  roomEveryMs: 5000,
   /** "The database system is starting up". */
   startingMs: 30_000,
   /** The agent's own round came so much too late: it says nothing about others. */
@@ -49,6 +51,8 @@ export interface Diagnosis {
   /** The reason is soft: it counts for what flaps. */
   readonly soft: boolean
   readonly because: string
+  /** Who would not have the same trouble; wins among equals. */
+  readonly preferred?: NodeId
 }
 
 export interface ReplicaEvidence {
@@ -75,8 +79,9 @@ export interface Evidence {
   /** Small writes that failed, one after the other, and since when. Made so that they wait for no replica. */
   readonly failedWrites: number
   readonly stalledMs: number
-  /** Another way in works: a session that was there, a connection from inside. */
-  readonly clientsServed: boolean
+  /** For how long its disk has had no room; 0: it has. And the other nodes that do have some, asked only then. */
+  readonly fullMs: number
+  readonly roomy: readonly NodeId[]
   readonly replicas: Readonly<Record<NodeId, ReplicaEvidence>>
   /** Nodes that are not in recovery, the primary or not. */
   readonly outOfRecovery: readonly NodeId[]
@@ -104,7 +109,7 @@ export function diagnose(evidence: Evidence): Diagnosis {
   if (evidence.failedWrites >= budgets.stalledProbes && evidence.stalledMs >= budgets.stalledMs) {
     return soft(evidence, evidence.stalledMs, 'write-stalled', `${primary} answers, but nothing could be written for ${seconds(evidence.stalledMs)}`)
   }
-  return diagnoseDoor(evidence) ?? diagnoseReplicas(evidence)
+  return diagnoseDisk(evidence) ?? diagnoseDoor(evidence) ?? diagnoseReplicas(evidence)
 }
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
@@ -125,7 +130,7 @@ function diagnoseSilence(evidence: Evidence): Diagnosis {
   }
   if (fresh.length === 0) return soft(evidence, failingMs, 'primary-hung', `${silence}, and ${voters.join(' and ')} hear nothing from it either`)
   const streaming = `${silence}, but ${fresh.join(' and ')} hear from it`
-  if (evidence.clientsServed || failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
+  if (failingMs < budgets.unreachableMs) return calm('unreachable-but-streaming', streaming)
   return soft(evidence, failingMs, 'unreachable-but-streaming', `${streaming}; no client gets in`)
 }
 
@@ -140,6 +145,21 @@ function diagnoseDoor(evidence: Evidence): Diagnosis | undefined {
     return calm('no-quorum', `${shut}, and ${voters.length} of the ${votesNeeded(state)} voters that a failover needs answer`)
   }
   return soft(evidence, unservedMs, 'unreachable-but-streaming', shut)
+}
+
+/**
+ * What is there can be read, and even the log may go on for a while in files that it has: so it is the room that is asked for. Where no other
+ * has any, another primary would be no better off. Undefined: there is room.
+ */
+function diagnoseDisk(evidence: Evidence): Diagnosis | undefined {
+  const {state, fullMs} = evidence
+  if (fullMs < budgets.stalledMs) return undefined
+  const full = `the disk of ${state.primary} has been full for ${seconds(fullMs)}`
+  const voters = state.voters.filter((id) => evidence.replicas[id]?.answers)
+  const preferred = voters.find((id) => evidence.roomy.includes(id))
+  if (preferred === undefined) return calm('write-stalled', `${full}, and no voter has room`)
+  if (voters.length < votesNeeded(state)) return calm('no-quorum', `${full}, and ${voters.length} of the ${votesNeeded(state)} voters that a failover needs answer`)
+  return {...soft(evidence, fullMs, 'write-stalled', `${full}, and ${preferred} has room`), preferred}
 }
 
 /** Wanted for a soft reason, unless it has been too often: then it must last. */

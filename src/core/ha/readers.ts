@@ -1,4 +1,5 @@
 /** Which replicas those who only read are sent to. */
+import {budgets} from './diagnose.js'
 import type {HaState, NodeId} from './state.js'
 import type {ClusterView} from './view.js'
 
@@ -25,3 +26,21 @@ export function readableNodes(state: HaState, view: ClusterView): NodeId[] {
     return (lost === null || (lost !== undefined && lost < readLimits.lostMs)) && primary.position - node.server.replayed < readLimits.behindBytes
   })
 }
+
+/** Questions that a node did not answer, one after the other, and since when. */
+export interface Silence {
+  readonly probes: number
+  readonly ms: number
+}
+
+/**
+ * Replicas that run and have been silent for as long as a primary is that hangs: who reads from one waits for nothing, and is better sent to another.
+ * Nothing is said in a round of which the agent was late.
+ */
+export const hungReaders = (state: HaState, view: ClusterView, silenceOf: (id: NodeId) => Silence | undefined): NodeId[] =>
+  (view.diagnosis.kind === 'discarded' ? [] : Object.keys(state.nodes).sort().filter((id) => {
+    const node = view.nodes[id]
+    const silence = silenceOf(id)
+    return id !== state.primary && node !== undefined && node.process !== 'exited' && !node.busy && node.server === null && silence !== undefined
+      && silence.probes >= budgets.hungAfterProbes && silence.ms >= budgets.hungAfterMs
+  }))

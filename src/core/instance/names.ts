@@ -1,4 +1,5 @@
 import {DbaasError} from '../errors.js'
+import {isoTime} from '../time.js'
 
 /** Words that are verbs or topics of the CLI, or names a database already gives a meaning. */
 const reserved = new Set([
@@ -37,4 +38,10 @@ export function checkName(name: string, what = 'instance'): void {
     details: {name, because},
     suggestions: better ? [`use "${better}"`] : ['use lower-case letters, digits and hyphens, beginning with a letter'],
   })
+}
+
+/** `orders-before-20261123t172200z`; a long name is cut so that it fits. `now`: milliseconds since the epoch. */
+export function datedName(name: string, what: string, now: number): string {
+  const suffix = `-${what}-${isoTime(now).replace(/[-:]|\.\d+/g, '').toLowerCase()}`
+  return `${name.slice(0, maxNameLength - suffix.length).replace(/-+$/, '')}${suffix}`
 }

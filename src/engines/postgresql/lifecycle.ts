@@ -98,9 +98,9 @@ async function complaintsAboutFiles(client: Client): Promise<Complaint[]> {
     // successful completion is 00000: the debug messages of other parts of the server
     const told = heard.filter(({code}) => code !== '00000' && code !== needsRestart)
     if (told.length > 0) return told
-    // an error without words of its own, other than a restart that is due: a syntax error, say
+    // an error without words of its own, other than a restart that is due (also for what is in no file any more, as after a recovery): a syntax error, say
     return rows
-      .filter((row) => row.error !== 'setting could not be applied')
+      .filter(({error}) => error !== 'setting could not be applied' && !/ cannot be changed without restarting the server$/.test(error))
       .map((row) => ({code: '', message: row.name === null ? row.error : `${row.name}: ${row.error}`, hint: ''}))
   } finally {
     client.off('notice', listen)

@@ -4,7 +4,7 @@ import {assessRejoin, divergence, history, readData, shutdownPosition} from './r
 import {journal} from './replication/journal.js'
 import {limitsChange, lowerLimits, standbyValues} from './replication/limits.js'
 import {peerRole} from './replication/names.js'
-import {observe, probe, probeWrite} from './replication/observe.js'
+import {hasRoom, observe, probe, probeWrite} from './replication/observe.js'
 import {rewind} from './replication/rewind.js'
 import {prepareBoot, provide} from './replication/settings.js'
 import {keepLogFor, prepare} from './replication/slots.js'
@@ -23,6 +23,7 @@ export const replication: EngineReplication = {
   probe,
   observe,
   probeWrite,
+  hasRoom,
   setSynchronous,
   barrier,
   follow,

@@ -16,8 +16,8 @@ function arrange() {
   let flushed = 100n
   let startedAt = 1
   let runs = true
-  const server: {connect: Does; write: Does} = {connect: 'works', write: 'works'}
-  const asked = {connects: 0, writes: 0, closed: 0}
+  const server: {connect: Does; write: Does; room: Does | 'full'; other: Does | 'full'} = {connect: 'works', write: 'works', room: 'works', other: 'works'}
+  const asked = {connects: 0, writes: 0, closed: 0, rooms: 0, others: 0}
   /** As long as the deadline it has, when it does not answer. */
   const answer = async (does: Does, timeoutMs: number): Promise<void> => {
     if (does === 'works') return
@@ -37,10 +37,21 @@ function arrange() {
       flushed += 56n
     },
   }
-  const member = {id: 'a', busy: false, subject: {engine: {title: 'x', replication}, host: {}}} as unknown as Member
+  const roomOf = (which: 'room' | 'other') => ({
+    ...replication,
+    async hasRoom(_host: unknown, _admin: unknown, {timeoutMs}: {timeoutMs: number}) {
+      asked[which === 'room' ? 'rooms' : 'others']++
+      const does = server[which]
+      if (does === 'full') return false
+      await answer(does, timeoutMs)
+      return true
+    },
+  })
+  const other = {id: 'b', busy: false, subject: {engine: {title: 'x', replication: roomOf('other')}, host: {}}} as unknown as Member
+  const member = {id: 'a', busy: false, subject: {engine: {title: 'x', replication: roomOf('room')}, host: {}}} as unknown as Member
   const proofs = createProofs({admin: async () => ({}) as never}, () => now)
   const look = async () => {
-    const proof = proofs.look(member, {role: 'primary', startedAt, flushed} as NodeReplication, runs)
+    const proof = proofs.look(member, {role: 'primary', startedAt, flushed} as NodeReplication, runs, [other])
     await settled()
     return proof
   }
@@ -66,7 +77,7 @@ describe('the proofs of a primary', () => {
     const proof = await lookFor(20)
     assert.ok(asked.connects >= 9 && asked.connects <= 11, `${asked.connects} sessions`)
     assert.equal(asked.closed, asked.connects)
-    assert.deepEqual(proof, {failedConnects: 0, unservedMs: 0, failedWrites: 0, stalledMs: 0})
+    assert.deepEqual(proof, {failedConnects: 0, unservedMs: 0, failedWrites: 0, stalledMs: 0, fullMs: 0, roomy: []})
   })
 
   it('count sessions that are not to be had, and take them back at the first that is', async () => {
@@ -104,6 +115,23 @@ describe('the proofs of a primary', () => {
     server.write = 'works'
     moveLog()
     assert.equal((await lookFor(1)).failedWrites, 0)
+  })
+
+  it('ask seldom for room, of the others only when there is none, and say since when, however the log moves', async () => {
+    const {server, asked, lookFor, moveLog} = arrange()
+    await lookFor(20, moveLog)
+    assert.ok(asked.rooms >= 3 && asked.rooms <= 5, `${asked.rooms} times`)
+    assert.equal(asked.others, 0)
+    server.room = 'full'
+    const full = await lookFor(14, moveLog)
+    assert.ok(full.fullMs >= budgets.stalledMs, `${full.fullMs} ms`)
+    assert.deepEqual(full.roomy, ['b'])
+    server.other = 'full'
+    assert.deepEqual((await lookFor(4, moveLog)).roomy, [])
+    server.room = silence
+    assert.ok((await lookFor(6, moveLog)).fullMs > full.fullMs, 'no answer says nothing of the disk')
+    server.room = 'works'
+    assert.deepEqual([(await lookFor(4, moveLog)).fullMs], [0])
   })
 
   it('forget what was of a server that has ended, or started anew, also of tries that are on their way', async () => {

@@ -4,8 +4,8 @@ import {budgets, diagnose, type Evidence} from '../../../src/core/ha/diagnose.js
 const replica = {answers: true, silentMs: 100, streams: true}
 const deserted = {answers: true, silentMs: null, streams: false}
 const well: Evidence = {
-  state: {primary: 'a', voters: ['b', 'c'], k: 1, wanted: {k: 1, voters: 2}}, process: 'running', failedProbes: 0, failingMs: 0, inRecovery: false, startingMs: null, failedWrites: 0, stalledMs: 0,
-  failedConnects: 0, unservedMs: 0, clientsServed: false, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
+  state: {primary: 'a', voters: ['b', 'c'], k: 1, wanted: {k: 1, voters: 2}}, process: 'running', failedProbes: 0, failingMs: 0, inRecovery: false, startingMs: null, failedWrites: 0, stalledMs: 0, fullMs: 0, roomy: [],
+  failedConnects: 0, unservedMs: 0, replicas: {b: replica, c: replica}, outOfRecovery: ['a'], allExited: false, agentLateMs: 0, softFailoversAgoMs: [],
 }
 const silent: Evidence = {...well, failedProbes: 3, failingMs: 2500, outOfRecovery: []}
 const hung: Evidence = {...silent, replicas: {b: {...deserted, silentMs: 2400}, c: deserted}}
@@ -27,8 +27,13 @@ describe('the diagnosis of a primary', () => {
     ['does not answer, and too few voters do for a failover', {...hung, replicas: {b: deserted, c: {...deserted, answers: false}}}, 'no-quorum', false],
     ['does not answer, but streams', silent, 'unreachable-but-streaming', false],
     ['does not answer for long, but streams', {...silent, failingMs: budgets.unreachableMs}, 'unreachable-but-streaming', true],
-    ['does not answer for long, but serves by another way', {...silent, failingMs: 60_000, clientsServed: true}, 'unreachable-but-streaming', false],
     ['answers and writes nothing', {...well, failedWrites: 6, stalledMs: 7000}, 'write-stalled', true],
+    ['has had no room on its disk for a moment', {...well, fullMs: 3000, roomy: ['b', 'c']}, 'healthy', false],
+    ['has no room on its disk, and another has', {...well, fullMs: budgets.stalledMs, roomy: ['c']}, 'write-stalled', true],
+    ['has no room on its disk, nor has any voter', {...well, fullMs: 60_000, roomy: ['d']}, 'write-stalled', false],
+    ['has no room on its disk, and the voter that has does not answer', {...well, fullMs: 60_000, roomy: ['c'], replicas: {b: replica, c: {...replica, answers: false}}}, 'write-stalled', false],
+    ['has no room on its disk, and too few voters answer for a failover', {...well, fullMs: 60_000, roomy: ['b'], replicas: {b: replica, c: {...replica, answers: false}}}, 'no-quorum', false],
+    ['has no room on its disk, for the third time in five minutes', {...well, fullMs: 9000, roomy: ['b'], softFailoversAgoMs: [1, 2]}, 'write-stalled', false],
     ['answers, and let nobody in twice', {...well, failedConnects: 2, unservedMs: 9000}, 'healthy', false],
     ['answers, and lets nobody in', {...well, failedConnects: 3, unservedMs: 6000}, 'suspect', false],
     ['answers, and lets nobody in for long', {...well, failedConnects: 3, unservedMs: budgets.unreachableMs}, 'unreachable-but-streaming', true],
@@ -47,6 +52,8 @@ describe('the diagnosis of a primary', () => {
       assert.match(found.because, /\w/)
     })
   }
+
+  it('prefers a voter with room to one without', () => assert.equal(diagnose({...well, fullMs: budgets.stalledMs, roomy: ['c']}).preferred, 'c'))
 
   it('finds a hung primary within three seconds of its last answer', () => assert.ok(budgets.hungAfterMs + budgets.probeTimeoutMs <= 3000))
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import {readableNodes, readLimits} from '../../../src/core/ha/readers.js'
+import {hungReaders, readableNodes, readLimits} from '../../../src/core/ha/readers.js'
 import {wantedOf, type HaState} from '../../../src/core/ha/state.js'
 import type {ClusterView, NodeView, ServerView} from '../../../src/core/ha/view.js'
 import {World} from './world.js'
@@ -42,5 +42,14 @@ describe('replicas to read from', () => {
     assert.deepEqual(readableNodes({...state, operation}, view), ['c'])
     const nodes = {...state.nodes, c: {...state.nodes['c'], rejoin: {how: 'rewind', atLeast: 0n, stamp: 1}}} as HaState['nodes']
     assert.deepEqual(readableNodes({...state, nodes}, view), ['b'])
+  })
+
+  it('are given up as hung when they run and have not answered for as long as a primary that hangs', () => {
+    const hung = (seen: ClusterView, probes = 2, ms = 2000): string[] => hungReaders(state, seen, (id) => (id === 'c' ? undefined : {probes, ms}))
+    const silent = but('b', {server: null})
+    assert.deepEqual(hung(silent), ['b'])
+    assert.deepEqual([hung(silent, 1), hung(silent, 2, 1999)], [[], []])
+    assert.deepEqual([hung(but('b', {server: null, busy: true})), hung(but('b', {server: null, process: 'exited'})), hung(but('c', {server: null})), hung(but('a', {server: null}))], [[], [], [], []])
+    assert.deepEqual(hung({...silent, diagnosis: {...silent.diagnosis, kind: 'discarded'}}), [])
   })
 })

@@ -1,6 +1,6 @@
 /** The data folder of a container as a compressed archive in a file, and back. Docker keeps owners and modes as they are. */
 import {createReadStream, createWriteStream} from 'node:fs'
-import {Transform, type Readable} from 'node:stream'
+import {PassThrough, Transform, type Readable} from 'node:stream'
 import {pipeline} from 'node:stream/promises'
 import {createGzip} from 'node:zlib'
 import {DbaasError} from '../../../core/errors.js'
@@ -11,6 +11,8 @@ import {paths, root} from './recipe.js'
 
 /** A slow disk, and a large directory. */
 const longMs = 600_000
+/** What comes as fast as another server sends it. */
+const streamSeconds = 24 * 3600
 const blockBytes = 512
 
 /** The programs that it needs are not in the image. */
@@ -42,6 +44,24 @@ export async function unpackData(client: Client, container: string, image: Image
     await client.call('unpack a prepared data directory', (docker, abortSignal) =>
       docker.getContainer(container).putArchive(archive(), {path: root, abortSignal} as {path: string}), {ms: longMs})
   } else if (unpacked.code !== 0) throw new DbaasError('RUNTIME_UNAVAILABLE', `cannot unpack a prepared data directory: ${unpacked.stderr.trim()}`)
+}
+
+/** The same bytes, and the same error whenever somebody looks: what it comes from may fail before the program that reads it is there. */
+export function held(archive: Readable): Readable {
+  const input = new PassThrough()
+  pipeline(archive, input).catch(() => undefined)
+  return input
+}
+
+/** Into the data folder of a container, whose server does not run, as it comes. Throws what `input` fails with, and NOT_SUPPORTED. */
+export async function unpackStream(client: Client, container: string, image: ImagePin, input: Readable, signal: AbortSignal): Promise<void> {
+  const script = `command -v tar >/dev/null || exit ${absent}; exec tar -xpf - -C "$1"`
+  const unpacked = await runProgram(client, container, image, ['/bin/sh', '-c', script, 'sh', paths.data], {timeoutSeconds: streamSeconds, signal}, () => input)
+  if (unpacked.code === 0) return
+  const words = unpacked.stderr.trim().split('\n').at(-1) ?? ''
+  if (unpacked.code === absent) throw new DbaasError('NOT_SUPPORTED', `the image ${image.reference} has no tar, so nothing can be copied into its volume`, {suggestions: ['take the official image']})
+  if (/no space left on device|disk quota exceeded/i.test(words)) throw new DbaasError('DISK_FULL', 'there is no room for a copy of the data', {details: {words}, suggestions: ['docker system df', 'dbaas doctor']})
+  throw new DbaasError('RUNTIME_UNAVAILABLE', `cannot unpack a copy of the data: ${words || `tar ended with code ${unpacked.code}`}`, {suggestions: ['docker ps', 'dbaas doctor']})
 }
 
 /** An engine that fails on the way says so in the archive itself, and ends it as if nothing was. A whole one ends with two blocks of zeros. */

@@ -12,6 +12,12 @@ export function endOf({State, HostConfig}: Inspected): ServerEnd {
   return {exitCode: State.ExitCode, because: State.OOMKilled ? `killed: it used more memory${limit}` : State.Error === '' ? null : State.Error}
 }
 
+/** Of a container that runs, on that network; null when it is not on it. */
+export function addressOf({NetworkSettings}: Inspected, network: string): string | null {
+  const endpoint = NetworkSettings.Networks[network]
+  return endpoint?.IPAddress || endpoint?.GlobalIPv6Address || null
+}
+
 /** Why a server cannot serve although it lives. */
 export function impairmentOf({State, NetworkSettings}: Inspected, network: string): string | null {
   if (State.Paused) return 'its container is paused'

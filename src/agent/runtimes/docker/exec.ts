@@ -67,12 +67,15 @@ export async function runProgram(client: Client, container: string, image: Image
   if (options.signal?.aborted) end()
   const source = input?.()
   let unread: unknown
-  source?.on('error', (error) => {
+  const unreadable = (error: unknown): void => {
     unread = error
     stream.end()
-  })
+  }
+  source?.on('error', unreadable)
   try {
-    if (source) source.pipe(stream)
+    // it may have failed before anybody listened
+    if (source?.errored) unreadable(source.errored)
+    else if (source) source.pipe(stream)
     else stream.end(options.stdin ?? '')
     const code = await exitCode(client, exec.id, doing, over)
     tellBegun!()

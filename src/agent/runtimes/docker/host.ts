@@ -13,8 +13,8 @@ import type {Answer, Session} from './session.js'
 /** Where things can be done now. */
 export interface Seat {
   session(): Promise<Session>
-  /** Keeps the container for as long as the work takes. */
-  using<T>(work: (container: string) => Promise<T>): Promise<T>
+  /** Keeps the container for as long as the work takes. `onNetwork`: it is on that of the servers meanwhile. */
+  using<T>(work: (container: string) => Promise<T>, options?: {onNetwork?: boolean}): Promise<T>
 }
 
 export interface HostOptions {
@@ -78,7 +78,7 @@ export function createHost({client, image, seat, listenPort, address}: HostOptio
     },
     listen: {host: '0.0.0.0', port: listenPort},
     address,
-    exec: (argv, options) => seat.using((container) => runProgram(client, container, known(), argv, options)),
+    exec: (argv, options) => seat.using((container) => runProgram(client, container, known(), argv, options), {onNetwork: options?.dials ?? false}),
 
     async read(path) {
       const {code, output} = await run('read', `read ${path}`, [path], undefined, [0, absent])

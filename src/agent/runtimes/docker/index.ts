@@ -6,6 +6,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {Host} from '../../../engines/host.js'
 import type {RuntimeOptions} from '../options.js'
 import type {Placement, Runtime} from '../runtime.js'
+import {held, unpackStream} from './archives.js'
 import {createClient} from './client.js'
 import {listContainers, removeContainer} from './containers.js'
 import {createEvents} from './events.js'
@@ -53,7 +54,7 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
   const inTurn = createTurns()
 
   const seatOf = (placement: Placement) =>
-    seats.of({nodeId: placement.nodeId, find: () => servers.find(placement), place: () => places.existing(placement)})
+    seats.of({nodeId: placement.nodeId, find: () => servers.find(placement), place: () => places.existing(placement), join: (container) => networks.join(container, placement)})
 
   const hostOf = (placement: Placement): Host => createHost({
     client, image: placement.image, seat: seatOf(placement), listenPort: enginePort(placement.engine),
@@ -114,6 +115,10 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     async dataFolder(placement) {
       const volume = await places.volumeOf(placement)
       return volume ? volumes.dataFolder(volume.Name) : null
+    },
+    unpack(placement, archive, signal) {
+      const input = held(archive)
+      return seatOf(placement).using((container) => unpackStream(client, container, places.of(placement).image, input, signal))
     },
     // its container says whose it was: another one is made when it is started
     reassign: (placement) => inTurn(placement.nodeId, async () => {

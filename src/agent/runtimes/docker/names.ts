@@ -20,6 +20,6 @@ export const nameOfTool = (name: string): string => `${name}-tool`
 /** The network that a tenant's instances are on, and that its clients may join: `dbaas-default-81b2d0`. */
 export const nameOfNetwork = (siteId: string, tenantId: string): string => `dbaas-${clean(tenantId)}-${hash(siteId, tenantId)}`
 
-/** The names that clients on that network reach the instance by; its certificate has both. */
-export const aliasesOf = ({instanceName, tenantId}: Pick<Placement, 'instanceName' | 'tenantId'>): string[] =>
-  [instanceName, `${instanceName}.${tenantId}.dbaas.internal`]
+/** The names that clients on that network reach the instance by, whichever of its servers that is, and this very server; its certificate has all. */
+export const aliasesOf = ({instanceName, nodeName, tenantId}: Pick<Placement, 'instanceName' | 'nodeName' | 'tenantId'>): string[] =>
+  [instanceName, `${instanceName}.${tenantId}.dbaas.internal`, `${nodeName}.${instanceName}.${tenantId}.dbaas.internal`]

@@ -70,6 +70,18 @@ export function createNetworks(client: Client, siteId: string) {
       })
     },
 
+    /** A container without a network (a tool) gets this one, for a program that dials servers. No error when it is on it already. */
+    async join(containerId: string, placement: Placement): Promise<void> {
+      const networkId = await ensure(nameFor(placement), labelsOfNetwork(siteId, placement.tenantId))
+      await client.call(`put a container of ${placement.instanceName} on its network`, async (docker, abortSignal) => {
+        const {NetworkSettings} = await docker.getContainer(containerId).inspect({abortSignal})
+        if (NetworkSettings.Networks[nameFor(placement)]) return
+        // having none is a network to the engine, and one that goes with no other
+        if (NetworkSettings.Networks['none']) await (docker.getNetwork('none').disconnect({Container: containerId, abortSignal} as object) as unknown as Promise<void>)
+        await docker.getNetwork(networkId).connect({Container: containerId, abortSignal} as Docker.NetworkConnectOptions)
+      })
+    },
+
     /** No error when it is off already. */
     async cut(container: Inspected, placement: Placement): Promise<void> {
       const name = nameFor(placement)

@@ -1,13 +1,15 @@
 /** Where files are written and programs are run: in the server's container while that runs, else in the tool beside it. */
 import type {Duplex} from 'node:stream'
 import type {Client} from './client.js'
-import type {Inspected} from './containers.js'
+import {inspectContainer, type Inspected} from './containers.js'
 import type {Seat} from './host.js'
 import type {Place} from './recipe.js'
 import {createSession, sessionShell, type Session} from './session.js'
 import type {Tools} from './tools.js'
 
 const idleMs = 5000
+/** An answer that takes longer may never come: somebody may have paused the container. */
+const doubtMs = 1000
 
 interface Kept {
   readonly session: Promise<Session>
@@ -21,6 +23,8 @@ export interface SeatOf {
   find(): Promise<Inspected | undefined>
   /** Throws when there is no volume. */
   place(): Promise<Place>
+  /** Puts a container that has no network on that of the servers; absent where there is none. */
+  join?(container: string): Promise<void>
 }
 
 export function createSeats(client: Client, tools: Tools) {
@@ -33,8 +37,28 @@ export function createSeats(client: Client, tools: Tools) {
       const exec = await docker.getContainer(id).exec({
         Cmd: argv, User: `${place.image.uid}:${place.image.gid}`, AttachStdin: true, AttachStdout: true, AttachStderr: true, abortSignal,
       })
-      return createSession(await exec.start({hijack: true, stdin: true, abortSignal}) as Duplex, mark, onEnd)
+      return unlessPaused(id, createSession(await exec.start({hijack: true, stdin: true, abortSignal}) as Duplex, mark, onEnd))
     })
+  }
+
+  /** What is asked of a container that is paused fails instead of waiting until somebody lets it go on. */
+  function unlessPaused(id: string, session: Session): Session {
+    return {
+      get ended() {
+        return session.ended
+      },
+      async run(script, args, input) {
+        const timer = setInterval(() => void inspectContainer(client, id).then((now) => {
+          if (now?.State.Paused) session.close()
+        }, () => undefined), doubtMs).unref()
+        try {
+          return await session.run(script, args, input)
+        } finally {
+          clearInterval(timer)
+        }
+      },
+      close: () => session.close(),
+    }
   }
 
   function drop(nodeId: string, which: Kept): void {
@@ -79,9 +103,13 @@ export function createSeats(client: Client, tools: Tools) {
         if (opened) rest(opened)
         return session
       },
-      async using(work) {
+      async using(work, {onNetwork = false} = {}) {
         const [place, container] = await Promise.all([who.place(), who.find()])
-        return container?.State.Running && !container.State.Paused ? work(container.Id) : tools.using(place, work)
+        if (container?.State.Running && !container.State.Paused) return work(container.Id)
+        return tools.using(place, async (tool) => {
+          if (onNetwork) await who.join?.(tool)
+          return work(tool)
+        })
       },
     }),
     close(): void {

@@ -10,7 +10,7 @@ import type {ServerCommand} from '../../../engines/engine.js'
 import type {Observation, Placement} from '../runtime.js'
 import type {Client} from './client.js'
 import {inspectContainer, listContainers, removeContainer, type Inspected} from './containers.js'
-import {endOf, impairmentOf} from './ends.js'
+import {addressOf, endOf, impairmentOf} from './ends.js'
 import {refusalOf} from './errors.js'
 import type {Images} from './images.js'
 import {labels} from './labels.js'
@@ -51,11 +51,15 @@ export function createServers(options: {
     Config.Labels[labels.site] === siteId && Config.Labels[labels.node] === nodeId && Config.Labels[labels.role] === 'server'
 
   async function observe(placement: Placement): Promise<Observation> {
-    const [volume, container] = await Promise.all([places.volumeOf(placement), find(placement)])
+    const container = await find(placement)
     if (container?.State.Running) {
-      return {state: 'running', ref: refOf(container), pid: null, impairment: impairmentOf(container, networks.nameFor(placement))}
+      const network = networks.nameFor(placement)
+      const host = addressOf(container, network)
+      return {
+        state: 'running', ref: refOf(container), pid: null, impairment: impairmentOf(container, network), peerAddress: host === null ? null : {host, port: enginePort(placement.engine)},
+      }
     }
-    if (!volume) return {state: 'absent'}
+    if (!(await places.volumeOf(placement))) return {state: 'absent'}
     return {state: 'stopped', ...(container ? endOf(container) : {exitCode: null, because: null})}
   }
 
@@ -130,8 +134,17 @@ export function createServers(options: {
     } catch (error) {
       const refusal = refusalOf(error)
       if (refusal?.status === 404 || (refusal?.status === 409 && /is not running/.test(refusal.words))) return true
+      // older engines let nothing that is paused be killed; what did not end is looked after again
+      if (refusal?.status === 409 && /is paused/.test(refusal.words)) return false
       throw error
     }
+  })
+
+  const unpause = (id: string, name: string): Promise<void> => client.call(`let ${name} go on`, async (docker, abortSignal) => {
+    await docker.getContainer(id).unpause({abortSignal}).catch((error: unknown) => {
+      const refusal = refusalOf(error)
+      if (refusal?.status !== 404 && !/is not paused|is not running/.test(refusal?.words ?? '')) throw error
+    })
   })
 
   /** Everything in the container stops dead. */
@@ -150,18 +163,24 @@ export function createServers(options: {
   async function heal(placement: Placement): Promise<void> {
     const container = await find(placement)
     if (!container?.State.Running) return
-    if (container.State.Paused) await client.call(`let ${placement.instanceName} go on`, (docker, abortSignal) => docker.getContainer(container.Id).unpause({abortSignal}))
+    if (container.State.Paused) await unpause(container.Id, placement.instanceName)
     await networks.mend(container, placement, await networks.ensureFor(placement))
   }
 
-  /** Whatever runs in the node's container, whoever started it; also paused: the engine lets it go on to its end. */
+  /**
+   * Whatever runs in the node's container, whoever started it; also paused: the engine lets it go on to its end, or we do where it
+   * does not. Returns when the engine says that nothing runs there.
+   */
   async function kill(placement: Placement): Promise<void> {
     const container = await find(placement)
     if (!container) return
+    let isSent = false
     for (const until = Date.now() + killMs; ; await sleep(pollMs)) {
       const now = await inspectContainer(client, container.Id)
       if (!now || (!now.State.Running && now.State.Status !== 'removing')) return
+      if (isSent && now.State.Paused) await unpause(container.Id, placement.instanceName)
       await send(container.Id, 'SIGKILL')
+      isSent = true
       if (Date.now() > until) {
         throw new DbaasError('RUNTIME_UNAVAILABLE', `the server of ${placement.instanceName} was killed and has not ended within ${killMs / 1000} s`, {
           details: {container: container.Name}, suggestions: ['look for a disk that does not answer', 'dbaas doctor'],

@@ -44,6 +44,8 @@ export function sessionShell(): SessionShell {
 export const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
 const answerMs = 60_000
+/** Of a mark, a space, a code and a line break. */
+const longestEnd = 64
 
 interface Waiting {
   resolve(answer: Answer): void
@@ -54,19 +56,33 @@ interface Waiting {
 export function createSession(stream: Duplex, mark: string, onEnd: () => void): Session {
   const readFrames = createFrameReader()
   const end = new RegExp(`${mark} (\\d+)\\n`)
-  let heard = ''
+  let heard: Buffer[] = []
+  /** The last of it, in which an end may have begun: an answer of many megabytes is looked through once. */
+  let tail = ''
   let ended = false
   /** In the order in which they were asked. */
   const waiting: Waiting[] = []
 
   stream.on('data', (piece: Buffer) => {
-    for (const {content} of readFrames(piece)) heard += content.toString('latin1')
-    for (let match = end.exec(heard); match; match = end.exec(heard)) {
-      const output = Buffer.from(heard.slice(0, match.index), 'latin1').toString('utf8')
-      heard = heard.slice(match.index + match[0].length)
+    for (const {content} of readFrames(piece)) {
+      heard.push(content)
+      tail += content.toString('latin1')
+    }
+    if (end.test(tail)) answer()
+    tail = tail.slice(-longestEnd)
+  })
+
+  function answer(): void {
+    let text = Buffer.concat(heard).toString('latin1')
+    for (let match = end.exec(text); match; match = end.exec(text)) {
+      const output = Buffer.from(text.slice(0, match.index), 'latin1').toString('utf8')
+      text = text.slice(match.index + match[0].length)
       waiting.shift()?.resolve({code: Number(match[1]), output})
     }
-  })
+    heard = [Buffer.from(text, 'latin1')]
+    tail = text
+  }
+
   stream.on('error', finish)
   stream.on('end', finish)
   stream.on('close', finish)
@@ -75,7 +91,7 @@ export function createSession(stream: Duplex, mark: string, onEnd: () => void): 
     if (ended) return
     ended = true
     stream.destroy()
-    const words = heard.trim()
+    const words = Buffer.concat(heard).toString('utf8').trim()
     for (const each of waiting.splice(0)) {
       each.reject(new DbaasError('RUNTIME_UNAVAILABLE', `the container ended while it was asked${words === '' ? '' : `: ${words.slice(-500)}`}`, {suggestions: ['docker ps --all', 'dbaas doctor']}))
     }

@@ -94,6 +94,7 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
     host: (placement) => hostIn(places.of(placement), placement, {port: placement.port, background: false}),
 
     dataFolder: async (placement) => places.of(placement).data,
+    unpack: null,
 
     reassign: (placement, fromInstance) => inTurn(placement.nodeId, () => atEdge(`move ${placement.instanceName}`, async () => {
       await supervisor.kill(supervised({...placement, instanceId: fromInstance}), null)
@@ -114,7 +115,8 @@ export async function createProcessRuntime(options: RuntimeOptions): Promise<Run
 
     observe: (placement, ref) => atEdge(`look at ${placement.instanceName}`, async () => {
       const seen = supervisor.observe(supervised(placement), ref)
-      return seen.state === 'running' || (await isPlaced(placement)) ? seen : {state: 'absent'}
+      if (seen.state === 'running') return {...seen, peerAddress: {host: listenHost, port: placement.port}}
+      return (await isPlaced(placement)) ? seen : {state: 'absent'}
     }),
 
     signal: (placement, ref, signal) => atEdge(`signal ${placement.instanceName}`, async () => supervisor.signal(ref, signal)),

@@ -13,7 +13,7 @@ import {setTimeout as sleep} from 'node:timers/promises'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceSize} from '../../../core/instance/sizes.js'
 import type {ServerCommand} from '../../../engines/engine.js'
-import type {Observation} from '../runtime.js'
+import type {Observation, Running} from '../runtime.js'
 import type {Cgroups} from './cgroups.js'
 import {cleanEnvironment} from './environment.js'
 import {errnoOf} from './errors.js'
@@ -53,7 +53,7 @@ export function createSupervisor(options: {siteId: string; user: ServiceUser; cg
     return found && identify(found.pid)
   }
 
-  function observe(what: Belonging, ref: string | null): Exclude<Observation, {state: 'absent'}> {
+  function observe(what: Belonging, ref: string | null): Omit<Running, 'peerAddress'> | (Observation & {state: 'stopped'}) {
     const server = find(what, ref)
     if (server) return {state: 'running', ref: refOf(server), pid: server.pid, impairment: null}
     const last = exits.get(what.place.nodeId)

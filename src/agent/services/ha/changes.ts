@@ -26,11 +26,12 @@ export interface ChangesOptions {
 export function createChanges({context, clusters, instances, drill, flow, freePort}: ChangesOptions): HighAvailabilityApi {
   const {store} = context
 
-  async function nodeOf(instance: InstanceRecord, ref: string): Promise<string> {
+  /** `asked`: how a node is named in the command that was typed. */
+  async function nodeOf(instance: InstanceRecord, ref: string, asked: (name: string) => string): Promise<string> {
     const nodes = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
     const node = nodes.find(({id, name}) => id === ref || name === ref)
     if (node) return node.id
-    throw new DbaasError('NODE_NOT_FOUND', `${instance.name} has no node "${ref}"`, {details: {node: ref, nodes: nodes.map(({name}) => name).join(', ')}, suggestions: nodes.map(({name}) => `--to ${name}`)})
+    throw new DbaasError('NODE_NOT_FOUND', `${instance.name} has no node "${ref}"`, {details: {node: ref, nodes: nodes.map(({name}) => name).join(', ')}, suggestions: nodes.map(({name}) => asked(name))})
   }
 
   function mustHaveReplicas(instance: InstanceRecord): void {
@@ -38,14 +39,14 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
     throw new DbaasError('INVALID_STATE', `${instance.name} has one server only`, {details: {instance: instance.name}, suggestions: [`dbaas scale ${instance.name} --ha`]})
   }
 
-  async function change(principal: Principal, ref: string, what: Omit<ChangeRequest, 'preferred'> & {to: string | undefined; plan: boolean | undefined}, idempotency: Idempotency | undefined): Promise<Started | Planned> {
+  async function change(principal: Principal, ref: string, what: Omit<ChangeRequest, 'preferred'> & {to: string | undefined; asked?: (name: string) => string; plan: boolean | undefined}, idempotency: Idempotency | undefined): Promise<Started | Planned> {
     authorize(principal, what.kind, `instance/${ref}`)
     const instance = await instances.find(principal, ref)
     const before = await repeated(context, principal, idempotency)
     if (before) return {operation: operationView(before), instance: await instances.withNodes(instance)}
     context.mayChange()
     mustHaveReplicas(instance)
-    const preferred = what.to === undefined ? null : await nodeOf(instance, what.to)
+    const preferred = what.to === undefined ? null : await nodeOf(instance, what.to, what.asked ?? ((name) => `--to ${name}`))
     const steps = phases.filter((phase) => phase !== 'abort' && (phase !== 'stop' || what.kind === 'switchover'))
     if (what.plan) return {plan: planView({steps, impact: 'failover', expected_downtime_ms: null, reversible: true})}
     const {kind, force, allowDataLoss, because} = what
@@ -69,8 +70,8 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
     const before = await repeated(context, principal, idempotency)
     if (before) return {operation: operationView(before), instance: await instances.withNodes(instance)}
     context.mayChange()
-    const [engine, runtime] = [context.engines.get(instance.engine), context.runtimes.get(instance.runtime)]
-    mustSupportReplicas(engine, runtime, `dbaas clone ${instance.name} NEW`)
+    const runtime = context.runtimes.get(instance.runtime)
+    mustSupportReplicas(context.engines.get(instance.engine), `dbaas clone ${instance.name} NEW`)
     if (instance.wanted !== 'running' || !['running', 'degraded'].includes(instance.status)) {
       throw new DbaasError('INVALID_STATE', `${instance.name} is ${instance.status}, so its replicas cannot be changed`, {details: {instance: instance.name, status: instance.status}, suggestions: [`dbaas start ${instance.name}`]})
     }
@@ -102,6 +103,7 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
     }
     const input: ReplicasInput = {
       instanceId: instance.id, added: added.map(({id}) => id), removed, wanted: to.highAvailability ? wantedOf(to.replicas) : {k: 0, voters: 0},
+      was: clusters.watch(instance.id)?.cluster.state.wanted ?? null,
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       const open = (await tx.operations.openOfInstance(instance.id)).find(({kind}) => kind === replicasKind)
@@ -111,7 +113,7 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
         await tx.ports.reserve({tenantId: instance.tenantId, port: node.port, ownerId: node.id})
       }
       return submit(context, tx, principal, {
-        kind: replicasKind, instanceId: instance.id, resource: `instance/${instance.name}`, input: {...input, added: [...input.added], removed: [...removed], wanted: {...input.wanted}},
+        kind: replicasKind, instanceId: instance.id, resource: `instance/${instance.name}`, input: {...input, added: [...input.added], removed: [...removed], wanted: {...input.wanted}, was: input.was && {...input.was}},
         start: missing > 0 ? 'prepare-primary' : 'retire', deadlineSeconds: flow.deadlineSeconds,
       }, idempotency)
     })
@@ -119,8 +121,8 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
     return {operation: operationView(operation), instance: await instances.withNodes(await instances.find(principal, instance.id))}
   }
 
-  const switchover = (principal: Principal, ref: string, to: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined) =>
-    change(principal, ref, {kind: 'switchover', force: false, allowDataLoss: false, because: `${principal.id} asked for it`, to, plan}, idempotency)
+  const switchover = (principal: Principal, ref: string, to: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined, asked?: (name: string) => string) =>
+    change(principal, ref, {kind: 'switchover', force: false, allowDataLoss: false, because: `${principal.id} asked for it`, to, plan, ...(asked ? {asked} : {})}, idempotency)
 
   return {
     async failover(principal, ref, body, idempotency) {
@@ -140,7 +142,7 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
       }, idempotency)
     },
     switchover: (principal, ref, body, idempotency) => switchover(principal, ref, body.to, body.plan, idempotency),
-    promote: (principal, ref, body, idempotency) => switchover(principal, ref, body.node, body.plan, idempotency),
+    promote: (principal, ref, body, idempotency) => switchover(principal, ref, body.node, body.plan, idempotency, (name) => `dbaas promote ${ref} ${name}`),
     replicas: async (principal, ref) => (await instances.get(principal, ref)).nodes.filter((node) => node.role === 'replica'),
     async scale(principal, ref, {high_availability: ha, replicas, plan, ...size}, idempotency) {
       const instance = await instances.find(principal, ref)
@@ -161,7 +163,7 @@ export function createChanges({context, clusters, instances, drill, flow, freePo
       const instance = await instances.find(principal, ref)
       mustHaveReplicas(instance)
       const now = topologyOf(instance)
-      return reshape(principal, instance, {replicas: now.replicas - 1, highAvailability: now.highAvailability, without: await nodeOf(instance, node)}, plan, idempotency)
+      return reshape(principal, instance, {replicas: now.replicas - 1, highAvailability: now.highAvailability, without: await nodeOf(instance, node, (name) => `dbaas replicas remove ${instance.name} ${name}`)}, plan, idempotency)
     },
     drill,
   }

@@ -8,7 +8,8 @@ import type {FailoverReceipt, PrimaryChange} from '../../../core/ha/receipt.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {formatDuration} from '../../../core/time.js'
-import {abort, done, next, workflow} from '../../../core/workflow/workflow.js'
+import {hasEnded, type OperationRecord} from '../../../core/workflow/operation.js'
+import {abort, done, next, wait, workflow, type Outcome} from '../../../core/workflow/workflow.js'
 import type {ClientCredentials} from '../../../engines/engine.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
@@ -24,6 +25,23 @@ export interface FailoverDrillInput {
   readonly instanceId: string
   readonly drillId: string
   readonly fault: FailoverReceipt['fault']
+  /** It is done on a copy, with as many servers, which goes afterwards. Null: on the instance itself. */
+  readonly copy: DrillCopy | null
+}
+
+export interface DrillCopy {
+  readonly id: string
+  readonly name: string
+  readonly servers: number
+}
+
+/** Provisioning's part of a drill on a copy. Each may be asked again, and then goes on. */
+export interface DrillCopies {
+  /** Throws what a clone is refused with. */
+  check(source: InstanceRecord, copy: DrillCopy): Promise<void>
+  make(source: InstanceRecord, copy: DrillCopy): Promise<OperationRecord>
+  enlarge(source: InstanceRecord, copy: DrillCopy): Promise<OperationRecord>
+  remove(id: string): Promise<void>
 }
 
 const writerCount = 4
@@ -34,29 +52,37 @@ const warmMs = 30_000
 const firstWriteMs = 120_000
 const wholeMs = 300_000
 const servedMs = 30_000
+/** A copy in the making is looked at so often. */
+const copySeconds = 0.25
 
 export interface FailoverDrillParts {
   readonly context: ServiceContext
   readonly servers: SubjectServers & {clientOf(instance: InstanceRecord): Promise<ClientCredentials>}
   readonly clusters: HighAvailability
+  /** Asked for when it is needed: it is put together later. */
+  readonly copies: DrillCopies
 }
+
+/** Which instance is struck. */
+const targetOf = ({copy, instanceId}: FailoverDrillInput): string => copy?.id ?? instanceId
 
 /** Of a drill alone: nothing of a user's has that name. */
 const journalOf = ({drillId}: FailoverDrillInput): string => `dbaas_drill_${drillId.slice(-16)}`
 
-export function createFailoverDrill({context, servers, clusters}: FailoverDrillParts) {
+export function createFailoverDrill(parts: FailoverDrillParts) {
+  const {context, servers, clusters} = parts
   const {store, clock} = context
   /** Operations whose writers this very agent may start: those of another one are gone. */
   const prepared = new Set<string>()
 
   async function journalFor(input: FailoverDrillInput) {
-    const {engine, instance} = await servers.load(input.instanceId)
+    const {engine, instance} = await servers.load(targetOf(input))
     const client = await servers.clientOf(instance)
     return {journal: replicationOf(engine).journal, client, name: journalOf(input)}
   }
 
   async function removeJournal(input: FailoverDrillInput): Promise<void> {
-    await clusters.untilServed(input.instanceId, AbortSignal.timeout(servedMs), () => undefined)
+    await clusters.untilServed(targetOf(input), AbortSignal.timeout(servedMs), () => undefined)
     const {journal, client, name} = await journalFor(input)
     await journal.remove(client, name)
   }
@@ -93,7 +119,8 @@ export function createFailoverDrill({context, servers, clusters}: FailoverDrillP
 
   async function rehearse(input: FailoverDrillInput, writers: Writers, to: {signal: AbortSignal; progress(because: string): void}): Promise<Seen> {
     const {signal, progress} = to
-    const {instanceId, fault} = input
+    const {fault} = input
+    const instanceId = targetOf(input)
     progress(`${writerCount} writers write through the endpoint`)
     await until('the writers did not begin', signal, warmMs, () => writers.counts.every((count) => count >= warmRows))
     const primary = await servers.load(instanceId)
@@ -120,7 +147,8 @@ export function createFailoverDrill({context, servers, clusters}: FailoverDrillP
     return {verdict: judgeRehearsal({acknowledged: writers.acknowledged, surviving, struckAt}), from: primary.node.name, struckAt: at}
   }
 
-  async function receiptOf({instanceId, fault}: FailoverDrillInput, {verdict, from, struckAt}: Seen): Promise<FailoverReceipt> {
+  async function receiptOf(input: FailoverDrillInput, {verdict, from, struckAt}: Seen): Promise<FailoverReceipt> {
+    const instanceId = targetOf(input)
     const changes = await store.read('platform', (tx) => tx.operations.list({instanceId, limit: 50}))
     const change = changes.filter(({kind, createdAt, status}) => kind === failoverKind && createdAt >= struckAt && status === 'succeeded').sort((a, b) => a.createdAt - b.createdAt)[0]
     const result = (change?.result ?? {}) as Partial<PrimaryChange>
@@ -128,29 +156,54 @@ export function createFailoverDrill({context, servers, clusters}: FailoverDrillP
     const {timeToFirstWriteMs, writeGapMs} = verdict
     if (timeToFirstWriteMs === null || writeGapMs === null) throw new DbaasError('OPERATION_FAILED', 'nobody else acknowledged a write')
     return {
-      fault, clone: null, from: result.from ?? from, to: result.to ?? node.name, because: result.because ?? '', phases: result.phases ?? [],
+      fault: input.fault, clone: input.copy?.name ?? null, from: result.from ?? from, to: result.to ?? node.name, because: result.because ?? '', phases: result.phases ?? [],
       time_to_first_write_ms: Math.round(timeToFirstWriteMs), write_gap_ms: Math.round(writeGapMs), acknowledged_writes: verdict.acknowledged,
       lost_writes: verdict.lost.length, doubled_writes: verdict.doubled.length, divided_writes: verdict.divided,
       rpo_seconds: Math.round(verdict.lostMs) / 1000, rto_seconds: Math.round(timeToFirstWriteMs) / 1000,
     }
   }
 
+  /** The step goes on when the operation has succeeded, and asks again as long as it has not ended. */
+  function after<Step extends string>({status, steps, error}: OperationRecord, {name}: DrillCopy, step: Step): Outcome<Step> {
+    if (!hasEnded(status)) return wait(copySeconds, `${name}: ${steps.at(-1)?.name ?? 'about to begin'}`)
+    return status === 'succeeded' ? next(step) : abort(`${name}, the copy to drill on, could not be made: ${error?.message ?? status}`)
+  }
+
   return workflow<FailoverDrillInput, Tx>()({
     kind: failoverDrillKind,
     start: 'prepare',
-    order: ['prepare', 'rehearse', 'clean'],
+    order: ['copy', 'add-replicas', 'prepare', 'rehearse', 'clean'],
     deadlineSeconds: 900,
     steps: {
+      copy: {
+        async run({input}) {
+          const {copy} = input
+          if (copy === null) return next('prepare')
+          const {instance} = await servers.load(input.instanceId)
+          return after(await parts.copies.make(instance, copy), copy, 'add-replicas')
+        },
+        async undo({input}) {
+          if (input.copy) await parts.copies.remove(input.copy.id)
+        },
+      },
+      'add-replicas': {
+        async run({input}) {
+          const {copy} = input
+          if (copy === null) return next('prepare')
+          const {instance} = await servers.load(input.instanceId)
+          return after(await parts.copies.enlarge(instance, copy), copy, 'prepare')
+        },
+      },
       prepare: {
         async run({input, operationId, signal}) {
-          const missing = clusters.missing(input.instanceId)
+          const missing = clusters.missing(targetOf(input))
           if (missing !== null) return abort(`a drill begins with an instance that is whole: ${missing}`)
           const {journal, client, name} = await journalFor(input)
           await journal.make(client, name, {signal})
           prepared.add(operationId)
           return next('rehearse')
         },
-        undo: ({input}) => removeJournal(input),
+        undo: async ({input}) => (input.copy ? undefined : removeJournal(input)),
       },
       rehearse: {
         retrySeconds: 0,
@@ -178,7 +231,7 @@ export function createFailoverDrill({context, servers, clusters}: FailoverDrillP
         /** Of all nodes: an agent that has ended has not said which one it struck. */
         async undo({input, operationId}) {
           prepared.delete(operationId)
-          const {instance} = await servers.load(input.instanceId)
+          const {instance} = await servers.load(targetOf(input))
           const nodes = await store.read('platform', (tx) => tx.nodes.ofInstance(instance.id))
           if (input.fault === 'kill') return
           for (const {runtime, placement} of nodes.map((node) => servers.subjectOf(instance, node))) await runtime.faults.heal(placement)
@@ -186,7 +239,7 @@ export function createFailoverDrill({context, servers, clusters}: FailoverDrillP
       },
       clean: {
         async run({input}) {
-          await removeJournal(input)
+          await (input.copy ? parts.copies.remove(input.copy.id) : removeJournal(input))
           const drill = await store.read('platform', (tx) => tx.failoverDrills.get(input.drillId))
           const receipt = drill?.result as unknown as FailoverReceipt
           if (drill?.ok) return done(drill.result)

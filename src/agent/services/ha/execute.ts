@@ -1,10 +1,11 @@
 /** What the policy decides, done to real servers. Every action ends in bounded time, and can be done again. */
+import {setTimeout as pause} from 'node:timers/promises'
 import {budgets} from '../../../core/ha/diagnose.js'
 import type {HaState, NodeId} from '../../../core/ha/state.js'
 import type {Action, Mark} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {ServiceContext} from '../context.js'
-import type {SubjectServers} from '../subject.js'
+import {routeTo, type SubjectServers} from '../subject.js'
 import {replicationOf, type Making, type Member} from './members.js'
 import {stampFile, type Observer} from './observe.js'
 
@@ -16,6 +17,9 @@ const setMs = 5000
 const promoteMs = 60_000
 const stopMs = 10_000
 const readyMs = 120_000
+/** After background work that failed: twice as long each time. */
+const retryMs = 125
+const longestRetryMs = 5000
 
 export interface ExecutorOptions {
   readonly context: ServiceContext
@@ -27,8 +31,12 @@ export interface ExecutorOptions {
   state(): HaState
   /** Something that goes on by itself has ended. */
   poke(): void
+  /** It follows the primary, and has given up so much of its own log to do so. Null: nobody can say. */
+  rejoined(id: NodeId, discardedBytes: bigint | null): void
   /** Of background work that failed. */
   failed(what: string, error: unknown): void
+  /** For tests: a rejoin has come so far. */
+  reached(step: 'kill' | 'rewind' | 'copy' | 'stamp'): Promise<void>
 }
 
 export function createExecutor(options: ExecutorOptions) {
@@ -39,6 +47,8 @@ export function createExecutor(options: ExecutorOptions) {
   let closedAt: number | null = null
   let openedAt: number | null = null
   const background = new Set<Promise<void>>()
+  /** One after the other, of what goes on in the background. */
+  const failures = new Map<NodeId, number>()
   /** Timelines that afterPromotion has been through. */
   const settledTimelines = new Set<string>()
 
@@ -68,9 +78,17 @@ export function createExecutor(options: ExecutorOptions) {
     const {signal} = node.controller
     const begunAt = context.clock.now()
     const worked = work(node)
-    const going = worked.then(() => void (node.failure = null), (error: unknown) => {
+    const going = worked.then(() => {
+      node.failure = null
+      failures.delete(node.id)
+    }, async (error: unknown) => {
       node.failure = {error: error as Error, begunAt}
-      if (!signal.aborted) options.failed(`${what} of ${node.subject.node.name}`, error)
+      if (signal.aborted) return
+      options.failed(`${what} of ${node.subject.node.name}`, error)
+      // what failed would fail again at once (no room on its disk, say), and copying takes from the primary meanwhile
+      const count = (failures.get(node.id) ?? 0) + 1
+      failures.set(node.id, count)
+      await pause(Math.min(longestRetryMs, retryMs * 2 ** count), undefined, {signal}).catch(() => undefined)
     }).finally(() => {
       node.busy = false
       background.delete(going)
@@ -81,12 +99,9 @@ export function createExecutor(options: ExecutorOptions) {
   }
 
   async function closeGate(): Promise<void> {
-    const {instance, host} = member(options.state().primary).subject
     closedAt ??= context.clock.now()
     openedAt = null
-    await context.endpoints.closeGate({
-      id: instanceId, listen: {host: instance.endpointHost, port: instance.endpointPort}, target: host.address(), mode: 'hold', allow: [],
-    })
+    await context.endpoints.closeGate(routeTo(member(options.state().primary).subject, 'hold'))
     gate = null
   }
 
@@ -157,7 +172,7 @@ export function createExecutor(options: ExecutorOptions) {
   async function repoint(node: Member, to: Member): Promise<void> {
     const {host, engine} = node.subject
     node.detached = false
-    await replicationOf(engine).follow(host, await admin(), making.upstreamOf(node.subject, to.subject), {timeoutMs: shortMs, signal: node.controller.signal})
+    await replicationOf(engine).follow(host, await admin(), await making.upstreamOf(node.subject, to.subject), {timeoutMs: shortMs, signal: node.controller.signal})
   }
 
   async function set(node: Member, wanted: {readonly k: number; readonly names: readonly NodeId[]} | null): Promise<void> {
@@ -184,8 +199,10 @@ export function createExecutor(options: ExecutorOptions) {
   }
 
   async function start(node: Member, of: Member | null): Promise<void> {
-    const {engine, host} = node.subject
+    const {engine, host, runtime, placement} = node.subject
     const replication = replicationOf(engine)
+    // somebody removed all of it: it is made anew from the others
+    if ((await servers.observe(node.subject)).state === 'absent') await runtime.place(placement)
     if (of) {
       const {kind, because} = await replication.assessRejoin(host, await making.sourceOf(of.subject), {signal: node.controller.signal})
       if (kind !== 'none') {
@@ -193,6 +210,7 @@ export function createExecutor(options: ExecutorOptions) {
         context.log('a node cannot follow as it is', {instance: instanceId, node: node.id, because})
         return
       }
+      options.rejoined(node.id, 0n)
     } else if (!(await engine.lifecycle.isInitialised(host))) {
       node.cannotFollow = true
       return
@@ -227,18 +245,23 @@ export function createExecutor(options: ExecutorOptions) {
     const source = await making.sourceOf(from.subject)
     await runtime.kill(placement, runtimeRef)
     node.provenDead = true
+    await runtime.place(placement)
     await host.remove(stampFile(host))
     observer.stampChanged(node.id)
+    await options.reached('kill')
     await settlePromotion(from)
     await making.prepareSource(from.subject, Object.keys(options.state().nodes))
-    const upstream = making.upstreamOf(node.subject, from.subject)
+    const upstream = await making.upstreamOf(node.subject, from.subject)
     let isWhole = false
+    let discarded: bigint | null = null
     if (how === 'rewind') {
       try {
         await making.configure(node.subject)
         const {kind, because, discardedBytes} = await replication.assessRejoin(host, source, {signal})
+        discarded = discardedBytes
         context.log('a node comes back', {instance: instanceId, node: node.id, how: kind, because, discarded_bytes: discardedBytes === null ? null : Number(discardedBytes)})
         if (kind === 'rewind') await replication.rewind(host, upstream, {version: instance.version, signal})
+        await options.reached('rewind')
         isWhole = kind !== 'copy' && (kind === 'none' || (await replication.assessRejoin(host, source, {signal})).kind === 'none')
       } catch (error) {
         signal.throwIfAborted()
@@ -246,9 +269,12 @@ export function createExecutor(options: ExecutorOptions) {
       }
     }
     if (!isWhole) await making.copy(node.subject, from.subject, signal, () => undefined)
+    await options.reached('copy')
     await host.write({path: stampFile(host), content: String(stamp)})
+    await options.reached('stamp')
     observer.stampChanged(node.id)
     node.cannotFollow = false
+    options.rejoined(node.id, discarded)
     await bootAndWait(node, from)
   }
 

@@ -1,10 +1,12 @@
 /** The servers of one cluster, with what this agent knows of each beside the store: what it did to it, and so what must be in force. */
+import type {Readable} from 'node:stream'
 import type {NodeId} from '../../../core/ha/state.js'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type ParameterValues} from '../../../core/instance/instance.js'
 import {formatBytes} from '../../../core/units.js'
 import type {EngineReplication, Source, Upstream} from '../../../engines/replication.js'
 import type {Engine} from '../../../engines/engine.js'
+import type {Placement, Runtime} from '../../runtimes/runtime.js'
 import type {ServiceContext} from '../context.js'
 import type {Subject, SubjectServers} from '../subject.js'
 
@@ -45,10 +47,23 @@ export function replicationOf(engine: Engine): EngineReplication {
 
 export type Making = ReturnType<typeof createMaking>
 
+async function unpack(runtime: Runtime, placement: Placement, archive: Readable, signal: AbortSignal): Promise<void> {
+  if (runtime.unpack) return runtime.unpack(placement, archive, signal)
+  throw new DbaasError('NOT_SUPPORTED', `the data of ${placement.nodeName} cannot be written from here`, {suggestions: ['dbaas doctor']})
+}
+
 /** How nodes come to be, and are started: as standbys, always; but for the very first start of a new instance's first node. */
 export function createMaking(context: ServiceContext, servers: SubjectServers) {
   const sourceOf = async ({host, instance}: Subject): Promise<Source> => ({host, admin: await servers.admin(), version: instance.version})
-  const upstreamOf = (subject: Subject, of: Subject): Upstream => ({address: of.host.address(), name: subject.node.id})
+
+  /** Where it is dialled may be another place after each of its starts. Throws DATABASE_UNAVAILABLE where nobody can. */
+  async function upstreamOf(subject: Subject, of: Subject): Promise<Upstream> {
+    const now = await servers.observe(of)
+    const address = now.state === 'running' ? now.peerAddress : null
+    if (address !== null) return {address, name: subject.node.id}
+    const because = now.state === 'running' ? now.impairment ?? 'it has no address' : 'it does not run'
+    throw new DbaasError('DATABASE_UNAVAILABLE', `${subject.node.name} cannot follow ${of.node.name}: ${because}`, {suggestions: [`dbaas status ${subject.instance.name}`]})
+  }
 
   /** Its own way into its peers, and its settings. */
   async function configure(subject: Subject, values?: ParameterValues): Promise<void> {
@@ -58,10 +73,10 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
     await replication.provide(host, await context.certificates.admin(replication.username))
   }
 
-  /** Before the first start of the first node. */
+  /** Before the first start of the first node, whatever its data were part of before. */
   async function prepareFirst(subject: Subject): Promise<void> {
     await configure(subject)
-    await replicationOf(subject.engine).prepareBoot(subject.host, {role: 'primary'})
+    await replicationOf(subject.engine).prepareBoot(subject.host, {role: 'primary', alone: true})
   }
 
   /** What replicas need of the one that they are copied from. */
@@ -76,9 +91,8 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
   async function copy(subject: Subject, source: Subject, signal: AbortSignal, progress: (received: number, total: number) => void): Promise<void> {
     const {runtime, placement, host, engine, instance} = subject
     await runtime.place(placement)
-    const folder = await runtime.dataFolder(placement)
-    if (folder === null) throw new DbaasError('NOT_SUPPORTED', `the data of ${subject.node.name} cannot be written from here`, {suggestions: ['dbaas create --runtime process']})
-    await replicationOf(engine).copy(await sourceOf(source), host, folder, {version: instance.version, limit: {bytesPerSecond: () => null}, progress, signal})
+    const into = (await runtime.dataFolder(placement)) ?? ((archive: Readable) => unpack(runtime, placement, archive, signal))
+    await replicationOf(engine).copy(await sourceOf(source), host, into, {version: instance.version, limit: {bytesPerSecond: () => null}, progress, signal})
   }
 
   /**
@@ -97,7 +111,7 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
     if (lowers && (await needed()) !== wanted) await replication.lowerLimits(host, signal)
     const values = await needed()
     if (values !== wanted) await configure(subject, values)
-    await replication.prepareBoot(host, {role: 'standby', upstream: of && upstreamOf(subject, of)})
+    await replication.prepareBoot(host, {role: 'standby', upstream: of && (await upstreamOf(subject, of))})
     const {ref} = await runtime.start(placement, engine.lifecycle.command(host, instance.version))
     return ref
   }
@@ -115,11 +129,20 @@ export function createMaking(context: ServiceContext, servers: SubjectServers) {
   async function makeReplicas(primary: Subject, replicas: readonly Subject[], signal: AbortSignal, progress: (because: string) => void): Promise<ReadonlyMap<NodeId, string>> {
     await prepareSource(primary, replicas.map(({node}) => node.id))
     const received = new Map<NodeId, number>()
-    const refs = await Promise.all(replicas.map(async (subject) => [subject.node.id, await makeReplica(subject, primary, signal, (bytes) => {
-      received.set(subject.node.id, bytes)
-      progress(`${formatBytes([...received.values()].reduce((sum, each) => sum + each, 0))} copied to ${replicas.length} ${replicas.length === 1 ? 'replica' : 'replicas'}`)
-    })] as const))
-    return new Map(refs)
+    const refs = new Map<NodeId, string>()
+    const failed = new AbortController()
+    // whoever undoes this removes what the others would still be writing to, so all have ended
+    const made = await Promise.allSettled(replicas.map(async (subject) => {
+      refs.set(subject.node.id, await makeReplica(subject, primary, AbortSignal.any([signal, failed.signal]), (bytes) => {
+        received.set(subject.node.id, bytes)
+        progress(`${formatBytes([...received.values()].reduce((sum, each) => sum + each, 0))} copied to ${replicas.length} ${replicas.length === 1 ? 'replica' : 'replicas'}`)
+      }).catch((error: unknown) => {
+        failed.abort(error)
+        throw error
+      }))
+    }))
+    if (made.some(({status}) => status === 'rejected')) throw failed.signal.reason
+    return refs
   }
 
   return {makeReplicas, sourceOf, upstreamOf, configure, prepareFirst, prepareSource, copy, boot}

@@ -19,6 +19,10 @@ export interface Look {
   readonly seen: NodeReplication | null
   readonly line: Line | null
   readonly failure: string | null
+  /** Why it cannot serve although its process runs. */
+  readonly impairment: string | null
+  /** None of its peers can dial it. */
+  readonly isCut: boolean
 }
 
 interface Silence {
@@ -40,7 +44,16 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
   const ends = new Map<NodeId, number>()
   const streamedAt = new Map<NodeId, number>()
   const stamps = new Map<NodeId, number | null>()
+  /** Where its peers dial each, or last did: one that has ended is still known by it, until another one is there. */
+  const peers = new Map<NodeId, string>()
   const proofs = createProofs(servers)
+
+  function notePeer(id: NodeId, address: {host: string; port: number} | null): void {
+    if (address === null) return
+    const at = peerKey(address)
+    for (const [other, known] of peers) if (other !== id && known === at) peers.delete(other)
+    peers.set(id, at)
+  }
 
   function watch({id, subject: {runtime, placement}}: Member, ref: string): void {
     if (watches.get(id)?.ref === ref) return
@@ -52,22 +65,23 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     })})
   }
 
-  async function processOf(member: Member): Promise<NodeView['process']> {
+  async function processOf(member: Member): Promise<Pick<Look, 'process' | 'impairment' | 'isCut'>> {
     const {subject: {runtime, placement, node}} = member
     try {
       const now = await runtime.observe(placement, node.runtimeRef)
       if (now.state === 'running') {
         member.provenDead = false
         ends.delete(member.id)
+        notePeer(member.id, now.peerAddress)
         watch(member, now.ref)
-        return 'running'
+        return {process: 'running', impairment: now.impairment, isCut: now.peerAddress === null}
       }
       // a server that ended may have left processes, which still have sessions and a disk to write to
       if (!member.provenDead && now.state === 'stopped') await runtime.kill(placement, node.runtimeRef)
       member.provenDead = true
-      return 'exited'
+      return {process: 'exited', impairment: null, isCut: false}
     } catch {
-      return 'unreachable'
+      return {process: 'unreachable', impairment: null, isCut: false}
     }
   }
 
@@ -111,13 +125,13 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
 
   async function lookAt(member: Member): Promise<Look> {
     const {id} = member
-    if (member.busy) return {member, process: 'exited', busy: true, seen: null, line: null, failure: null}
+    if (member.busy) return {member, process: 'exited', busy: true, seen: null, line: null, failure: null, impairment: null, isCut: false}
     const asked = performance.now()
-    const process = await processOf(member)
-    if (process !== 'running') {
+    const now = await processOf(member)
+    if (now.process === 'exited') {
       silences.delete(id)
       startings.delete(id)
-      return {member, process, busy: false, seen: null, line: null, failure: null}
+      return {member, ...now, busy: false, seen: null, line: null, failure: null}
     }
     try {
       const {seen, line} = await ask(member)
@@ -126,14 +140,15 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       answers.set(id, performance.now())
       if (member.startedAt !== null && member.startedAt !== seen.startedAt) Object.assign(member, {detached: false, settled: false})
       member.startedAt = seen.startedAt
-      return {member, process, busy: false, seen, line, failure: null}
+      // what answers runs, also where the runtime cannot say so
+      return {member, ...now, process: 'running', busy: false, seen, line, failure: null}
     } catch (error) {
       const failure = (error as Error).message
       const silence = silences.get(id) ?? {probes: 0, since: asked}
       silences.set(id, {...silence, probes: silence.probes + 1})
       if (/starting up|not yet accepting/i.test(failure)) startings.set(id, startings.get(id) ?? asked)
       else startings.delete(id)
-      return {member, process, busy: false, seen: null, line: null, failure}
+      return {member, ...now, busy: false, seen: null, line: null, failure}
     }
   }
 
@@ -141,10 +156,14 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
   async function stampOf({id, subject: {host}}: Member): Promise<number | null> {
     const known = stamps.get(id)
     if (known !== undefined) return known
-    const text = (await host.read(stampFile(host)).catch(() => undefined))?.toString('utf8')
-    const stamp = text === undefined || !/^\d+$/.test(text) ? null : Number(text)
-    stamps.set(id, stamp)
-    return stamp
+    try {
+      const text = (await host.read(stampFile(host)))?.toString('utf8')
+      const stamp = text === undefined || !/^\d+$/.test(text) ? null : Number(text)
+      stamps.set(id, stamp)
+      return stamp
+    } catch {
+      return null
+    }
   }
 
   return {
@@ -155,18 +174,19 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
     stampChanged: (id: NodeId) => void stamps.delete(id),
     /** It did not answer when it was last asked. */
     isSilent: (id: NodeId) => silences.has(id),
+    silenceOf(id: NodeId): {probes: number; ms: number} | undefined {
+      const silence = silences.get(id)
+      return silence && {probes: silence.probes, ms: performance.now() - silence.since}
+    },
     endedAt: (id: NodeId) => ends.get(id),
     lastAnswer: (id: NodeId) => answers.get(id),
     async viewOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Promise<Record<NodeId, NodeView>> {
       const lost = new Set(looks.get(state.primary)?.seen?.kept.filter(({isLost}) => isLost).map(({name}) => name))
-      const views: Record<NodeId, NodeView> = {}
-      for (const {member, process, busy, seen, line} of looks.values()) {
-        views[member.id] = {
-          process, server: seen && line && serverView(member, seen, line, looks), stamp: await stampOf(member), busy: busy || member.busy,
-          cannotFollow: member.cannotFollow || (member.id !== state.primary && lost.has(member.id)),
-        }
-      }
-      return views
+      const views = [...looks.values()].map(async ({member, process, busy, seen, line}): Promise<[NodeId, NodeView]> => [member.id, {
+        process, server: seen && line && serverView(member, seen, line, peers), stamp: await stampOf(member), busy: busy || member.busy,
+        cannotFollow: member.cannotFollow || (member.id !== state.primary && lost.has(member.id)),
+      }])
+      return Object.fromEntries(await Promise.all(views))
     },
     streamsOf(state: HaState, looks: ReadonlyMap<NodeId, Look>): Record<NodeId, Stream> {
       const now = performance.now()
@@ -193,8 +213,8 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       }]))
       return {
         state, process: first?.process ?? 'unreachable', failedProbes: silence?.probes ?? 0, failingMs: silence ? now - silence.since : 0,
-        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, clientsServed: false, replicas,
-        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running'),
+        inRecovery: first?.seen?.role === 'standby', startingMs: starting === undefined ? null : now - starting, replicas,
+        ...proofs.look(first?.member, first?.seen ?? null, first?.process === 'running', others.filter(({seen}) => seen !== null).map(({member}) => member)),
         outOfRecovery: [...looks.values()].filter(({seen}) => seen?.role === 'primary').map(({member}) => member.id),
         allExited: [...looks.values()].every(({process}) => process === 'exited'), agentLateMs, softFailoversAgoMs,
       }
@@ -205,7 +225,6 @@ export function createObserver(servers: SubjectServers, making: Making, changed:
       void probe?.close().catch(() => undefined)
       watches.get(id)?.unwatch()
       watches.delete(id)
-      stamps.delete(id)
     },
     close(): void {
       proofs.close()
@@ -224,15 +243,14 @@ export const stampFile = (host: {readonly paths: {readonly config: string}}): st
 const setOf = (synchronous: SynchronousSet | null): SyncSet | null =>
   (synchronous === null || synchronous.names.length === 0 ? null : {k: synchronous.k, names: [...synchronous.names].sort()})
 
-function serverView(member: Member, seen: NodeReplication, line: Line, looks: ReadonlyMap<NodeId, Look>): ServerView {
+const peerKey = ({host, port}: {readonly host: string; readonly port: number}): string => `${host}:${port}`
+
+function serverView(member: Member, seen: NodeReplication, line: Line, peers: ReadonlyMap<NodeId, string>): ServerView {
   const {standby} = seen
   const follows = standby?.follows ?? null
-  const of = follows && [...looks.values()].find(({member: {subject}}) => {
-    const {host, port} = subject.host.address()
-    return host === follows.host && port === follows.port
-  })
+  const of = follows && [...peers].find(([, at]) => at === peerKey(follows))?.[0]
   return {
-    systemId: seen.system, inRecovery: standby !== null, line, position: seen.flushed, replayed: seen.replayed, follows: of ? of.member.id : follows && `${follows.host}:${follows.port}`,
+    systemId: seen.system, inRecovery: standby !== null, line, position: seen.flushed, replayed: seen.replayed, follows: of ?? (follows && peerKey(follows)),
     streaming: standby?.receiving?.status === 'streaming', revoked: member.detached && standby !== null && follows === null && standby.receiving === null,
     set: setOf(seen.synchronous), settled: member.settled,
   }

@@ -1,6 +1,7 @@
-/** What a session that has been there for long does not show of a primary: that a new one gets in, and that its disk takes writes. */
+/** What a session that has been there for long does not show of a primary: that a new one gets in, and that its disk takes writes and has room. */
 import {budgets, type Evidence} from '../../../core/ha/diagnose.js'
 import {DbaasError} from '../../../core/errors.js'
+import type {NodeId} from '../../../core/ha/state.js'
 import type {NodeReplication} from '../../../engines/replication.js'
 import type {SubjectServers} from '../subject.js'
 import {replicationOf, type Member} from './members.js'
@@ -11,7 +12,7 @@ interface Failures {
   readonly since: number
 }
 
-export type Proof = Pick<Evidence, 'failedConnects' | 'unservedMs' | 'failedWrites' | 'stalledMs'>
+export type Proof = Pick<Evidence, 'failedConnects' | 'unservedMs' | 'failedWrites' | 'stalledMs' | 'fullMs' | 'roomy'>
 
 const none: Failures = {count: 0, since: 0}
 const onMore = ({count, since}: Failures, began: number): Failures => ({count: count + 1, since: count === 0 ? began : since})
@@ -31,6 +32,9 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
   let flushed: bigint | null = null
   /** When the log last moved, or was last asked to. */
   let movedAt = 0
+  let room = none
+  let roomAskedAt = Number.NEGATIVE_INFINITY
+  let roomy: readonly NodeId[] = []
 
   function begin(next: string): void {
     controller.abort()
@@ -41,6 +45,9 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
     isTrying = false
     triedAt = Number.NEGATIVE_INFINITY
     flushed = null
+    room = none
+    roomAskedAt = Number.NEGATIVE_INFINITY
+    roomy = []
   }
 
   async function resultOf(attempt: () => Promise<unknown>): Promise<'works' | 'refused' | 'silent'> {
@@ -56,7 +63,23 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
   const writeAfterMs = (): number =>
     (writes.count === 0 ? budgets.quietLogMs : writes.count < budgets.stalledProbes ? budgets.probeEveryMs : budgets.holdMs / 2)
 
-  async function attempt({subject: {engine, host}}: Member, signal: AbortSignal): Promise<void> {
+  const hasRoom = async ({subject: {engine, host}}: Member, signal: AbortSignal): Promise<boolean | undefined> =>
+    replicationOf(engine).hasRoom(host, await servers.admin(), {timeoutMs: budgets.writeTimeoutMs, signal}).catch(() => undefined)
+
+  /** Of the others only where it matters. No answer changes nothing. */
+  async function askForRoom(primary: Member, others: readonly Member[], signal: AbortSignal): Promise<void> {
+    const began = now()
+    if (room.count === 0 && began - roomAskedAt < budgets.roomEveryMs) return
+    roomAskedAt = began
+    const has = await hasRoom(primary, signal)
+    const answers = has === false ? await Promise.all(others.map((other) => hasRoom(other, signal))) : []
+    if (signal.aborted || has === undefined) return
+    room = has ? none : onMore(room, began)
+    roomy = others.filter((_, i) => answers[i] === true).map(({id}) => id)
+  }
+
+  async function attempt(member: Member, others: readonly Member[], signal: AbortSignal): Promise<void> {
+    const {engine, host} = member.subject
     const replication = replicationOf(engine)
     const admin = await servers.admin()
     const began = now()
@@ -66,6 +89,8 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
     })
     if (signal.aborted) return
     connects = entry === 'silent' ? onMore(connects, began) : none
+    if (entry === 'works') await askForRoom(member, others, signal)
+    if (signal.aborted) return
     // a write proves nothing where no session is to be had; and it moves the log, so only one that does not move by itself is asked
     if (entry !== 'works' || now() - movedAt < writeAfterMs()) return
     const wrote = now()
@@ -75,7 +100,7 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
     movedAt = now()
   }
 
-  function tend(member: Member, seen: NodeReplication): void {
+  function tend(member: Member, seen: NodeReplication, others: readonly Member[]): void {
     const next = `${member.id} ${seen.startedAt}`
     if (next !== of) begin(next)
     if (flushed !== seen.flushed) {
@@ -87,20 +112,21 @@ export function createProofs(servers: Pick<SubjectServers, 'admin'>, now: () => 
     isTrying = true
     triedAt = now()
     const {signal} = controller
-    void attempt(member, signal).catch(() => undefined).finally(() => {
+    void attempt(member, others, signal).catch(() => undefined).finally(() => {
       if (!signal.aborted) isTrying = false
     })
   }
 
   return {
     /** What has been found; and begins what is due. `seen`: what a primary has just said of itself; null: nothing. `runs`: its process does. */
-    look(member: Member | undefined, seen: NodeReplication | null, runs: boolean): Proof {
+    look(member: Member | undefined, seen: NodeReplication | null, runs: boolean, others: readonly Member[] = []): Proof {
       if (!member || member.busy || !runs) begin('')
-      else if (seen?.role === 'primary') tend(member, seen)
+      else if (seen?.role === 'primary') tend(member, seen, others)
       const at = now()
       return {
         failedConnects: connects.count, unservedMs: connects.count === 0 ? 0 : at - connects.since,
         failedWrites: writes.count, stalledMs: writes.count === 0 ? 0 : at - writes.since,
+        fullMs: room.count === 0 ? 0 : at - room.since, roomy,
       }
     },
     close: () => begin(''),

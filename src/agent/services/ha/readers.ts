@@ -2,7 +2,7 @@
  * The second address of each instance with replicas, which leads to those that can be read from. It has a port of its own, kept with the
  * others. And requests to cancel: none reaches a primary whose commits wait for replicas that are away.
  */
-import {readableNodes} from '../../../core/ha/readers.js'
+import {hungReaders, readableNodes, type Silence} from '../../../core/ha/readers.js'
 import type {HaState, NodeId} from '../../../core/ha/state.js'
 import type {ClusterView} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -19,6 +19,8 @@ interface Entry {
   told: string | undefined
   primary: NodeId | null
   cancels: 'pass' | 'drop' | undefined
+  /** Replicas that hang, and whose sessions were cut for it. */
+  readonly cut: Set<NodeId>
   turn: Promise<void>
 }
 
@@ -29,7 +31,7 @@ export function createReaders({context, freePort}: {context: ServiceContext; fre
   function entryOf(instanceId: string): Entry {
     const known = entries.get(instanceId)
     if (known) return known
-    const made: Entry = {port: null, told: undefined, primary: null, cancels: undefined, turn: Promise.resolve()}
+    const made: Entry = {port: null, told: undefined, primary: null, cancels: undefined, cut: new Set(), turn: Promise.resolve()}
     entries.set(instanceId, made)
     return made
   }
@@ -81,6 +83,23 @@ export function createReaders({context, freePort}: {context: ServiceContext; fre
     })
   }
 
+  /** Who reads from a replica that hangs connects anew, and is sent to another. */
+  function cutHung(entry: Entry, state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Subject | undefined, silenceOf: (id: NodeId) => Silence | undefined): void {
+    for (const id of entry.cut) if (view.nodes[id]?.server) entry.cut.delete(id)
+    for (const id of hungReaders(state, view, silenceOf)) {
+      const subject = subjectOf(id)
+      if (!subject || entry.cut.has(id)) continue
+      entry.cut.add(id)
+      entry.turn = entry.turn.then(async () => {
+        const closed = await endpoints.closeReaders(subject.instance.id, subject.host.address())
+        if (closed > 0) context.log('those who read from a replica that hangs were cut off', {instance: subject.instance.id, node: id, sessions: closed})
+      }).catch((error: unknown) => {
+        entry.cut.delete(id)
+        context.log('readers could not be cut off', {instance: subject.instance.id, error: String(error)})
+      })
+    }
+  }
+
   return {
     async load(): Promise<void> {
       for (const {ownerId, port} of await store.read('platform', (tx) => tx.ports.list())) {
@@ -89,13 +108,14 @@ export function createReaders({context, freePort}: {context: ServiceContext; fre
     },
     portOf: (instanceId: string): number | null => entries.get(instanceId)?.port ?? null,
     /** After each round. Nobody waits for it; what did not work is done in the next round. */
-    looked(state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Subject | undefined): void {
+    looked(state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Subject | undefined, silenceOf: (id: NodeId) => Silence | undefined): void {
       const primary = subjectOf(state.primary)
       if (!primary) return
       const entry = entryOf(primary.instance.id)
       const targets = readableNodes(state, view).map(subjectOf).filter((subject) => subject !== undefined)
       const said = `${state.primary}: ${targets.map(({host}) => `${host.address().host}:${host.address().port}`).join(' ')}`
       tellCancels(entry, primary, state, view)
+      cutHung(entry, state, view, subjectOf, silenceOf)
       if (entry.told === said) return
       entry.told = said
       const replaced = entry.primary !== null && entry.primary !== state.primary ? primary : undefined

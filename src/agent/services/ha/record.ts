@@ -1,6 +1,8 @@
 /** The durable record of a cluster, and of each change of its primary as an operation that people can follow. One transaction a change. */
 import {encodeState, type HaOperation, type HaState, type NodeId} from '../../../core/ha/state.js'
 import {timelineOf} from '../../../core/ha/line.js'
+import type {PrimaryChange} from '../../../core/ha/receipt.js'
+import type {Json} from '../../../core/json.js'
 import type {Principal} from '../../../core/access/principal.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
@@ -14,6 +16,8 @@ export const failoverKind = 'instance.failover'
 export const switchoverKind = 'instance.switchover'
 /** Driven by the cluster's own loop, not by the workflow engine. */
 export const changeKinds: ReadonlySet<string> = new Set([failoverKind, switchoverKind])
+
+export const kindOf = ({kind}: HaOperation): string => (kind === 'failover' ? failoverKind : switchoverKind)
 
 export interface Cluster {
   readonly instance: InstanceRecord
@@ -82,7 +86,7 @@ export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => s
   }
 
   async function begin(tx: Tx, instance: InstanceRecord, change: HaOperation, asking: Asking | undefined): Promise<OperationRecord> {
-    const kind = change.kind === 'failover' ? failoverKind : switchoverKind
+    const kind = kindOf(change)
     const principal = asking?.principal ?? {...context.principalOfAgent(), tenantId: instance.tenantId}
     const pending = await submit(context, tx, principal, {
       kind, instanceId: instance.id, lane: 'ha', resource: `instance/${instance.name}`, start: change.phase, deadlineSeconds: 365 * 86_400,
@@ -111,7 +115,7 @@ export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => s
     const because = String((known.input as {because?: string}).because ?? said(change.because))
     const gap = measured.openedAt === null ? null : Math.max(0, Math.round(measured.openedAt - (measured.downSince ?? known.createdAt)))
     const phases = steps.map(({name, startedAt, endedAt}) => ({name, ms: Math.round((endedAt ?? now) - startedAt)}))
-    const result = {from, to, timeline: timelineOf(state.line), because, write_gap_ms: gap, discarded_bytes: null, phases}
+    const result = {from, to, timeline: timelineOf(state.line), because, write_gap_ms: gap, discarded_bytes: from === to ? 0 : null, phases}
     const gaveUp = new DbaasError('OPERATION_FAILED', `${nameOf(state.primary)} stays the primary: ${said(change.because)}`)
     const patch: Partial<OperationRecord> = isDone ? {status: 'succeeded', steps, result, endedAt: now} : {status: 'failed', steps, error: gaveUp.toDetail(), endedAt: now}
     await tx.operations.update(known.id, patch)
@@ -121,8 +125,30 @@ export function createRecords(context: ServiceContext, nameOf: (id: NodeId) => s
       id: context.newId('audit'), at: now, tenantId: instance.tenantId, actor: known.principalId, source: 'agent', action: known.kind, resource: `instance/${instance.name}`,
       result: isDone ? 'succeeded' : 'failed', requestId: known.requestId, details: {operation_id: known.id, from, to},
     })
-    return {operation: {...known, ...patch}, lastChange: isDone ? {at: now, kind, from, to, because, write_gap_ms: gap} : undefined}
+    return {operation: {...known, ...patch}, lastChange: isDone ? {at: now, kind, from, to, because, write_gap_ms: gap, discarded_bytes: from === to ? 0 : null} : undefined}
   }
 
-  return {persist}
+  /**
+   * What an old primary gave up when it came back belongs to the newest change that took its place, and is told once. Undefined: there is none that
+   * waits for it.
+   */
+  async function discard(before: Cluster, id: NodeId, bytes: number): Promise<Change | undefined> {
+    const {instance} = before
+    const name = nameOf(id)
+    return store.transact('platform', async (tx) => {
+      const done = (await tx.operations.list({instanceId: instance.id, limit: 1000})).filter(({kind, status}) => changeKinds.has(kind) && status === 'succeeded')
+      const known = done.sort((a, b) => b.createdAt - a.createdAt).find(({result}) => (result as {from?: string} | null)?.from === name)
+      const result = known?.result as Partial<PrimaryChange> | undefined
+      if (!known || !result || result.to === name || result.discarded_bytes !== null) return undefined
+      const operation: OperationRecord = {...known, result: {...result, discarded_bytes: bytes} as Json}
+      await tx.operations.update(known.id, {result: operation.result})
+      const last = before.lastChange as {from?: string; discarded_bytes?: number | null} | null
+      const lastChange = last?.from === name && done[0]?.id === known.id ? {...last, discarded_bytes: bytes} as ClusterRecord['lastChange'] : before.lastChange
+      await tx.clusters.put({instanceId: instance.id, tenantId: instance.tenantId, state: encodeState(before.state), operationId: before.operationId, lastChange, updatedAt: clock.now()})
+      await tx.event({id: context.newId('event'), tenantId: instance.tenantId, type: 'instance.rejoined', subject: instance.id, payload: {node: name, discarded_bytes: bytes}, at: clock.now()})
+      return {cluster: {...before, lastChange}, operation}
+    })
+  }
+
+  return {persist, discard}
 }

@@ -15,6 +15,8 @@ export interface ReplicasInput {
   readonly added: readonly NodeId[]
   readonly removed: readonly NodeId[]
   readonly wanted: HaState['wanted']
+  /** Before it; null: it was no cluster. */
+  readonly was: HaState['wanted'] | null
 }
 
 export const replicasKind = 'instance.replicas'
@@ -85,6 +87,9 @@ export function replicasWorkflow(context: ServiceContext, servers: SubjectServer
         async run({input, signal, progress}) {
           if (clusters.owns(input.instanceId)) await clusters.retire(input.instanceId, input.removed, input.wanted, signal, progress)
           return next(input.removed.length > 0 ? 'remove-replicas' : 'await-replicas')
+        },
+        async undo({input, signal}) {
+          if (input.was && clusters.owns(input.instanceId)) await clusters.reinstate(input.instanceId, input.removed, input.was, signal)
         },
       },
       'remove-replicas': {

@@ -5,6 +5,7 @@ import {votesNeeded} from '../../../core/ha/elect.js'
 import {beginOperation} from '../../../core/ha/operation.js'
 import {beginHa, changed, decodeState, encodeState, newNode, type HaState, type NodeId} from '../../../core/ha/state.js'
 import {timelineOf} from '../../../core/ha/line.js'
+import type {FailoverReceipt} from '../../../core/ha/receipt.js'
 import type {ClusterView} from '../../../core/ha/view.js'
 import type {ApiReplication} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
@@ -12,8 +13,10 @@ import {isoTime} from '../../../core/time.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Clusters, NodeFacts} from '../clusters.js'
+import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
 import type {Runtime} from '../../runtimes/runtime.js'
+import type {ClusterRecord, FailoverDrillRecord, Tx} from '../../store/store.js'
 import type {Subject, SubjectServers} from '../subject.js'
 import {createLateness} from './lateness.js'
 import {replicationOf, type Making} from './members.js'
@@ -42,6 +45,8 @@ export interface HighAvailability extends Clusters {
   reshape(instanceId: string, added: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal): Promise<void>
   /** These vote no more. Resolves when nothing depends on them. Throws INVALID_STATE for the primary. */
   retire(instanceId: string, nodes: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal, progress: (because: string) => void): Promise<void>
+  /** Takes `retire` back: they may vote again. */
+  reinstate(instanceId: string, nodes: readonly NodeId[], wanted: HaState['wanted'], signal: AbortSignal): Promise<void>
   /** They are of it no more; a cluster of one is none. */
   expel(instanceId: string, nodes: readonly NodeId[], signal: AbortSignal): Promise<void>
   /** Begins a change of primary. Throws INVALID_STATE, NO_QUORUM. */
@@ -50,16 +55,19 @@ export interface HighAvailability extends Clusters {
 
 export function createHighAvailability(options: {
   context: ServiceContext; servers: SubjectServers; making: Making; changed: (operation: OperationRecord) => void; freePort: (runtime: Runtime) => Promise<number>
+  probe?: ((point: ProbePoint) => Promise<void>) | undefined
 }): HighAvailability {
   const {context, servers, making} = options
   const {store} = context
   const watches = new Map<string, Watch>()
   const lateness = createLateness()
   const readers = createReaders({context, freePort: options.freePort})
+  /** Those whose primary is being exchanged. */
+  const frozen = new Set<string>()
   let stopped = false
 
   function add(cluster: Cluster): Watch {
-    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since})
+    const watch = createWatch({context, servers, making, cluster, changed: options.changed, looked: readers.looked, late: lateness.since, probe: options.probe})
     watches.set(cluster.instance.id, watch)
     return watch
   }
@@ -73,7 +81,7 @@ export function createHighAvailability(options: {
   const isWanted = ({wanted, status}: InstanceRecord): boolean => wanted === 'running' && status !== 'deleting'
 
   /** Where the endpoint leads when an agent comes up: it holds until an open change of primary has come to its end. */
-  const firstGate = ({state}: Cluster): NodeId | null => (state.operation ? null : state.primary)
+  const firstGate = ({state, instance}: Cluster): NodeId | null => (state.operation || frozen.has(instance.id) ? null : state.primary)
 
   async function resume(watch: Watch, gate: NodeId | null): Promise<void> {
     if (stopped) return
@@ -86,16 +94,36 @@ export function createHighAvailability(options: {
     await watches.get(instanceId)?.suspend()
     watches.delete(instanceId)
     await readers.forget(instanceId)
+    await endChanges(instanceId, 'the instance is being deleted', (tx) => tx.clusters.remove(instanceId))
+  }
+
+  /** What goes on with its primary ends, in the transaction of what makes it pointless. */
+  async function endChanges(instanceId: string, because: string, also: (tx: Tx) => Promise<void>): Promise<void> {
     const ended = await store.transact('platform', async (tx) => {
       const open = (await tx.operations.openOfInstance(instanceId, 'ha')).map((operation): OperationRecord => ({
-        ...operation, status: 'failed', endedAt: context.clock.now(), error: new DbaasError('OPERATION_CANCELLED', 'the instance is being deleted').toDetail(),
+        ...operation, status: 'failed', endedAt: context.clock.now(), error: new DbaasError('OPERATION_CANCELLED', because).toDetail(),
       }))
       for (const {id, status, endedAt, error} of open) await tx.operations.update(id, {status, endedAt, error})
-      await tx.clusters.remove(instanceId)
+      await also(tx)
       return open
     })
     for (const operation of ended) options.changed(operation)
   }
+
+  /** The record of a cluster whose first node serves. */
+  async function firstRecord(primary: Subject, nodes: readonly NodeId[], wanted: HaState['wanted'], lastChange: Cluster['lastChange']): Promise<Cluster> {
+    const {instance, engine, node, host} = primary
+    const replication = replicationOf(engine)
+    const {system} = await replication.observe(host, await servers.admin())
+    const {timeline, parents} = await replication.history(await making.sourceOf(primary))
+    const line = [...parents.map((parent) => ({timeline: parent.timeline, until: parent.end})), {timeline, until: null}]
+    const state = beginHa({systemId: system, primary: node.id, line, nodes: [node.id, ...nodes.filter((id) => id !== node.id)], wanted})
+    return {instance, state, operationId: null, lastChange}
+  }
+
+  const put = (tx: Tx, {instance, state, lastChange}: Cluster): Promise<void> => tx.clusters.put({
+    instanceId: instance.id, tenantId: instance.tenantId, state: encodeState(state), operationId: null, lastChange, updatedAt: context.clock.now(),
+  })
 
   /** What people change waits until the primary is not being changed. */
   async function between(instanceId: string, signal: AbortSignal, change: (state: HaState) => Partial<Omit<HaState, 'epoch'>>): Promise<void> {
@@ -117,7 +145,10 @@ export function createHighAvailability(options: {
       await readers.load()
       const all = await store.read('platform', async (tx) => {
         const clusters = []
-        for (const record of await tx.clusters.list()) clusters.push({record, instance: await tx.instances.find(record.instanceId)})
+        for (const record of await tx.clusters.list()) {
+          clusters.push({record, instance: await tx.instances.find(record.instanceId)})
+          if ((await tx.settings.get(frozenKey(record.instanceId))) !== undefined) frozen.add(record.instanceId)
+        }
         return clusters
       })
       for (const {record, instance} of all) {
@@ -127,7 +158,7 @@ export function createHighAvailability(options: {
     async start(): Promise<void> {
       for (const watch of watches.values()) {
         const instance = await store.read('platform', (tx) => tx.instances.find(watch.instanceId))
-        if (instance && isWanted(instance)) await resume(watch, firstGate(watch.cluster))
+        if (instance && isWanted(instance) && !frozen.has(instance.id)) await resume(watch, firstGate(watch.cluster))
       }
     },
     async stop(): Promise<void> {
@@ -155,6 +186,9 @@ export function createHighAvailability(options: {
         if (because !== said) progress((said = because))
       }
     },
+    reinstate: (instanceId, nodes, wanted, signal) => between(instanceId, signal, (state) => ({
+      wanted, nodes: Object.fromEntries(Object.entries(state.nodes).map(([id, node]) => [id, nodes.includes(id) ? {...node, mayVote: true} : node])),
+    })),
     async expel(instanceId, nodes, signal) {
       if (!watches.has(instanceId)) return
       await between(instanceId, signal, (state) => {
@@ -175,18 +209,43 @@ export function createHighAvailability(options: {
     makeReplicas: making.makeReplicas,
     /** Of an instance whose first node serves, and whose other nodes stream from it. */
     async begin(primary: Subject, nodes: readonly NodeId[], wanted: HaState['wanted']): Promise<void> {
-      const {instance, engine, node, host} = primary
-      if (watches.has(instance.id)) return
-      const replication = replicationOf(engine)
-      const {system} = await replication.observe(host, await servers.admin())
-      const {timeline, parents} = await replication.history(await making.sourceOf(primary))
-      const line = [...parents.map((parent) => ({timeline: parent.timeline, until: parent.end})), {timeline, until: null}]
-      const state = beginHa({systemId: system, primary: node.id, line, nodes: [node.id, ...nodes.filter((id) => id !== node.id)], wanted})
-      const cluster: Cluster = {instance, state, operationId: null, lastChange: null}
-      await store.transact('platform', (tx) => tx.clusters.put({
-        instanceId: instance.id, tenantId: instance.tenantId, state: encodeState(state), operationId: null, lastChange: null, updatedAt: context.clock.now(),
-      }))
-      await resume(add(cluster), node.id)
+      if (watches.has(primary.instance.id)) return
+      const cluster = await firstRecord(primary, nodes, wanted, null)
+      await store.transact('platform', (tx) => put(tx, cluster))
+      await resume(add(cluster), primary.node.id)
+    },
+    async freeze(tx, instanceId) {
+      const record = await tx.clusters.get(instanceId)
+      if (!record || (await tx.settings.get(frozenKey(instanceId))) !== undefined) return
+      await tx.settings.put(frozenKey(instanceId), JSON.stringify(record))
+      frozen.add(instanceId)
+    },
+    async beginAnew(primary) {
+      const {instance, node} = primary
+      let watch = watches.get(instance.id)
+      if (!watch) return
+      await watch.suspend()
+      const {state: before, lastChange} = watch.cluster
+      if (before.primary !== node.id) {
+        const begun = await firstRecord(primary, (await servers.all(instance.id)).map((each) => each.node.id), before.wanted, lastChange)
+        // what its nodes have of the time before (stamps, timelines) is never taken for something of now
+        const cluster = {...begun, state: {...begun.state, epoch: before.epoch + 1, highestTimeline: Math.max(before.highestTimeline, begun.state.highestTimeline)}}
+        await endChanges(instance.id, 'the instance was restored', (tx) => put(tx, cluster))
+        watch = add(cluster)
+      }
+      await resume(watch, node.id)
+    },
+    async revert(instanceId) {
+      const {kept, instance} = await store.read('platform', async (tx) => ({kept: await tx.settings.get(frozenKey(instanceId)), instance: await tx.instances.find(instanceId)}))
+      if (kept === undefined || !instance) return
+      await watches.get(instanceId)?.suspend()
+      const record = JSON.parse(kept) as ClusterRecord
+      await store.transact('platform', (tx) => tx.clusters.put(record))
+      add({instance, state: decodeState(record.state), operationId: record.operationId, lastChange: record.lastChange})
+    },
+    async thaw(tx, instanceId) {
+      await tx.settings.remove(frozenKey(instanceId))
+      frozen.delete(instanceId)
     },
     /** Its servers are left alone from now on. */
     async suspend(instanceId: string): Promise<void> {
@@ -239,16 +298,20 @@ export function createHighAvailability(options: {
       if (!watch) return undefined
       return nodeFacts(watch, nodeId)
     },
-    viewOf(instanceId) {
+    async viewOf(instanceId) {
       const watch = watches.get(instanceId)
       if (!watch) return null
+      const drill = await store.read('platform', (tx) => tx.failoverDrills.last(instanceId))
       const port = readers.portOf(instanceId)
       const {endpointHost: host} = watch.cluster.instance
-      return {replication: replicationView(watch), highAvailability: watch.cluster.state.wanted.k > 0, readOnlyEndpoint: port === null ? null : {host, port}}
+      return {replication: {...replicationView(watch), last_drill: drill ? drillView(drill) : null}, highAvailability: watch.cluster.state.wanted.k > 0, readOnlyEndpoint: port === null ? null : {host, port}}
     },
   }
   return {...clusters, rolling: createRolling({context, servers, clusters})}
 }
+
+/** Setting: the record of a cluster, as it was before its primary began to be exchanged. */
+const frozenKey = (instanceId: string): string => `cluster.frozen:${instanceId}`
 
 function mustBeReplicas({primary}: HaState, nodes: readonly NodeId[]): void {
   if (!nodes.includes(primary)) return
@@ -302,13 +365,18 @@ function nodeFacts(watch: Watch, nodeId: NodeId): NodeFacts {
 
 const shown: Readonly<Record<string, ApiReplication['status']>> = {healthy: 'healthy', blocked: 'blocked', 'no-quorum': 'no-quorum'}
 
-function replicationView(watch: Watch): ApiReplication {
+function drillView({at, ok, result}: FailoverDrillRecord): ApiReplication['last_drill'] {
+  const {fault, clone, time_to_first_write_ms, acknowledged_writes, lost_writes} = result as unknown as FailoverReceipt
+  return {at: isoTime(at), ok, fault, clone, time_to_first_write_ms, acknowledged_writes, lost_writes}
+}
+
+function replicationView(watch: Watch): Omit<ApiReplication, 'last_drill'> {
   const {cluster: {state, lastChange}, seen} = watch
   const {operation} = state
   const because = seen ? named(watch, seen.because) : null
   const isStuck = operation !== null && because?.startsWith('NO QUORUM') === true
   const status = isStuck ? 'no-quorum' : operation ? 'changing' : because?.startsWith('BLOCKED') ? 'blocked' : state.wanted.k === 0 ? 'async' : shown[seen?.view.diagnosis.kind ?? ''] ?? 'degraded'
-  const change = lastChange as {at: number; kind: 'failover' | 'switchover'; from: string; to: string; because: string; write_gap_ms: number | null} | null
+  const change = lastChange as {at: number; kind: 'failover' | 'switchover'; from: string; to: string; because: string; write_gap_ms: number | null; discarded_bytes?: number | null} | null
   return {
     replicas_wanted: Object.keys(state.nodes).length - 1, confirmations: state.k, voters: state.voters.map(watch.nameOf), status,
     status_reason: status === 'healthy' || status === 'async' ? null : because, epoch: state.epoch, timeline: timelineOf(state.line),
@@ -317,6 +385,6 @@ function replicationView(watch: Watch): ApiReplication {
       to: operation.chosen && watch.nameOf(operation.chosen), because: named(watch, operation.because),
     },
     last_decision: seen && because !== null ? {at: isoTime(seen.at), because} : null,
-    last_change: change && {...change, at: isoTime(change.at)},
+    last_change: change && {...change, at: isoTime(change.at), discarded_bytes: change.discarded_bytes ?? null},
   }
 }

@@ -5,16 +5,18 @@
 import {decide} from '../../../core/ha/decide.js'
 import {budgets, diagnose, type Diagnosis} from '../../../core/ha/diagnose.js'
 import {setFor} from '../../../core/ha/operation.js'
+import type {Silence} from '../../../core/ha/readers.js'
 import {sameSet, type HaState, type NodeId} from '../../../core/ha/state.js'
 import type {Action, ClusterView} from '../../../core/ha/view.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
+import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
 import {holdOf, type SubjectServers} from '../subject.js'
 import {createExecutor} from './execute.js'
 import {newMember, replicationOf, type Making, type Member} from './members.js'
 import {createObserver, type Look} from './observe.js'
-import {createRecords, named, type Asking, type Cluster} from './record.js'
+import {createRecords, kindOf, named, type Asking, type Cluster} from './record.js'
 
 /** So soon again after something was done, or did not work; for so long. */
 const soonMs = 25
@@ -30,9 +32,11 @@ export interface WatchOptions {
   readonly cluster: Cluster
   readonly changed: (operation: OperationRecord) => void
   /** After each look, with what was decided on it. */
-  readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined) => void
+  readonly looked: (state: HaState, view: ClusterView, subjectOf: (id: NodeId) => Member['subject'] | undefined, silenceOf: (id: NodeId) => Silence | undefined) => void
   /** How much too late the agent's own timers came since then (of the clock that never jumps), in milliseconds. */
   readonly late: (since: number) => number
+  /** For tests: stops the world after a phase's work, after it is stored, and inside of a rejoin. */
+  readonly probe?: ((point: ProbePoint) => Promise<void>) | undefined
 }
 
 export interface Seen {
@@ -69,6 +73,8 @@ export function createWatch(options: WatchOptions) {
   let downSince: number | null = null
   /** When something was last done, by the clock that never jumps. */
   let activeAt = Number.NEGATIVE_INFINITY
+  /** Those that have come back since the last round, and what they have given up. */
+  const rejoined: {readonly id: NodeId; readonly discardedBytes: bigint}[] = []
   const wishes: {make: Wish; granted: (operation: OperationRecord | undefined) => void; refused: (error: Error) => void}[] = []
 
   function poke(): void {
@@ -90,7 +96,9 @@ export function createWatch(options: WatchOptions) {
       return found
     },
     state: () => cluster.state,
+    rejoined: (id, discardedBytes) => void (discardedBytes !== null && rejoined.push({id, discardedBytes})),
     failed: note,
+    reached: async (step) => options.probe?.({kind: 'node.rejoin', step, direction: 'forward', when: 'after', operationId: ''}),
   })
   const nameOf = (id: NodeId): string => members.get(id)?.subject.node.name ?? id
   const records = createRecords(context, nameOf)
@@ -136,10 +144,20 @@ export function createWatch(options: WatchOptions) {
       if (diagnosis.soft) softFailovers.push(performance.now())
     }
     const {closedAt, openedAt} = executor.times
-    const changed = await records.persist(cluster, state, {downSince: downSince ?? closedAt, openedAt}, asking)
+    const before = cluster
+    await reached(before, state, 'after')
+    const changed = await records.persist(before, state, {downSince: downSince ?? closedAt, openedAt}, asking)
     cluster = changed.cluster
+    await reached(before, state, 'stored')
     if (changed.operation) options.changed(changed.operation)
     return changed.operation
+  }
+
+  /** What leads to the first phase is called `begin`. */
+  async function reached({state: before, operationId}: Cluster, after: HaState, when: 'after' | 'stored'): Promise<void> {
+    const operation = before.operation ?? after.operation
+    if (!options.probe || !operation || before.operation?.phase === after.operation?.phase) return
+    await options.probe({kind: kindOf(operation), step: before.operation?.phase ?? 'begin', direction: 'forward', when, operationId: operationId ?? ''})
   }
 
   async function grant(view: ClusterView): Promise<boolean> {
@@ -155,8 +173,20 @@ export function createWatch(options: WatchOptions) {
     }
   }
 
+  /** Told of the change of primary that it lost its place by, once that is done. */
+  async function settleRejoined(): Promise<void> {
+    if (cluster.state.operation !== null) return
+    for (let one = rejoined[0]; one !== undefined; rejoined.shift(), one = rejoined[0]) {
+      const settled = await records.discard(cluster, one.id, Number(one.discardedBytes))
+      if (!settled) continue
+      cluster = settled.cluster
+      if (settled.operation) options.changed(settled.operation)
+    }
+  }
+
   /** True when something was done. */
   async function round(): Promise<boolean> {
+    await settleRejoined()
     let seen = await look()
     latest = seen
     if (await grant(seen.view)) return true
@@ -172,12 +202,13 @@ export function createWatch(options: WatchOptions) {
     latest = seen
     const did = await Promise.all(decision.actions.map((action) => perform(action as Exclude<Action, {kind: 'persist'}>)))
     failures = did.includes(false) ? failures + 1 : 0
-    options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject)
+    options.looked(cluster.state, seen.view, (id) => members.get(id)?.subject, observer.silenceOf)
     await show(seen)
-    const there = [...seen.looks.values()].map(({member: {id, busy}, seen: answer}) => `${id} ${busy} ${answer?.startedAt}`).join()
+    const there = [...seen.looks.values()].map(({member: {id, busy}, seen: answer, impairment}) => `${id} ${busy} ${answer?.startedAt} ${impairment}`).join()
     if (cluster.state.operation === null && (there !== tended || performance.now() - tendedAt > upkeepMs)) {
       tendedAt = performance.now()
       tended = there
+      await mend(seen)
       await upkeep(seen)
     }
     return decision.actions.length > 0 || first !== undefined
@@ -191,6 +222,20 @@ export function createWatch(options: WatchOptions) {
       note(`${action.kind}${'node' in action ? ` of ${nameOf(action.node)}` : ''}`, error)
       return false
     }
+  }
+
+  /**
+   * A server that somebody took off its network is put back (one that is paused stays so). The primary is left to the failover,
+   * which is sooner done than a server that was cut off is found to be whole, unless there can be none.
+   */
+  async function mend({view: {diagnosis}, looks}: Seen): Promise<void> {
+    const {state} = cluster
+    const isAlone = state.voters.length === 0 || diagnosis.kind === 'no-quorum'
+    await Promise.all([...looks.values()].map(async ({member, isCut}) => {
+      if (!isCut || (member.id === state.primary && !isAlone)) return
+      const {runtime, placement, node} = member.subject
+      await runtime.place(placement).catch((error: unknown) => note(`mending ${node.name}`, error))
+    }))
   }
 
   /** Ahead of need, and never in its way: nothing here is waited for by a failover. */
@@ -226,9 +271,9 @@ export function createWatch(options: WatchOptions) {
     const {kind} = view.diagnosis
     const isWell = state.operation === null && kind === 'healthy'
     const because = named(state.operation ? `its primary is being changed: ${state.operation.because}` : view.diagnosis.because, nameOf)
-    const nodes = [...looks.values()].map(({member, process, seen}) => {
+    const nodes = [...looks.values()].map(({member, process, seen, impairment}) => {
       const status = member.busy ? 'starting' as const : process === 'running' ? 'running' as const : 'failed' as const
-      return {id: member.id, status, reason: status !== 'running' ? null : seen ? null : 'it does not answer'}
+      return {id: member.id, status, reason: status !== 'running' ? null : impairment ?? (seen ? null : 'it does not answer')}
     })
     const fresh = `${isWell} ${kind} ${state.operation?.phase ?? ''} ${nodes.map(({id, status, reason}) => `${id} ${status} ${reason}`).join()}`
     if (fresh === shown) return

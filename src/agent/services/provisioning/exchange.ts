@@ -1,11 +1,10 @@
 /**
  * Two instances exchange their nodes: name, id, endpoint and password stay with the one, and the other keeps the state
- * that was left. It is how a restore in place ends, and how a new major version begins; to undo either is to exchange again.
+ * that was left. It is how a restore in place ends, and how a new major version begins; to undo either is to exchange again. Of
+ * an instance with replicas it is the primary that is exchanged; the replicas stay, and are made those of the new one.
  */
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord, NodeRecord} from '../../../core/instance/instance.js'
-import {isoTime} from '../../../core/time.js'
-import {maxNameLength} from '../../../core/instance/names.js'
 import {next, type Step} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
@@ -16,8 +15,6 @@ export interface ExchangeInput {
   readonly instanceId: string
   /** The one that stays. */
   readonly inPlaceOf: string | null
-  /** Its node before. */
-  readonly leaving: string | null
   readonly entering: string
   /** What the other instance is called when all is done. */
   readonly keptAs: string | null
@@ -25,12 +22,6 @@ export interface ExchangeInput {
 
 export const exchangeOrder = ['stop-servers', 'exchange', 'move-data', 'start-server', 'await-ready', 'open-endpoint'] as const
 type Names = (typeof exchangeOrder)[number]
-
-/** `orders-before-20261123t172200z`; a long name is cut so that it fits. */
-export function nameOfState(name: string, what: 'before' | 'undone', now: number): string {
-  const suffix = `-${what}-${isoTime(now).replace(/[-:]|\.\d+/g, '').toLowerCase()}`
-  return `${name.slice(0, maxNameLength - suffix.length).replace(/-+$/, '')}${suffix}`
-}
 
 interface Both {
   readonly one: InstanceRecord
@@ -44,12 +35,13 @@ interface Both {
 export function createExchange(context: ServiceContext, servers: Servers, options: {readonly software: boolean}) {
   const {store, clock} = context
 
-  /** Both nodes with the instance that they belong to before the exchange, whatever the store says now. */
+  /** Both nodes with the instance that they belong to before the exchange, whatever the store says now. The one that leaves is the primary. */
   async function both(input: ExchangeInput): Promise<Both> {
     return store.read('platform', async (tx) => {
       const [one, other] = [await tx.instances.find(input.inPlaceOf as string), await tx.instances.find(input.instanceId)]
       const nodes = [...(await tx.nodes.ofInstance(input.inPlaceOf as string)), ...(await tx.nodes.ofInstance(input.instanceId))]
-      const [leaving, entering] = [nodes.find((n) => n.id === input.leaving), nodes.find((n) => n.id === input.entering)]
+      const entering = nodes.find((n) => n.id === input.entering)
+      const leaving = nodes.find((n) => n.role === 'primary' && n.instanceId !== entering?.instanceId)
       if (!one || !other || !leaving || !entering) throw new DbaasError('INSTANCE_NOT_FOUND', 'one of the two states is gone')
       return {one, other, leaving, entering, exchanged: leaving.instanceId === other.id}
     })
@@ -61,10 +53,10 @@ export function createExchange(context: ServiceContext, servers: Servers, option
     const now = clock.now()
     const stopped = {status: 'stopped', statusReason: null, runtimeRef: null, updatedAt: now} as const
     for (const node of [leaving, entering]) await tx.nodes.remove(node.id)
-    const to = (instance: InstanceRecord, node: NodeRecord): NodeRecord => ({...node, ...stopped, instanceId: instance.id, name: `${instance.name}-1`})
-    const [first, second] = leaving.instanceId === one.id ? [other, one] : [one, other]
-    await tx.nodes.insert({...to(first, leaving), wanted: first.id === one.id ? one.wanted : 'stopped'})
-    await tx.nodes.insert({...to(second, entering), wanted: second.id === one.id ? one.wanted : 'stopped'})
+    // each takes the other's place, and its name
+    const to = (node: NodeRecord, {instanceId, name}: NodeRecord): NodeRecord => ({...node, ...stopped, instanceId, name, wanted: instanceId === one.id ? one.wanted : 'stopped'})
+    await tx.nodes.insert(to(leaving, entering))
+    await tx.nodes.insert(to(entering, leaving))
     // their certificates name the instance
     for (const node of [leaving, entering]) await tx.secrets.removeAll(node.id)
     await tx.instances.update(one.id, {incarnation: other.incarnation, ...softwareOf(other), updatedAt: now})
@@ -82,6 +74,12 @@ export function createExchange(context: ServiceContext, servers: Servers, option
     }
   }
 
+  /** All of its servers, the primary first: its replicas receive the last of its log. */
+  async function haltAll(instanceId: string, progress: (because: string) => void): Promise<void> {
+    await context.clusters.suspend(instanceId)
+    for (const subject of await servers.all(instanceId)) await servers.halt(subject, progress)
+  }
+
   async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {
     await servers.halt(servers.subjectOf(instance, node), progress)
   }
@@ -89,8 +87,8 @@ export function createExchange(context: ServiceContext, servers: Servers, option
   const steps = {
     'stop-servers': {
       async run({input, progress}) {
-        const {one, other, leaving, entering} = await both(input)
-        await haltNode(one, leaving, progress)
+        const {one, other, entering} = await both(input)
+        await haltAll(one.id, progress)
         await haltNode(other, entering, progress)
         return next('exchange')
       },
@@ -104,7 +102,7 @@ export function createExchange(context: ServiceContext, servers: Servers, option
       async undo({input, progress}) {
         const now = await both(input)
         if (now.exchanged) {
-          await haltNode(now.one, now.entering, progress)
+          await haltAll(now.one.id, progress)
           await store.transact('platform', (tx) => exchange(tx, now))
         }
         await move(input)
@@ -113,6 +111,10 @@ export function createExchange(context: ServiceContext, servers: Servers, option
     'move-data': {
       async run({input}) {
         await move(input)
+        const {one, other, leaving} = await both(input)
+        const kept = servers.subjectOf(other, leaving)
+        // what is kept is one server, which waits for nobody
+        if (context.clusters.owns(one.id) && (await kept.engine.lifecycle.isInitialised(kept.host))) await context.clusters.prepareFirst(kept)
         return next('start-server')
       },
     },
@@ -120,6 +122,7 @@ export function createExchange(context: ServiceContext, servers: Servers, option
       async run({input, commit}) {
         const subject = await servers.load(input.inPlaceOf as string)
         await servers.prepare(subject)
+        if (context.clusters.owns(subject.instance.id) && (await servers.observe(subject)).state !== 'running') await context.clusters.prepareFirst(subject)
         const {ref} = await servers.launch(subject)
         commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', wanted: 'running', updatedAt: clock.now()}))
         return next('await-ready')
@@ -133,12 +136,20 @@ export function createExchange(context: ServiceContext, servers: Servers, option
     },
   } as const satisfies Partial<Record<Names, Step<ExchangeInput, Tx, Names>>>
 
+  /** In the transaction that ends it well, also where nothing was exchanged. */
+  async function serves(tx: Tx, id: string): Promise<void> {
+    const now = clock.now()
+    const primary = {status: 'running', statusReason: null} as const
+    for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {...(node.role === 'primary' ? primary : {}), wanted: 'running', updatedAt: now})
+    // a cluster says itself what it is
+    await tx.instances.update(id, {...(context.clusters.owns(id) && (await tx.instances.find(id))?.status === 'degraded' ? {} : primary), wanted: 'running', updatedAt: now})
+  }
+
   /** In the transaction that ends it well: the one serves, the other is kept. */
   async function settled(tx: Tx, input: ExchangeInput, because: (name: string) => string): Promise<void> {
     const now = clock.now()
     const id = input.inPlaceOf as string
-    for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
-    await tx.instances.update(id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
+    await serves(tx, id)
     await tx.instances.update(input.instanceId, {
       status: 'stopped', wanted: 'stopped', updatedAt: now, ...(input.keptAs === null ? {} : {name: input.keptAs}),
       statusReason: because((await tx.instances.find(id))?.name ?? id),
@@ -150,11 +161,11 @@ export function createExchange(context: ServiceContext, servers: Servers, option
     const now = clock.now()
     const one = await tx.instances.find(inPlaceOf)
     if (!one) return
-    const [node] = await tx.nodes.ofInstance(one.id)
+    const node = (await tx.nodes.ofInstance(one.id)).find(({role}) => role === 'primary')
     const runs = one.wanted === 'stopped' || node?.status === 'running'
     if (runs) await tx.instances.update(one.id, {status: one.wanted === 'stopped' ? 'stopped' : 'running', statusReason: null, updatedAt: now})
     else await tx.instances.update(one.id, {status: 'failed', statusReason: because, updatedAt: now})
   }
 
-  return {steps, settled, stayed}
+  return {steps, serves, settled, stayed}
 }

@@ -1,7 +1,8 @@
 /**
  * Restores. The data of a backup and its log become a server of a new instance. In place that instance is only the way
  * there: while the old server still serves, the new one is made and proven beside it; then the two instances exchange
- * their nodes, so that name, id and endpoint stay, and the other keeps the old state. To undo is to exchange them again.
+ * their nodes, so that name, id and endpoint stay, and the other keeps the old state. To undo is to exchange them again. Of
+ * an instance with replicas it is the primary that is exchanged; the replicas stay, and are made those of the new one.
  */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters} from '../../../core/instance/instance.js'
@@ -18,7 +19,7 @@ import {canReflink, reflinkTree} from './reflink.js'
 import type {Subject} from '../subject.js'
 import type {Servers} from './servers.js'
 
-/** The other instance is the one that the data is restored into, or that has it already; `inPlaceOf` and `leaving` are null where nothing is exchanged. */
+/** The other instance is the one that the data is restored into, or that has it already; `inPlaceOf` is null where nothing is exchanged. */
 export interface RestoreInput extends ExchangeInput {
   /** Null: the data is there, and is gone back to. */
   readonly choice: RestoreChoice | null
@@ -216,14 +217,30 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       },
       'hold-connections': {
         async run({input, operationId, commit}) {
-          await servers.route(await load(input.inPlaceOf as string), 'hold')
-          commit((tx) => tx.settings.put(`gap:${operationId}`, String(clock.now())))
+          const id = input.inPlaceOf as string
+          await context.clusters.suspend(id)
+          await servers.route(await load(id), 'hold')
+          commit(async (tx) => {
+            await tx.settings.put(`gap:${operationId}`, String(clock.now()))
+            await context.clusters.freeze(tx, id)
+          })
           return next('stop-servers')
         },
         async undo({input, operationId, signal, progress, commit}) {
-          const subject = await load(input.inPlaceOf as string)
-          commit((tx) => tx.settings.remove(`gap:${operationId}`))
+          const id = input.inPlaceOf as string
+          const subject = await load(id)
+          await context.clusters.revert(id)
+          commit(async (tx) => {
+            await tx.settings.remove(`gap:${operationId}`)
+            await context.clusters.thaw(tx, id)
+          })
           if (subject.instance.wanted !== 'running') return servers.route(subject, 'closed')
+          if (context.clusters.owns(id)) {
+            await servers.route(subject, 'hold')
+            await context.clusters.resume(id, false)
+            await context.clusters.untilServed(id, signal, progress)
+            return started(id)
+          }
           await servers.prepare(subject)
           await servers.serve(subject, {signal, progress, commit})
           started(subject.instance.id)
@@ -238,14 +255,17 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
           await subject.engine.access.grantApplication(subject.host, await servers.admin(), {database, username, password})
           await servers.route(subject, 'open')
           await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          await context.clusters.beginAnew(subject)
           started(subject.instance.id)
+          const replicas = (await servers.all(subject.instance.id)).length - 1
           const [held, receipt] = [await store.read('platform', (tx) => tx.settings.get(`gap:${operationId}`)), await receiptSoFar(operationId)]
           commit(async (tx) => {
             await tx.settings.remove(`gap:${operationId}`)
             await tx.settings.remove(receiptOf(operationId))
+            await context.clusters.thaw(tx, subject.instance.id)
           })
           return done({
-            ...receipt, write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
+            ...receipt, ...(replicas > 0 ? {replicas} : {}), write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
             endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`,
           })
         },
@@ -269,16 +289,11 @@ export function restoreWorkflow(context: ServiceContext, servers: Servers, start
       const now = clock.now()
       const id = hostInstance(input)
       if (input.inPlaceOf !== null) await exchanging.settled(tx, input, (name) => `the state of ${name} before it was ${input.choice ? 'restored' : 'gone back from'}`)
-      else {
-        for (const node of await tx.nodes.ofInstance(id)) await tx.nodes.update(node.id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
-        await tx.instances.update(id, {status: 'running', statusReason: null, wanted: 'running', updatedAt: now})
-      }
+      else await exchanging.serves(tx, id)
       await tx.event({id: context.newId('event'), tenantId, type: 'instance.restored', subject: id, payload: {backup: input.choice?.backupId ?? null, kept_as: input.keptAs}, at: now})
     },
     async onUndone(tx, {input, because}) {
       if (input.choice) await forgetInstance(context, tx, input.instanceId)
-      else await tx.instances.update(input.instanceId, {status: 'stopped', wanted: 'stopped', updatedAt: clock.now()})
-      if (input.inPlaceOf !== null) await exchanging.stayed(tx, input.inPlaceOf, because)
     },
   })
 }

@@ -4,13 +4,12 @@ import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {resolveSize} from '../../../core/instance/sizes.js'
 import type {InstanceRecord, NodeRecord, ParameterLayers, ParameterValues} from '../../../core/instance/instance.js'
-import {checkName} from '../../../core/instance/names.js'
+import {checkName, datedName} from '../../../core/instance/names.js'
 import {isoTime} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import type {Engine} from '../../../engines/engine.js'
 import type {Runtime} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
-import {refuseCluster} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, RestoringApi, Started} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
@@ -19,7 +18,6 @@ import {repeated, submit} from '../submit.js'
 import {resolveVersion} from '../versions.js'
 import {admit} from './admission.js'
 import type {Catalogues} from './catalogues.js'
-import {nameOfState} from './exchange.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import {restoreKind, restoreSteps, type RestoreInput} from './restore.workflow.js'
 import type {InstancesService} from './service.js'
@@ -44,13 +42,28 @@ export async function insertBeside(
   await tx.secrets.put(instance.tenantId, instance.id, 'password', password ?? context.randomSecret())
 }
 
+/** What is different of a clone that serves one purpose and then goes. */
+interface Clone {
+  readonly id?: string
+  readonly backup?: boolean
+  /** How many servers it will have: there must be room for all of them. */
+  readonly servers?: number
+}
+
+export interface Restoring extends RestoringApi {
+  /** The instance as it is now, under that name and id. Throws as a clone does. */
+  copy(principal: Principal, source: InstanceRecord, copy: Required<Clone> & {readonly name: string}, plan: boolean): Promise<Started | Planned>
+}
+
 export function createRestoring(options: {
   context: ServiceContext; instances: InstancesService; templates: Templates; catalogues: Catalogues; platform: string; workflow: (kind: string) => {readonly deadlineSeconds: number}
-}): RestoringApi {
+}): Restoring {
   const {context, instances, templates} = options
   const {store, clock} = context
 
   const find = (principal: Principal, ref: string): Promise<InstanceRecord | undefined> => store.read({tenant: principal.tenantId}, (tx) => tx.instances.find(ref))
+
+  const nameOf = (name: string, what: 'before' | 'undone'): string => datedName(name, what, clock.now())
 
   function refuseBusy(instance: InstanceRecord): void {
     if (['running', 'degraded', 'stopped', 'failed'].includes(instance.status)) return
@@ -77,7 +90,7 @@ export function createRestoring(options: {
   }
 
   /** The rows of the instance that the data is restored into: as its model, where there is one. */
-  async function target(principal: Principal, choice: RestoreChoice, name: string, model: InstanceRecord | undefined): Promise<{instance: InstanceRecord; node: NodeRecord}> {
+  async function target(principal: Principal, choice: RestoreChoice, name: string, model: InstanceRecord | undefined, id = context.newId('instance')): Promise<{instance: InstanceRecord; node: NodeRecord}> {
     const engine = context.engines.get(choice.engine)
     const runtime = context.runtimes.get(model?.runtime ?? context.runtimes.default)
     const major = choice.base.version.split('.')[0] as string
@@ -86,7 +99,6 @@ export function createRestoring(options: {
     const size = model?.size ?? resolveSize({})
     const layers = isOfModel ? model.layers : await layersOfThen(principal, engine, runtime, size, version, model)
     const now = clock.now()
-    const id = context.newId('instance')
     const instance: InstanceRecord = {
       id, tenantId: principal.tenantId, name, engine: engine.name, version, runtime: runtime.name, image: model?.version === version ? model.image : null,
       imageAsked: isOfModel ? model.imageAsked : null, publishAddress: model?.publishAddress ?? loopback, leased: false, status: 'provisioning', statusReason: null, wanted: 'running',
@@ -101,10 +113,10 @@ export function createRestoring(options: {
     return {instance, node}
   }
 
-  async function admitRoom(choice: RestoreChoice, runtimeName: string, size: InstanceRecord['size']): Promise<void> {
+  async function admitRoom(choice: RestoreChoice, runtimeName: string, size: InstanceRecord['size'], servers: number): Promise<void> {
     const facts = await context.runtimes.get(runtimeName).facts()
-    admit(size, size.memory_bytes / 4, facts)
-    const needed = choice.base.bytes + spareBytes
+    admit(size, servers * size.memory_bytes / 4, facts)
+    const needed = servers * (choice.base.bytes + spareBytes)
     if (facts.diskFreeBytes >= needed) return
     throw new DbaasError('INSUFFICIENT_DISK', `the restore takes ${formatBytes(needed)} of disk, and ${formatBytes(facts.diskFreeBytes)} are free`, {
       details: {needed_bytes: String(needed), free_bytes: String(facts.diskFreeBytes)}, suggestions: ['dbaas doctor', 'delete what is not needed any more: dbaas list'],
@@ -127,7 +139,7 @@ export function createRestoring(options: {
     }
   }
 
-  async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined, isClone = false): Promise<Started | Planned> {
+  async function restore(principal: Principal, ref: string, to: string, into: string | undefined, plan: boolean | undefined, idempotency: Idempotency | undefined, clone?: Clone): Promise<Started | Planned> {
     const before = await again(principal, idempotency)
     if (before) return before
     context.mayChange()
@@ -140,10 +152,7 @@ export function createRestoring(options: {
       throw new DbaasError(error.code, error.message, {details: error.details, suggestions: [...error.suggestions, `dbaas restore ${ref} --into NEW, if its backups were kept`]})
     })
     if (into !== undefined && !other) checkName(into)
-    if (inPlaceOf) {
-      refuseBusy(inPlaceOf)
-      refuseCluster(context.clusters, inPlaceOf, 'a restore in place')
-    }
+    if (inPlaceOf) refuseBusy(inPlaceOf)
     const choice = await context.protection.recoveries.choose(principal, source, source?.name ?? ref, to)
     if (inPlaceOf && (inPlaceOf.engine !== choice.engine || inPlaceOf.version.split('.')[0] !== choice.base.version.split('.')[0])) {
       throw new DbaasError('INVALID_REQUEST', `a backup of ${choice.engine} ${choice.base.version} cannot become ${inPlaceOf.name}, which is ${inPlaceOf.engine} ${inPlaceOf.version}`, {
@@ -152,19 +161,18 @@ export function createRestoring(options: {
     }
     const recovery = await recoveryView(choice)
     const steps = inPlaceOf ? restoreSteps.inPlace : restoreSteps.into
-    const keptAs = inPlaceOf ? nameOfState(inPlaceOf.name, 'before', clock.now()) : null
-    const made = await target(principal, choice, keptAs ?? (into as string), inPlaceOf ?? source)
-    await admitRoom(choice, made.instance.runtime, made.instance.size)
+    const keptAs = inPlaceOf ? nameOf(inPlaceOf.name, 'before') : null
+    const made = await target(principal, choice, keptAs ?? (into as string), inPlaceOf ?? source, clone?.id)
+    await admitRoom(choice, made.instance.runtime, made.instance.size, clone?.servers ?? 1)
     if (plan) return {plan: planView({steps, impact: inPlaceOf ? 'restart' : 'none', expected_downtime_ms: inPlaceOf ? null : 0, reversible: true, recovery})}
-    const leaving = inPlaceOf ? (await store.read('platform', (tx) => tx.nodes.ofInstance(inPlaceOf.id))).find((n) => n.role === 'primary') : undefined
     const input: RestoreInput = {
-      instanceId: made.instance.id, inPlaceOf: inPlaceOf?.id ?? null, leaving: leaving?.id ?? null, entering: made.node.id, choice, keptAs,
+      instanceId: made.instance.id, inPlaceOf: inPlaceOf?.id ?? null, entering: made.node.id, choice, keptAs,
       // of now: another moment is in the log alone; and the same version, for the server starts on the files as they are
-      ...(isClone ? {clone: {of: to === 'latest' && source?.wanted === 'running' && source.version === made.instance.version ? source.id : null}} : {}),
+      ...(clone ? {clone: {of: to === 'latest' && source?.wanted === 'running' && source.version === made.instance.version ? source.id : null}} : {}),
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       if (await tx.instances.find(made.instance.name)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${made.instance.name}"`, {suggestions: ['try again']})
-      await insertBeside(context, tx, made, {passwordOf: (inPlaceOf ?? source)?.id, enabled: inPlaceOf === undefined, repository: choice.repository})
+      await insertBeside(context, tx, made, {passwordOf: (inPlaceOf ?? source)?.id, enabled: inPlaceOf === undefined && clone?.backup !== false, repository: choice.repository})
       return submit(context, tx, principal, {
         kind: restoreKind, instanceId: inPlaceOf?.id ?? made.instance.id, resource: `instance/${inPlaceOf?.name ?? made.instance.name}`, input: input as never,
         start: steps[0], deadlineSeconds: options.workflow(restoreKind).deadlineSeconds,
@@ -180,18 +188,18 @@ export function createRestoring(options: {
     context.mayChange()
     const instance = await instances.find(principal, ref)
     refuseBusy(instance)
-    refuseCluster(context.clusters, instance, 'a restore in place')
     const {kept, nodes} = await store.read('platform', async (tx) => {
       const done = (await tx.operations.list({instanceId: instance.id, limit: 1000})).filter((o) => o.kind === restoreKind && o.status === 'succeeded')
         .map((o) => o.input as unknown as RestoreInput).filter((i) => i.inPlaceOf === instance.id)
       // the newest that is still there; what was gone back from is not gone forward to
       for (const {instanceId, choice} of done) {
         const there = choice ? await tx.instances.find(instanceId) : undefined
-        if (there && !there.name.includes('-undone-')) return {kept: there, nodes: {own: await tx.nodes.ofInstance(instance.id), kept: await tx.nodes.ofInstance(there.id)}}
+        if (there && !there.name.includes('-undone-')) return {kept: there, nodes: await tx.nodes.ofInstance(there.id)}
       }
-      return {kept: undefined, nodes: undefined}
+      return {kept: undefined, nodes: []}
     })
-    if (!kept || !nodes) {
+    const [entering] = nodes
+    if (!kept || !entering) {
       throw new DbaasError('INVALID_STATE', `there is no state of ${instance.name} before a restore to go back to`, {
         details: {instance: instance.name}, suggestions: [`dbaas restore ${instance.name} --to TIME`, 'dbaas list'],
       })
@@ -204,9 +212,14 @@ export function createRestoring(options: {
     if (kept.status !== 'stopped') {
       throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is ${kept.status}`, {details: {instance: kept.name, status: kept.status}, suggestions: [`dbaas stop ${kept.name}`]})
     }
+    if (nodes.length > 1) {
+      throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, was given replicas`, {
+        details: {instance: kept.name}, suggestions: [`dbaas start ${kept.name}`, `dbaas scale ${kept.name} --no-ha --replicas 0`, `dbaas stop ${kept.name}`],
+      })
+    }
     if (plan) return {plan: planView({steps: restoreSteps.undo, impact: 'restart', expected_downtime_ms: null, reversible: true})}
     const input: RestoreInput = {
-      instanceId: kept.id, inPlaceOf: instance.id, leaving: nodes.own[0]?.id ?? null, entering: nodes.kept[0]?.id ?? '', choice: null, keptAs: nameOfState(instance.name, 'undone', clock.now()),
+      instanceId: kept.id, inPlaceOf: instance.id, entering: entering.id, choice: null, keptAs: nameOf(instance.name, 'undone'),
     }
     const operation = await store.transact({tenant: principal.tenantId}, async (tx) => {
       await tx.instances.update(kept.id, {status: 'maintenance', updatedAt: clock.now()})
@@ -230,12 +243,15 @@ export function createRestoring(options: {
     },
     async clone(principal, ref, body: BodyOf<'instances.clone'>, idempotency) {
       authorize(principal, 'clone', `instance/${ref}`)
+      const before = await again(principal, idempotency)
+      if (before) return before
       checkName(body.name)
       const source = await instances.find(principal, ref)
       if (await find(principal, body.name)) {
         throw new DbaasError('NAME_IN_USE', `there already is an instance "${body.name}"`, {details: {name: body.name}, suggestions: ['choose another name']})
       }
-      return restore(principal, source.name, body.at ?? 'latest', body.name, body.plan, idempotency, true)
+      return restore(principal, source.name, body.at ?? 'latest', body.name, body.plan, idempotency, {})
     },
+    copy: (principal, source, {name, ...clone}, plan) => restore(principal, source.name, 'latest', name, plan, undefined, clone),
   }
 }

@@ -8,7 +8,7 @@ import type {StepContext} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {asNodeHasIt} from '../node-changes.js'
-import type {Subject} from '../subject.js'
+import {routeTo, type Subject} from '../subject.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 
 export const adminName = 'dbaas_admin'
@@ -65,7 +65,7 @@ export function createServers(context: ServiceContext) {
     }
     const pair = await certificates.issueServer({
       commonName: instance.name,
-      dns: ['localhost', instance.name, `${instance.name}.${instance.tenantId}.dbaas.internal`],
+      dns: ['localhost', instance.name, `${instance.name}.${instance.tenantId}.dbaas.internal`, `${node.name}.${instance.name}.${instance.tenantId}.dbaas.internal`],
       ip: ['127.0.0.1', '::1'],
     })
     await store.transact('platform', async (tx) => {
@@ -227,11 +227,7 @@ export function createServers(context: ServiceContext) {
 
   /** Points the endpoint at the server. `hold` lets new connections wait. */
   async function route(subject: Subject, mode: 'open' | 'hold' | 'closed'): Promise<void> {
-    const {instance, host} = subject
-    await context.endpoints.put({
-      id: instance.id, listen: {host: instance.endpointHost, port: instance.endpointPort},
-      target: mode === 'closed' ? null : host.address(), mode, allow: [],
-    })
+    await context.endpoints.put(routeTo(subject, mode))
   }
 
   /**

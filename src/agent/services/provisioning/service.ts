@@ -10,7 +10,7 @@ import {nearest} from '../../../core/nearest.js'
 import {parseTime} from '../../../core/time.js'
 import type {Workflow} from '../../../core/workflow/workflow.js'
 import type {Engine} from '../../../engines/engine.js'
-import type {Runtime, SiteFacts} from '../../runtimes/runtime.js'
+import type {SiteFacts} from '../../runtimes/runtime.js'
 import type {Tx} from '../../store/store.js'
 import {mustSupportReplicas} from '../clusters.js'
 import type {ServiceContext} from '../context.js'
@@ -93,7 +93,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
   async function view(instance: InstanceRecord, nodes: readonly NodeRecord[]): Promise<ApiInstance> {
     return instanceView(instance, nodes, {
       protection: await context.protection.of(instance), facts: await factsOf(instance.runtime), caFile: context.certificates.caFile,
-      cluster: context.clusters.viewOf(instance.id),
+      cluster: await context.clusters.viewOf(instance.id),
       nodeOf: (node) => {
         const {host, runtime} = servers.subjectOf(instance, node)
         return {facts: context.clusters.factsOf(instance.id, node.id), address: host.address(), ...runtime.identify(node.status === 'running' ? node.runtimeRef : null)}
@@ -200,7 +200,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
         suggestions: [body.publish_address === undefined ? `dbaas create ${body.name} --runtime ${runtime.name} --publish-address ADDRESS` : 'leave --publish-address away'],
       })
     }
-    const topology = topologyOf(body, engine, runtime)
+    const topology = topologyOf(body, engine)
     const servers = 1 + topology.replicas
     const plainLayers = await layersFor({engine, size, version, template: body.template, user: canonicalNames(body.parameters ?? {}), templates, principal})
     const layers = topology.replicas === 0 ? plainLayers : {...plainLayers, size: {...plainLayers.size, ...engine.replication?.parameters(size, version)}}
@@ -379,7 +379,7 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
       }))
       return {
         engine: instance.engine, scheme: engine.scheme, host: instance.endpointHost, port: instance.endpointPort, database: instance.database,
-        username: instance.username, password: client.password, read_only: context.clusters.viewOf(instance.id)?.readOnlyEndpoint ?? null,
+        username: instance.username, password: client.password, read_only: (await context.clusters.viewOf(instance.id))?.readOnlyEndpoint ?? null,
         direct: nodes.toSorted((a, b) => a.role.localeCompare(b.role)).map((n) => servers.subjectOf(instance, n).host.address()),
         ca_file: context.certificates.caFile, ca_certificate: context.certificates.caCertificate, tls_server_name: 'localhost',
       }
@@ -433,13 +433,13 @@ export function createInstancesService(options: InstancesOptions): InstancesServ
 }
 
 /** How many servers beside the primary, and how many of them confirm. Throws INVALID_REQUEST, NOT_SUPPORTED. */
-function topologyOf(body: CreateBody, engine: Engine, runtime: Runtime): {replicas: number; wanted: HaState['wanted'] | null} {
+function topologyOf(body: CreateBody, engine: Engine): {replicas: number; wanted: HaState['wanted'] | null} {
   const replicas = body.replicas ?? (body.high_availability ? 2 : 0)
   if (body.high_availability && replicas === 0) {
     throw new DbaasError('INVALID_REQUEST', 'high availability needs a replica at least', {details: {replicas: '0'}, suggestions: [`dbaas create ${body.name} --ha`, `dbaas create ${body.name}`]})
   }
   if (replicas === 0) return {replicas, wanted: null}
-  mustSupportReplicas(engine, runtime, 'leave --ha and --replicas away')
+  mustSupportReplicas(engine, 'leave --ha and --replicas away')
   return {replicas, wanted: body.high_availability ? wantedOf(replicas) : {k: 0, voters: 0}}
 }
 

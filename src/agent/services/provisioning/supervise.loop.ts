@@ -4,7 +4,6 @@
  * back, later and later if it does not stay.
  */
 import {DbaasError} from '../../../core/errors.js'
-import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {backoffMs} from '../../../core/workflow/backoff.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {Found, Observation, Runtime, ServerEnd} from '../../runtimes/runtime.js'
@@ -15,7 +14,7 @@ import {deleteKind} from './delete.workflow.js'
 import {recoverKind} from './lifecycle.workflows.js'
 import type {ExchangeInput} from './exchange.js'
 import {restoreKind} from './restore.workflow.js'
-import type {Subject} from '../subject.js'
+import {routeTo, type Subject} from '../subject.js'
 import type {Servers} from './servers.js'
 import type {ReadTx} from '../../store/store.js'
 import {submit} from '../submit.js'
@@ -251,26 +250,21 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     for (const instance of instances) {
       if (instance.wanted !== 'running' || inMaking.has(instance.id)) continue
       if (context.clusters.owns(instance.id)) {
-        result.push(await routeOfCluster(instance))
+        result.push(await routeOfCluster(instance.id))
         continue
       }
       const subject = await servers.load(instance.id)
       const now = await observe(subject)
-      result.push({
-        id: instance.id, listen: {host: instance.endpointHost, port: instance.endpointPort}, target: subject.host.address(),
-        // who cannot see a server has no reason to keep its clients from it
-        // nor may anybody in while it is copied
-        mode: (now === undefined || now.state === 'running') && instance.status !== 'maintenance' ? 'open' : 'hold', allow: [],
-      })
+      // who cannot see a server has no reason to keep its clients from it; but nobody gets in while it is copied
+      result.push(routeTo(subject, (now === undefined || now.state === 'running') && instance.status !== 'maintenance' ? 'open' : 'hold'))
     }
     return result
   }
 
-  async function routeOfCluster({id, endpointHost, endpointPort}: InstanceRecord): Promise<Route> {
+  async function routeOfCluster(id: string): Promise<Route> {
     const gate = context.clusters.gateOf(id)
-    const all = await servers.all(id)
-    const at = all.find(({node}) => node.id === gate) ?? all[0]
-    return {id, listen: {host: endpointHost, port: endpointPort}, target: at?.host.address() ?? null, mode: gate === null ? 'hold' : 'open', allow: []}
+    const at = (await servers.all(id)).find(({node}) => node.id === gate) ?? (await servers.load(id))
+    return routeTo(at, gate === null ? 'hold' : 'open')
   }
 
   async function noteProblems(states: readonly RouteState[]): Promise<void> {

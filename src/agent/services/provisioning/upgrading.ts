@@ -3,6 +3,7 @@ import {authorize, type Principal} from '../../../core/access/principal.js'
 import type {BodyOf} from '../../../core/api/schemas.js'
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters, type InstanceRecord, type NodeRecord, type ParameterLayers} from '../../../core/instance/instance.js'
+import {datedName} from '../../../core/instance/names.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency, Planned, Started, UpgradingApi} from '../contract.js'
@@ -13,7 +14,6 @@ import type {Subject} from '../subject.js'
 import {byVersion, resolveVersion, type ResolvedVersion} from '../versions.js'
 import {admit} from './admission.js'
 import type {Catalogues} from './catalogues.js'
-import {nameOfState} from './exchange.js'
 import {restartGap} from './lifecycle.workflows.js'
 import {freeEndpointPort, freeNodePort} from './ports.js'
 import {insertBeside} from './restoring.js'
@@ -149,7 +149,7 @@ export function createUpgrading(options: {
   }
 
   async function major(principal: Principal, subject: Subject, resolved: ResolvedVersion, imageAsked: string | null, plan: boolean | undefined, idempotency: Idempotency | undefined): Promise<Started | Planned> {
-    const {instance, node, engine, runtime} = subject
+    const {instance, engine, runtime} = subject
     const states = ['running', 'degraded']
     const refusal = whyNot(instance, states)
     if (refusal) throw refusal
@@ -159,7 +159,7 @@ export function createUpgrading(options: {
     const {copy} = upgradeOf(subject)
     const tools = await withTools(context, copy, engine.name, {from: instance.version, to: resolved.version}, async ({version}) => version)
     const {bytes, obstacles} = await obstaclesOf(subject, resolved)
-    const keptAs = nameOfState(instance.name, 'before', clock.now())
+    const keptAs = datedName(instance.name, 'before', clock.now())
     if (plan) {
       const pace = await store.read('platform', (tx) => tx.measurements.typical(copyPace(engine.name)))
       const estimateMs = copyBaseMs + (pace ?? usualPace) * (bytes / mebibyte)
@@ -185,7 +185,7 @@ export function createUpgrading(options: {
       },
     }
     const input: MajorUpgradeInput = {
-      instanceId: made.instance.id, inPlaceOf: instance.id, leaving: node.id, entering: made.node.id, keptAs, from: instance.version, to: resolved.version, unchecked, undoes: null,
+      instanceId: made.instance.id, inPlaceOf: instance.id, entering: made.node.id, keptAs, from: instance.version, to: resolved.version, unchecked, undoes: null,
     }
     return begin(principal, instance, states, {kind: majorUpgradeKind, input, start: majorUpgradeSteps.copy[0]}, idempotency, async (tx) => {
       if (await tx.instances.find(keptAs)) throw new DbaasError('NAME_IN_USE', `there already is an instance "${keptAs}"`, {suggestions: ['try again']})
@@ -214,12 +214,14 @@ export function createUpgrading(options: {
     const states = ['running', 'degraded', 'failed']
     const refusal = whyNot(instance, states)
     if (refusal) throw refusal
-    const {kept, own, theirs} = await store.read('platform', async (tx) => ({
-      kept: await tx.instances.find(last.input.instanceId), own: await tx.nodes.ofInstance(instance.id), theirs: await tx.nodes.ofInstance(last.input.instanceId),
+    const {kept, theirs} = await store.read('platform', async (tx) => ({
+      kept: await tx.instances.find(last.input.instanceId), theirs: await tx.nodes.ofInstance(last.input.instanceId),
     }))
     if (!kept) throw nothingBefore(instance, 'the state of before its upgrade was deleted')
     if (kept.status !== 'stopped') throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is ${kept.status}`, {details: {instance: kept.name, status: kept.status}, suggestions: [`dbaas stop ${kept.name}`]})
-    const keptAs = nameOfState(instance.name, 'undone', clock.now())
+    const [entering] = theirs
+    if (!entering || theirs.length > 1) throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, was given replicas`, {details: {instance: kept.name}, suggestions: [`dbaas scale ${kept.name} --no-ha --replicas 0`]})
+    const keptAs = datedName(instance.name, 'undone', clock.now())
     if (plan) {
       const typical = await store.read('platform', (tx) => tx.measurements.typical(restartGap(instance.engine)))
       return {plan: planView({
@@ -228,7 +230,7 @@ export function createUpgrading(options: {
       })}
     }
     const input: MajorUpgradeInput = {
-      instanceId: kept.id, inPlaceOf: instance.id, leaving: own[0]?.id ?? null, entering: theirs[0]?.id ?? '', keptAs, from: instance.version, to: kept.version, unchecked: false, undoes: last.id,
+      instanceId: kept.id, inPlaceOf: instance.id, entering: entering.id, keptAs, from: instance.version, to: kept.version, unchecked: false, undoes: last.id,
     }
     // it was scaled and configured meanwhile: what was asked for holds for the old version as well
     const subject = await servers.load(instance.id)

@@ -33,7 +33,7 @@ export function renderFailoverDrill(result: MutationResult, name: string, paint:
   return renderMutation(result, paint, (instance, operation) => {
     const receipt = (operation.result ?? {}) as Partial<FailoverReceipt>
     const {fault, clone, from, to, because, time_to_first_write_ms: first, acknowledged_writes: written, lost_writes: lost} = receipt
-    const fate = fault === undefined ? 'was lost' : {kill: 'was killed', hang: 'stopped dead', partition: 'was cut off'}[fault]
+    const fate = fault === undefined ? 'was lost' : fates[fault]
     const loss = lost === undefined ? '' : lost === 0 ? paint.green('0 lost') : paint.red(`${lost} LOST`)
     const where = clone ? `${clone}, a copy of ${instance?.name ?? name},` : (instance?.name ?? name)
     return doneLine(`${where} survives: ${from} ${fate}, ${to} took over, and the first write was acknowledged after ${formatDuration(first ?? 0)}`, operation, paint) +
@@ -133,7 +133,19 @@ export function decisionText({replication}: ApiInstance, now: number): string | 
   const lines = [
     ...(decision === null ? [] : [`${visible(decision.because)} (${fromNow(decision.at, now)})`]),
     ...(change === null ? [] : [`last ${change.kind} ${fromNow(change.at, now)}, from ${change.from} to ${change.to}${
-      change.write_gap_ms === null ? '' : `, writes held up for ${formatDuration(change.write_gap_ms)}`}: ${visible(change.because)}`]),
+      change.write_gap_ms === null ? '' : `, writes held up for ${formatDuration(change.write_gap_ms)}`}: ${visible(change.because)}${
+      change.discarded_bytes ? `; ${formatBytes(change.discarded_bytes)} of the log of ${change.from}, which nobody had confirmed, were given up` : ''}`]),
   ]
   return lines.length === 0 ? undefined : lines.join('\n')
+}
+
+const fates = {kill: 'was killed', hang: 'stopped dead', partition: 'was cut off'} as const
+
+/** Whether the loss of the primary was rehearsed, and how that went. Undefined: it would not be survived by design. */
+export function drillText({replication, high_availability, name}: ApiInstance, now: number, paint: Paint): string | undefined {
+  const drill = replication?.last_drill ?? null
+  if (drill === null) return high_availability ? paint.dim(`never tried: dbaas drill failover ${name}`) : undefined
+  const {at, ok, fault, clone, time_to_first_write_ms: first, acknowledged_writes: written, lost_writes: lost} = drill
+  const what = `the primary${clone === null ? '' : ' of a copy'} ${fates[fault]}, the first write was acknowledged after ${formatDuration(first)}, ${lost} of ${written} lost`
+  return ok ? `proven ${fromNow(at, now)}: ${what}` : paint.red(`FAILED ${fromNow(at, now)}: ${what}`)
 }

@@ -3,7 +3,7 @@ import type {ApiInstance, ApiOperation} from '../../../core/api/schemas.js'
 import {formatDuration} from '../../../core/time.js'
 import {formatBytes} from '../../../core/units.js'
 import {renderDetails} from './details.js'
-import {decisionText, renderNodes, replicationText, topology, worstLag} from './high-availability.js'
+import {decisionText, drillText, renderNodes, replicationText, topology, worstLag} from './high-availability.js'
 import type {Paint} from './paint.js'
 import {renderTable} from './table.js'
 import {visible} from './visible.js'
@@ -103,6 +103,7 @@ export function renderInstance(instance: ApiInstance, now: number, paint: Paint)
     ['read-only', address(instance.read_only_endpoint)],
     ['replicas', replicationText(instance, paint)],
     ['decision', decisionText(instance, now)],
+    ['failover', drillText(instance, now, paint)],
     ['database', `${instance.database}, as ${instance.username}`],
     ['encryption', `${instance.tls.min_version} or newer in transit; data on disk ${instance.configuration.security_config.encryption_at_rest ? 'encrypted' : paint.yellow('not encrypted')}`],
     ['backups', protectionText(instance, now, paint)],

@@ -10,11 +10,12 @@ interface Receipt {
   readonly ended?: string
   readonly kept_as?: string | null
   readonly write_gap_ms?: number | null
+  readonly replicas?: number
 }
 
 export function renderRestored(result: MutationResult, name: string, paint: Paint): string {
   return renderMutation(result, paint, (instance, operation) => {
-    const {method, recovered_to: to, ended, kept_as: kept, write_gap_ms: gap} = (operation.result ?? {}) as Receipt
+    const {method, recovered_to: to, ended, kept_as: kept, write_gap_ms: gap, replicas} = (operation.result ?? {}) as Receipt
     const own = instance?.name ?? name
     const what = method === 'reflink' ? `${own} is copied, by a reflink: it shares its blocks until one of them changes`
       : method === 'copy' ? `${own} is a copy${to === null || to === undefined ? '' : `; its last transaction is of ${to}`}`
@@ -22,6 +23,7 @@ export function renderRestored(result: MutationResult, name: string, paint: Pain
     const lines = [
       ...(method === 'copy' ? [paint.dim('it was made from the backup and the log; on XFS or Btrfs, and without --at, it would be a reflink')] : []),
       ...(ended === undefined ? [] : [paint.dim(`it ended ${ended}`)]), ...(gap === undefined || gap === null ? [] : [paint.dim(`clients waited for ${gap} ms`)]),
+      ...(replicas ? [`its ${replicas === 1 ? 'replica is' : `${replicas} replicas are`} made again: dbaas status ${own} --watch`] : []),
       ...(kept ? [`the other state is ${kept}, stopped; dbaas restore ${own} --undo goes back, dbaas delete ${kept} removes it`] : []),
     ]
     return doneLine(what, operation, paint) + lines.map((line) => `  ${paint.cyan('→')} ${line}\n`).join('')

@@ -2,11 +2,11 @@
  * The data of a new standby: a base backup into its folder. The log comes by itself, through the standby's own receiver, from the slot that
  * was made before: nothing but the server is needed.
  */
-import {chmod, chown, lstat, mkdir, open} from 'node:fs/promises'
-import {constants} from 'node:fs'
-import {dirname, join} from 'node:path'
+import type {Readable} from 'node:stream'
+import tar from 'tar-stream'
 import type {BackupFile} from '../../backup.js'
-import type {CopyOptions, CopyReport, EngineReplication, Source} from '../../replication.js'
+import {openDataFolder} from '../../data-folder.js'
+import type {CopyOptions, CopyReport, EngineReplication, Source, Unpack} from '../../replication.js'
 import type {Host} from '../../host.js'
 import {DbaasError} from '../../../core/errors.js'
 import {baseBackup} from '../backup/base-backup.js'
@@ -25,31 +25,85 @@ async function empty(host: Host): Promise<void> {
   for (const name of await host.list(host.paths.data)) await host.remove(`${host.paths.data}/${name}`)
 }
 
-/** Writes below a folder; what is made belongs to whom the folder belongs to. Nothing is synced: that is done at once, at the end. */
-async function writerInto(folder: string) {
-  const {uid, gid} = await lstat(folder)
-  const isOurs = uid === process.getuid?.() && gid === process.getgid?.()
-  async function makeFolder(path: string, mode: number): Promise<void> {
-    const at = join(folder, path)
-    const made = await mkdir(at, {recursive: true, mode: 0o700})
-    if (made !== undefined && !isOurs) for (let each = at; each.length >= made.length; each = dirname(each)) await chown(each, uid, gid)
-    await chmod(at, mode)
+interface Writer {
+  makeFolder(path: string, mode: number): Promise<void>
+  write(file: BackupFile): Promise<void>
+  /** Resolves when all of it is there. */
+  end(): Promise<void>
+  /** Nothing of it is being written any more when this resolves. */
+  abandon(because: Error): Promise<void>
+}
+
+const modeOf = ({attributes}: BackupFile): number => (typeof attributes['mode'] === 'number' ? attributes['mode'] : 0o600)
+
+function wholeOf({path, content}: BackupFile): BackupFile['content'] & {readonly kind: 'whole'} {
+  if (content.kind === 'whole') return content
+  throw new DbaasError('INTERNAL', `changes of ${path} came, and all of it was asked for`)
+}
+
+/** Into an archive that is unpacked while it is made. Folders that are only told of at the end are there by then. */
+function archiverTo(unpack: Unpack): Writer {
+  const pack = tar.pack()
+  // thrown to whoever writes, and told to whoever unpacks
+  pack.on('error', () => undefined)
+  const unpacking = unpack(pack as unknown as Readable)
+  /** Ends whatever waits for room in an archive that nobody reads any more. */
+  const broken = unpacking.then(() => new Promise<never>(() => undefined))
+  broken.catch(() => undefined)
+
+  const add = (header: Parameters<typeof pack.entry>[0], fill: (sink: ReturnType<typeof pack.entry>) => Promise<void>): Promise<void> => {
+    const added = new Promise<void>((resolve, reject) => {
+      const sink = pack.entry(header, (error) => (error ? reject(error) : resolve()))
+      // said by the callback
+      sink.on('error', () => undefined)
+      fill(sink).catch((error: Error) => sink.destroy(error))
+    })
+    return Promise.race([added, broken]).catch(async (error: Error) => {
+      pack.destroy(error)
+      // who unpacks knows better why than who was kept from going on
+      await unpacking
+      throw error
+    })
   }
+
   return {
-    makeFolder,
-    async write({path, attributes, content}: BackupFile): Promise<void> {
-      if (content.kind !== 'whole') throw new DbaasError('INTERNAL', `changes of ${path} came, and all of it was asked for`)
-      const mode = typeof attributes['mode'] === 'number' ? attributes['mode'] : 0o600
-      const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-      const file = await open(join(folder, path), flags, mode).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'ENOENT') throw error
-        await makeFolder(dirname(path), 0o700)
-        return open(join(folder, path), flags, mode)
+    makeFolder: (path, mode) => add({name: `${path}/`, type: 'directory', mode}, async () => undefined),
+    write(file) {
+      const {size, bytes} = wholeOf(file)
+      return add({name: file.path, type: 'file', mode: modeOf(file), size}, async (sink) => {
+        // a portion is the reader's again when the next one is asked for
+        for await (const portion of bytes) {
+          if (sink.write(Buffer.from(portion))) continue
+          await new Promise<void>((resolve) => {
+            for (const event of ['drain', 'close']) sink.once(event, () => resolve())
+          })
+        }
+        sink.end(undefined)
       })
+    },
+    async end() {
+      pack.finalize()
+      await unpacking
+    },
+    async abandon(because) {
+      pack.destroy(because)
+      await unpacking.catch(() => undefined)
+    },
+  }
+}
+
+/** Into a folder that this process can reach. Nothing is synced: that is done at once, at the end. */
+async function writerInto(path: string): Promise<Writer> {
+  const folder = await openDataFolder(path)
+  return {
+    makeFolder: folder.makeFolder,
+    async end() {},
+    async abandon() {},
+    async write(backed) {
+      const {bytes: portions} = wholeOf(backed)
+      const file = await folder.create(backed.path, modeOf(backed))
       try {
-        if (!isOurs) await file.chown(uid, gid)
-        await file.chmod(mode)
-        for await (const bytes of content.bytes) for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
+        for await (const bytes of portions) for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten
       } finally {
         await file.close()
       }
@@ -58,12 +112,12 @@ async function writerInto(folder: string) {
 }
 
 /** As EngineReplication.copy promises. */
-export const copy: EngineReplication['copy'] = async (source: Source, host: Host, folder: string, options: CopyOptions): Promise<CopyReport> => {
+export const copy: EngineReplication['copy'] = async (source: Source, host: Host, into: string | Unpack, options: CopyOptions): Promise<CopyReport> => {
   const {signal, version, limit} = options
   signal.throwIfAborted()
   await empty(host)
   await host.remove(filesOf(host).unfinished)
-  const writer = await writerInto(folder)
+  const writer = typeof into === 'string' ? await writerInto(into) : archiverTo(into)
   try {
     const taken = await baseBackup.take(
       {address: source.host.address(), credentials: source.admin, version: source.version},
@@ -75,10 +129,12 @@ export const copy: EngineReplication['copy'] = async (source: Source, host: Host
       throw new DbaasError('INTEGRITY_MISMATCH', `the source has ${taken.damages.length} damaged pages (the first: ${taken.damages[0]?.path}): a copy would have them, too`, {suggestions: ['dbaas doctor']})
     }
     for (const {path, mode} of taken.folders) await writer.makeFolder(path, mode)
+    await writer.end()
     await prepareBoot(host, {role: 'standby', upstream: null})
     await seal(host, version)
     return {files: taken.files, bytes: taken.bytes, timeline: parseTimeline(taken.timeline), position: BigInt(parseLsn(taken.end))}
   } catch (error) {
+    await writer.abandon(error as Error)
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new DbaasError('DISK_FULL', 'there is no room for a copy of the data', {cause: error, suggestions: ['make room where the data of instances is: dbaas doctor']})
     throw error
   }

@@ -38,7 +38,13 @@ export async function findLogEnd(host: Host, control: ControlFile): Promise<LogE
   // of a segment that several timelines have a copy of, the newest timeline's
   const segments = new Map<number, string>()
   for (const name of (await host.list(folder)).filter((file) => /^[0-9A-F]{24}$/.test(file)).sort()) segments.set(parseSegment(name).start, name)
-  const read = async (start: number): Promise<Buffer | undefined> => (segments.has(start) ? host.read(`${folder}/${segments.get(start)}`) : undefined)
+  /** The last one that was read: it is asked for again and again, and comes a long way where the host is a container. */
+  let kept: {readonly start: number; readonly bytes: Buffer | undefined} | undefined
+  const read = async (start: number): Promise<Buffer | undefined> => {
+    if (!segments.has(start)) return undefined
+    if (kept?.start !== start) kept = {start, bytes: await host.read(`${folder}/${segments.get(start)}`)}
+    return kept.bytes
+  }
 
   /** The last record that begins at `from` or after it, with its bytes if they are asked for. */
   async function last(from: number, wants: boolean): Promise<{start: number; end: number; bytes: Buffer} | undefined> {

@@ -177,3 +177,18 @@ export const probeWrite = (host: Host, admin: AdminCredentials, timing?: Timing)
     const {at} = await one<{at: string}>(client, "select pg_logical_emit_message(true, 'dbaas', '')::text as at")
     return {position: position(at), milliseconds: performance.now() - began}
   })
+
+const diskFull = '53100'
+
+/** As EngineReplication.hasRoom promises: what does not fit into the memory of a query goes into a file beside the tables, for as long as the query lasts. */
+export const hasRoom = (host: Host, admin: AdminCredentials, timing?: Timing): Promise<boolean> =>
+  within(host, admin, timing, observeMs, async ({client}) => {
+    await client.query("set work_mem = '64kB'; set temp_file_limit = -1; set temp_tablespaces = ''")
+    try {
+      await client.query('select count(*) from generate_series(1, 60000)')
+      return true
+    } catch (error) {
+      if (sqlstateOf(error) === diskFull) return false
+      throw error
+    }
+  })

@@ -30,7 +30,7 @@ export const rewind: EngineReplication['rewind'] = async (host, upstream, {versi
     `${host.paths.bin}/pg_rewind`, '--target-pgdata', data, '--source-server', peerConnection(host, upstream),
     // before 15 it reads the one in the data, which initdb has put there
     ...(majorOf(version) >= 15 ? ['--config-file', conf] : []),
-  ], {env: programEnv, timeoutSeconds: timeoutSeconds ?? rewindSeconds, ...(signal ? {signal} : {})})
+  ], {env: programEnv, timeoutSeconds: timeoutSeconds ?? rewindSeconds, dials: true, ...(signal ? {signal} : {})})
   signal?.throwIfAborted()
   const words = `${result.stdout}\n${result.stderr}`
   if (result.code !== 0 || result.timedOut) {

@@ -126,6 +126,8 @@ export async function prepareBoot(host: Host, boot: Boot): Promise<void> {
   await host.remove(inData(host, 'recovery.signal'))
   await clearAutoConf(host)
   await removeReserved(host)
-  await change(host, boot.role === 'standby' ? following(host, boot.upstream) : {...following(host, null), max_standby_streaming_delay: null, max_standby_archive_delay: null})
+  await change(host, boot.role === 'standby' ? following(host, boot.upstream) : {
+    ...following(host, null), max_standby_streaming_delay: null, max_standby_archive_delay: null, ...(boot.alone ? {synchronous_standby_names: ''} : {}),
+  })
   if (boot.role === 'primary') await host.remove(inData(host, 'standby.signal'))
 }

@@ -1,10 +1,13 @@
 /** Nodes of one cluster, real servers on loopback, driven by hand as a service would drive them. */
 import assert from 'node:assert/strict'
-import {readFileSync, readdirSync, readlinkSync} from 'node:fs'
+import {spawn} from 'node:child_process'
+import {once} from 'node:events'
+import {lstatSync, readFileSync, readdirSync, readlinkSync} from 'node:fs'
+import {pipeline} from 'node:stream/promises'
 import {setTimeout as sleep} from 'node:timers/promises'
 import pg from 'pg'
 import type {ParameterValues} from '../../../../src/core/instance/instance.js'
-import type {Boot, NodeReplication, Source, Upstream} from '../../../../src/engines/replication.js'
+import type {Boot, NodeReplication, Source, Unpack, Upstream} from '../../../../src/engines/replication.js'
 import {postgresql} from '../../../../src/engines/postgresql/index.js'
 import {replication} from '../../../../src/engines/postgresql/replication.js'
 import {untilReady} from '../../conformance.js'
@@ -32,9 +35,18 @@ export interface Cluster {
   readonly a: Node
   readonly b: Node
   readonly c: Node
-  /** Copies, starts, and waits until it streams. */
-  join(node: Node, from: Node): Promise<void>
+  /** Copies (into its data folder by default), starts, and waits until it streams. */
+  join(node: Node, from: Node, into?: string | Unpack): Promise<void>
   close(): Promise<void>
+}
+
+/** As a runtime does it whose folders are not this machine's. */
+export const unpacked = (folder: string): Unpack => async (archive) => {
+  const {uid, gid} = lstatSync(folder)
+  const tar = spawn('tar', ['-xpf', '-', '-C', folder], {uid, gid, stdio: ['pipe', 'ignore', 'inherit']})
+  const ended = once(tar, 'close')
+  await pipeline(archive, tar.stdin)
+  assert.deepEqual((await ended)[0], 0)
 }
 
 /** Backends have sessions of their own, but all of a server work in its data folder. */
@@ -121,9 +133,9 @@ export async function makeCluster(source: string, values: ParameterValues = {}):
   await replication.prepare(a.host, a.admin)
   const cluster: Cluster = {
     site, a, b, c,
-    async join(node, from) {
+    async join(node, from, into = node.host.paths.data) {
       await replication.keepLogFor(from.host, from.admin, [a, b, c].filter((each) => each !== from).map(({name}) => ({name, position: null})))
-      await replication.copy(from.source, node.host, node.host.paths.data, {version: node.version, limit: {bytesPerSecond: () => null}, progress() {}, signal: never})
+      await replication.copy(from.source, node.host, into, {version: node.version, limit: {bytesPerSecond: () => null}, progress() {}, signal: never})
       await node.boot({role: 'standby', upstream: node.upstream(from)})
       await from.until(`${node.name} streams`, ({receivers}) => receivers.some(({name, state}) => name === node.name && state === 'streaming'))
     },

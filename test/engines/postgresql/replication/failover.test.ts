@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import {once} from 'node:events'
 import {setTimeout as sleep} from 'node:timers/promises'
 import {existsSync} from 'node:fs'
 import {join} from 'node:path'
@@ -7,7 +8,7 @@ import type {Detached, Rejoin} from '../../../../src/engines/replication.js'
 import {postgresql} from '../../../../src/engines/postgresql/index.js'
 import {replication} from '../../../../src/engines/postgresql/replication.js'
 import {backupSources} from '../backup/server.js'
-import {assertNoneLost, makeCluster, never, startWriters, until, type Cluster, type Node} from './cluster.js'
+import {assertNoneLost, makeCluster, never, startWriters, unpacked, until, type Cluster, type Node} from './cluster.js'
 
 for (const {name, source} of backupSources()) {
   describe(`the moves of replication of ${name}`, function () {
@@ -105,7 +106,7 @@ for (const {name, source} of backupSources()) {
       assert.ok(existsSync(join(b.host.paths.data, 'standby.signal')))
       assert.deepEqual(await replication.assessRejoin(b.host, a.source), {kind: 'none', because: 'it is a copy that was never started', discardedBytes: 0n})
       await b.boot({role: 'standby', upstream: b.upstream(a)})
-      await cluster.join(c, a)
+      await cluster.join(c, a, unpacked(c.host.paths.data))
       const seen = await a.until('both stream and have all', ({receivers, flushed}) => receivers.length === 2 && receivers.every(({state, lagBytes}) => state === 'streaming' && lagBytes === 0n && flushed > 0n))
       assert.equal(seen.role, 'primary')
       assert.equal(seen.standby, null)
@@ -119,6 +120,17 @@ for (const {name, source} of backupSources()) {
       assert.equal(standby.standby?.receiving?.status, 'streaming')
       assert.equal(standby.standby?.receiving?.port, a.host.address().port)
       assert.ok((standby.standby?.receiving?.silentMs ?? -1) >= 0 && (standby.standby?.staleMs ?? -1) >= 0)
+    })
+
+    it('a copy whose archive cannot be unpacked fails for that reason, and counts as nothing', async () => {
+      const {a, site} = cluster
+      const spare = await site.place('spare', {})
+      const options = {version: spare.version, limit: {bytesPerSecond: () => null}, progress() {}, signal: never}
+      await assert.rejects(replication.copy(a.source, spare.host, async (archive) => {
+        await once(archive, 'data')
+        throw new Error('there is no room')
+      }, options), /there is no room/)
+      assert.equal(await postgresql.lifecycle.isInitialised(spare.host), false)
     })
 
     it('a synchronous set is in force when it is said to be, and a barrier says who has what', async () => {

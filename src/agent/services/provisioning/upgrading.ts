@@ -219,6 +219,8 @@ export function createUpgrading(options: {
     }))
     if (!kept) throw nothingBefore(instance, 'the state of before its upgrade was deleted')
     if (kept.status !== 'stopped') throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, is ${kept.status}`, {details: {instance: kept.name, status: kept.status}, suggestions: [`dbaas stop ${kept.name}`]})
+    const [entering] = theirs
+    if (!entering || theirs.length > 1) throw new DbaasError('INVALID_STATE', `${kept.name}, the state to go back to, was given replicas`, {details: {instance: kept.name}, suggestions: [`dbaas scale ${kept.name} --no-ha --replicas 0`]})
     const keptAs = datedName(instance.name, 'undone', clock.now())
     if (plan) {
       const typical = await store.read('platform', (tx) => tx.measurements.typical(restartGap(instance.engine)))
@@ -228,7 +230,7 @@ export function createUpgrading(options: {
       })}
     }
     const input: MajorUpgradeInput = {
-      instanceId: kept.id, inPlaceOf: instance.id, entering: theirs[0]?.id ?? '', keptAs, from: instance.version, to: kept.version, unchecked: false, undoes: last.id,
+      instanceId: kept.id, inPlaceOf: instance.id, entering: entering.id, keptAs, from: instance.version, to: kept.version, unchecked: false, undoes: last.id,
     }
     // it was scaled and configured meanwhile: what was asked for holds for the old version as well
     const subject = await servers.load(instance.id)

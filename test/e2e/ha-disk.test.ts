@@ -101,4 +101,20 @@ describe('an instance with two replicas whose primary has a small disk', functio
       rmSync(filler)
     }
   }))
+
+  it('does not hand over to a server whose disk is full', () => underFault(site, async ({before, writers}) => {
+    const primary = primaryOf(before)
+    assert.notEqual(primary.id, small.id)
+    try {
+      fill()
+      const ran = await site.run('switchover', 'demo', '--to', small.name, '--json')
+      assert.notEqual(ran.code, 0)
+      // its receiver may end of it before anybody has asked for room
+      assert.match(ran.stderr, /the disk of .* is full|does not answer|is not|has not/)
+      await writers.goOn()
+      assert.equal(primaryOf(await instanceOf(site, 'demo')).id, primary.id)
+    } finally {
+      rmSync(filler)
+    }
+  }))
 })

@@ -1,6 +1,7 @@
 /** The clusters of a site: who has one, and what the lives of instances need of it. */
 import {setTimeout as pause} from 'node:timers/promises'
 import {whyNot} from '../../../core/ha/decide.js'
+import {budgets} from '../../../core/ha/diagnose.js'
 import {votesNeeded} from '../../../core/ha/elect.js'
 import {beginOperation} from '../../../core/ha/operation.js'
 import {beginHa, changed, decodeState, encodeState, newNode, type HaState, type NodeId} from '../../../core/ha/state.js'
@@ -138,6 +139,26 @@ export function createHighAvailability(options: {
         })
       } else await pause(50)
     }
+  }
+
+  /**
+   * Who shall take over: nobody whose disk is full, for it would end as it is promoted, when there is no way back any more. A server that
+   * does not answer is judged by the policy. Throws INVALID_STATE.
+   */
+  async function roomy(watch: Watch, preferred: NodeId | null): Promise<NodeId | null> {
+    const {state} = watch.cluster
+    if (preferred === state.primary) return preferred
+    const asked = preferred === null ? state.voters : [preferred]
+    const isFull = await Promise.all(asked.map(async (id) => {
+      const subject = watch.subjectOf(id)
+      if (!subject) return false
+      return !(await replicationOf(subject.engine).hasRoom(subject.host, await servers.admin(), {timeoutMs: budgets.writeTimeoutMs}).catch(() => true))
+    }))
+    if (!isFull.includes(true)) return preferred
+    const other = asked.find((_, i) => !isFull[i])
+    if (other !== undefined) return other
+    const names = asked.map((id) => watch.nameOf(id)).join(' and ')
+    throw new DbaasError('INVALID_STATE', `the disk of ${names} is full, so it cannot become primary`, {details: {node: names}, suggestions: ['make room on it', `dbaas status ${watch.cluster.instance.name}`]})
   }
 
   const clusters: Omit<HighAvailability, 'rolling'> = {
@@ -284,8 +305,9 @@ export function createHighAvailability(options: {
     async change(instanceId: string, {kind, preferred, force, allowDataLoss, because}: ChangeRequest, asking: Asking): Promise<OperationRecord> {
       const watch = watchOf(instanceId)
       if (!watch.isRunning) throw new DbaasError('INVALID_STATE', `${watch.cluster.instance.name} is not running`, {suggestions: [`dbaas start ${watch.cluster.instance.name}`]})
+      const to = kind === 'switchover' ? await roomy(watch, preferred) : preferred
       const operation = await watch.change((state, view) => {
-        const request = {kind, preferred, forced: true, allowDataLoss}
+        const request = {kind, preferred: to, forced: true, allowDataLoss}
         const refusal = whyNot(state, view, request, force)
         if (refusal !== null) throw refusedChange(watch, named(watch, refusal), kind === 'failover' && !hasQuorum(state, view))
         return {state: beginOperation(state, {...request, because}, view.now), asking}

@@ -12,6 +12,15 @@ import {faultRounds} from '../support/runs.js'
 import {dataRootOf, temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
 
+/** Empty: it has ended meanwhile. */
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
 describe('without what protects an instance with two replicas', function () {
   this.timeout(faultRounds * 120_000)
   let site: Site
@@ -102,8 +111,7 @@ describe('without what protects an instance with two replicas', function () {
   }))
 
   /** By the names that servers give their processes. */
-  const receiversOf = (instance: ApiInstance, node: ApiNode): number =>
-    processesOfNode(site, instance, node).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('walreceiver')).length
+  const receiversOf = (instance: ApiInstance, node: ApiNode): number => processesOfNode(site, instance, node).filter((pid) => nameOf(pid).includes('walreceiver')).length
 
   // Feature: enterprise-dbaas-platform, Property 26: Health Check Frequency Compliance
   // Iterations: every question that three servers log in 20 s, by their own clocks; 1 kill in CI, 5 in test:full

@@ -1,14 +1,13 @@
 /** Breakdowns that are rarer than a kill: another server dies while the first comes back, the endpoint dies, a main process hangs. */
 import assert from 'node:assert/strict'
-import {readFileSync} from 'node:fs'
 import {setTimeout as pause} from 'node:timers/promises'
-import {primaryOf, processesOfNode, signal, underFault, untilOtherPrimary, untilWhole} from '../support/ha.js'
+import {factOf, primaryOf, processesOfNode, signal, underFault, untilOtherPrimary, untilWhole} from '../support/ha.js'
 import {faultRounds} from '../support/runs.js'
 import {processesOf, temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
 
 /** It is in the system call fdatasync, of x86-64 or of arm64. */
-const isFlushing = (pid: number): boolean => /^(?:75|83) /.test(readFileSync(`/proc/${pid}/syscall`, 'utf8'))
+const isFlushing = (pid: number): boolean => /^(?:75|83) /.test(factOf(pid, 'syscall'))
 
 describe('an instance with two replicas that breaks down', function () {
   this.timeout(faultRounds * 200_000)
@@ -67,7 +66,7 @@ describe('an instance with two replicas that breaks down', function () {
 
   it('loses nothing when nothing can be written on its primary, which answers', () => underFault(site, async ({before, writers, tell}) => {
     const main = primaryOf(before).pid as number
-    const sessions = processesOfNode(site, before, primaryOf(before)).filter((pid) => pid !== main && /: app app /.test(readFileSync(`/proc/${pid}/cmdline`, 'utf8')))
+    const sessions = processesOfNode(site, before, primaryOf(before)).filter((pid) => pid !== main && /: app app /.test(factOf(pid, 'cmdline')))
     await stopAtFlush(sessions, writers.acknowledged)
     await untilOtherPrimary(site, before)
     await writers.goOn()

@@ -6,20 +6,11 @@ import assert from 'node:assert/strict'
 import {readFileSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
 import type {ApiInstance, ApiNode} from '../../src/core/api/schemas.js'
-import {changesOf, primaryOf, processesOfNode, replicasOf, signal, startWriters, untilOtherPrimary, untilWhole} from '../support/ha.js'
+import {changesOf, factOf, primaryOf, processesOfNode, replicasOf, signal, startWriters, untilOtherPrimary, untilWhole} from '../support/ha.js'
 import {clientOf} from '../support/probed-agent.js'
 import {faultRounds} from '../support/runs.js'
 import {dataRootOf, temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
-
-/** Empty: it has ended meanwhile. */
-function nameOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-  } catch {
-    return ''
-  }
-}
 
 describe('without what protects an instance with two replicas', function () {
   this.timeout(faultRounds * 120_000)
@@ -111,7 +102,7 @@ describe('without what protects an instance with two replicas', function () {
   }))
 
   /** By the names that servers give their processes. */
-  const receiversOf = (instance: ApiInstance, node: ApiNode): number => processesOfNode(site, instance, node).filter((pid) => nameOf(pid).includes('walreceiver')).length
+  const receiversOf = (instance: ApiInstance, node: ApiNode): number => processesOfNode(site, instance, node).filter((pid) => factOf(pid, 'cmdline').includes('walreceiver')).length
 
   // Feature: enterprise-dbaas-platform, Property 26: Health Check Frequency Compliance
   // Iterations: every question that three servers log in 20 s, by their own clocks; 1 kill in CI, 5 in test:full

@@ -39,6 +39,15 @@ export function processesOfNode(site: Site, instance: ApiInstance, node: ApiNode
   })
 }
 
+/** A file below /proc of a process; empty when it has ended meanwhile. */
+export function factOf(pid: number, file: 'cmdline' | 'syscall'): string {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
 export function signal(pids: readonly number[], name: NodeJS.Signals): void {
   for (const pid of pids) {
     try {

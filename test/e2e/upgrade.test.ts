@@ -377,3 +377,60 @@ describe('a major version', function () {
     assert.deepEqual(leftoversOf(agent.site.home), [])
   })
 })
+
+describe('a major version of several servers', function () {
+  this.timeout(300_000)
+  needOrSkip(() => (existsSync(join(debian15, 'pg_dump')) && existsSync(join(debian15, 'postgres')) ? undefined : `there is no pg_dump and postgres in ${debian15}: apt-get install postgresql-15`))
+  let agent: InProcess
+  const {good, upgrade, undo, get, sql} = verbs(() => agent)
+  const whole = () => until('all replicas stream', async () => {
+    const instance = await get('demo')
+    return instance.status === 'running' && instance.replication?.status === 'healthy' ? instance : undefined
+  }, 120)
+  const all = async (): Promise<string[]> => Promise.all((await get('demo')).nodes.map(async ({id}) => {
+    const ask = async (statement: string) => String((await agent.client.call('instances.sql', {params: {instance: 'demo'}, body: {statement, node: id}, idempotencyKey: freshKey()})).rows[0]?.[0])
+    return `${(await ask('show server_version')).split('.')[0]}: ${await ask('select sum(n) from journal')}`
+  }))
+
+  before(async () => {
+    agent = await startInProcess('upgrade-cluster', {poolSize: 0})
+    const made = await agent.create({name: 'demo', size: 'micro', version: '15', high_availability: true, backup: false})
+    assert.equal(made.status, 'succeeded', JSON.stringify(made.error))
+    await sql('demo', 'create table journal as select generate_series(1, 3) as n')
+  })
+  after(() => agent?.dispose())
+
+  it('is taken back where it cannot be made: all of them serve as before', async () => {
+    await sql('demo', 'create view old_ways as select buffers_backend from pg_stat_bgwriter')
+    const answer = await upgrade('demo', '18')
+    assert.ok('operation' in answer)
+    assert.equal((await agent.finish(answer.operation)).status, 'failed')
+    await whole()
+    assert.deepEqual(await all(), ['15: 6', '15: 6', '15: 6'])
+    await sql('demo', 'drop view old_ways')
+  })
+
+  it('comes to the primary by a copy, and its replicas are made anew; nothing that was acknowledged is lost', async () => {
+    const writer = await startWriter(agent.site, 'demo')
+    const {applied, kept_as: kept, write_gap_ms: gap} = await good(await upgrade('demo', '18'))
+    const {lost} = await writer.stop()
+    assert.deepEqual([applied, lost, (await get(kept)).nodes.length], ['copy', [], 1])
+    await whole()
+    assert.deepEqual(await all(), ['18: 6', '18: 6', '18: 6'])
+    console.log(`      three servers from 15 to 18: write gap ${gap} ms`)
+  })
+
+  it('is gone back from, all of them', async () => {
+    await sql('demo', 'insert into journal values (4)')
+    const {applied, kept_as: kept} = await good(await undo('demo'))
+    assert.equal(applied, 'exchange')
+    await whole()
+    assert.deepEqual(await all(), ['15: 6', '15: 6', '15: 6'])
+    await agent.remove(kept)
+  })
+
+  it('leaves nothing', async () => {
+    await agent.remove('demo')
+    assert.deepEqual(leftoversOf(agent.site.home), [])
+  })
+})

@@ -1,7 +1,8 @@
 /**
  * Another series. While the old server serves, a new one is made beside it; then the old one is closed to everybody but
  * the agent, everything is copied and compared, and the two instances exchange their nodes. Until that moment the old
- * data are only read, and afterwards they are kept: to undo is to exchange again.
+ * data are only read, and afterwards they are kept: to undo is to exchange again. Of an instance with replicas it is the
+ * primary that is copied and exchanged; its replicas are made anew from the new one, while clients are served.
  */
 import {DbaasError} from '../../../core/errors.js'
 import {effectiveParameters} from '../../../core/instance/instance.js'
@@ -207,23 +208,34 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
       'hold-connections': {
         async run({input, operationId, commit}) {
           const old = await oldOf(input)
+          await context.clusters.suspend(old.instance.id)
           await servers.route(old, 'hold')
           commit(async (tx) => {
             await tx.settings.put(since(operationId), String(clock.now()))
+            await context.clusters.freeze(tx, old.instance.id)
             if (input.undoes === null) await tx.instances.update(old.instance.id, {status: 'maintenance', statusReason: `clients wait: it is copied into ${old.engine.title} ${input.to}`, updatedAt: clock.now()})
           })
           return next(input.undoes === null ? 'close-server' : 'stop-servers')
         },
         async undo({input, operationId, signal, progress, commit}) {
           const old = await oldOf(input)
+          const {id} = old.instance
+          await context.clusters.revert(id)
           commit(async (tx) => {
             await tx.settings.remove(since(operationId))
+            await context.clusters.thaw(tx, id)
             // clients are let in: an agent that starts before all is taken back must not keep them out
             if (input.undoes === null) await tx.instances.update(old.instance.id, {status: 'running', statusReason: null, updatedAt: clock.now()})
           })
           if (old.instance.wanted !== 'running') return servers.route(old, 'closed')
           // one that runs may be closed to everybody
           if (input.undoes === null) await servers.halt(old, progress)
+          if (context.clusters.owns(id)) {
+            await servers.route(old, 'hold')
+            await context.clusters.resume(id, false)
+            await context.clusters.untilServed(id, signal, progress)
+            return started(id)
+          }
           await servers.prepare(old)
           await servers.serve(old, {signal, progress, commit})
           started(old.instance.id)
@@ -291,13 +303,16 @@ export function majorUpgradeWorkflow(context: ServiceContext, servers: Servers, 
           await engine.access.grantApplication(host, await servers.admin(), {database, username, password})
           await servers.route(subject, 'open')
           await engine.access.probe(await servers.clientOf(instance), 10_000)
+          await context.clusters.beginAnew(subject)
           started(instance.id)
+          const replicas = (await servers.all(instance.id)).length - 1
           const [held, receipt] = [await store.read('platform', (tx) => tx.settings.get(since(operationId))), await receiptSoFar(operationId)]
           commit(async (tx) => {
             for (const name of [since(operationId), receiptOf(operationId), begunOf(operationId)]) await tx.settings.remove(name)
+            await context.clusters.thaw(tx, instance.id)
           })
           return done({
-            from: input.from, to: instance.version, applied: input.undoes === null ? 'copy' : 'exchange', ...receipt, write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
+            from: input.from, to: instance.version, applied: input.undoes === null ? 'copy' : 'exchange', ...receipt, ...(replicas > 0 ? {replicas} : {}), write_gap_ms: held === undefined ? null : clock.now() - Number(held), kept_as: input.keptAs,
             endpoint: `${instance.endpointHost}:${instance.endpointPort}`,
           })
         },

@@ -66,15 +66,10 @@ export function createUpgrading(options: {
     return {operation: operationView(operation), instance: await instances.withNodes(await instances.find(principal, instance.id))}
   }
 
-  /** Throws NOT_SUPPORTED for what several servers cannot do as one yet, ENGINE_NOT_INSTALLED for an image that each of them would have to wait for. */
-  function refuseReplicas({id, name, engine}: InstanceRecord, isInPlace: boolean, resolved: ResolvedVersion | undefined): void {
+  /** Throws ENGINE_NOT_INSTALLED for an image that each of several servers would have to wait for. */
+  function refuseWaiting({id, engine}: InstanceRecord, resolved: ResolvedVersion): void {
     if (!context.clusters.owns(id)) return
-    if (!isInPlace) {
-      throw new DbaasError('NOT_SUPPORTED', `${name} has replicas, and another major version is not possible with them yet`, {
-        details: {feature: 'high-availability', instance: name}, suggestions: [`dbaas scale ${name} --no-ha --replicas 0, then upgrade, then dbaas scale ${name} --ha`],
-      })
-    }
-    if (resolved?.installed !== false) return
+    if (resolved.installed) return
     throw new DbaasError('ENGINE_NOT_INSTALLED', `${engine} ${resolved.version} is not here yet`, {details: {engine, version: resolved.version}, suggestions: [`dbaas engines install ${engine}@${resolved.version} --runtime docker`]})
   }
 
@@ -270,8 +265,8 @@ export function createUpgrading(options: {
           suggestions: [...(back ? [`dbaas upgrade ${instance.name} --undo`] : []), `dbaas restore ${instance.name} --to TIME --into NEW`],
         })
       }
-      refuseReplicas(instance, same, resolved)
       if (!same) return major(principal, subject, resolved, imageAsked, body.plan, idempotency)
+      refuseWaiting(instance, resolved)
       return inPlace(principal, subject, {to: version, image: resolved.image, imageAsked, undoes: null}, body.plan, idempotency)
     },
     async undo(principal, ref, {plan}, idempotency) {
@@ -282,12 +277,11 @@ export function createUpgrading(options: {
       const instance = await instances.find(principal, ref)
       const last = await lastUpgrade(instance)
       if (!last) throw nothingBefore(instance, 'it was never upgraded')
-      refuseReplicas(instance, last.kind === upgradeKind, undefined)
       if (last.kind === majorUpgradeKind) return undoMajor(principal, instance, last, plan, idempotency)
       const subject = await servers.load(instance.id)
       const {from, imageAskedBefore: imageAsked} = last.input
       const resolved = await resolveVersion(subject.engine, subject.runtime, from, options.platform, imageAsked)
-      refuseReplicas(instance, true, resolved)
+      refuseWaiting(instance, resolved)
       return inPlace(principal, subject, {to: from, image: resolved.image, imageAsked, undoes: last.id}, plan, idempotency)
     },
   }

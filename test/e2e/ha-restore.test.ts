@@ -4,6 +4,7 @@ import {setTimeout as pause} from 'node:timers/promises'
 import {assertSameEverywhere, instanceOf, primaryOf, replicasOf, untilWhole} from '../support/ha.js'
 import {call, finish, killedAgent} from '../support/kills.js'
 import {clientOf} from '../support/probed-agent.js'
+import {sampled} from '../support/runs.js'
 import {temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
 
@@ -81,7 +82,8 @@ describe('a restore in place of an instance with replicas', function () {
     await done('delete', String(result.kept_as), '--yes')
   })
 
-  for (const [step, when] of [['hold-connections', 'stored'], ['stop-servers', 'after'], ['exchange', 'stored'], ['start-server', 'after'], ['open-endpoint', 'after']] as const) {
+  const killed = [['hold-connections', 'stored'], ['stop-servers', 'after'], ['exchange', 'stored'], ['start-server', 'after'], ['open-endpoint', 'after']] as const
+  for (const [step, when] of sampled(killed, 2)) {
     it(`comes to its end when the agent is killed ${when === 'stored' ? 'after' : 'in'} ${step}`, async () => {
       await untilWhole(site, 'demo')
       await until('it is protected', async () => (await instanceOf(site, 'demo')).backup.recoverable_to !== null, 90)

@@ -97,8 +97,8 @@ describe('an agent killed at any step of a major upgrade', function () {
   }
   const killed = (kill: Kill, begin: (key: string) => Promise<ApiOperation>) => killedAgent(site, {kill: {kind, direction: 'forward', ...kill}}, begin)
 
-  const forth = sampled(kills([...making, ...switching]), 5, 2)
-  const back = sampled(kills(['hold-connections', ...switching]), 2, 3)
+  const forth = sampled(kills([...making, ...switching]), 4, 2)
+  const back = sampled(kills(['hold-connections', ...switching]), 1, 3)
   for (const [i, kill] of forth.entries()) {
     it(`ends the same: killed ${kill.when} ${kill.step}`, async () => {
       await original()
@@ -125,7 +125,7 @@ describe('an agent killed at any step of a major upgrade', function () {
       await clean('18', 'demo', (end.result as Record<string, string>)['kept_as'] as string)
     })
   }
-  for (const {step, when} of sampled(kills(['await-ready', 'exchange', 'hold-connections', 'start-copy', 'place-node']), 3, 4)) {
+  for (const {step, when} of sampled(kills(['await-ready', 'exchange', 'hold-connections', 'start-copy', 'place-node']), 2, 4)) {
     it(`is taken back without a trace: killed ${when} undoing ${step}`, async () => {
       await original()
       const end = await killedAgent(site, {kill: {kind, step, direction: 'undo', when}, fault: {kind, step: 'await-ready'}}, upgrade)

@@ -75,7 +75,7 @@ for (const cell of cells) describe(`a create that fails: ${cell.title}`, functio
         [() => Object.assign(new Error('full'), {code: 'ENOSPC'}), 'DISK_FULL'], [() => 'not even an error', 'INTERNAL'],
       ),
       (step, when, [make, code]) => fails(step, when, () => { throw make() }, code),
-    ), {numRuns: slow ? realRuns(4, 10) : realRuns(22, 100), endOnFailure: true})
+    ), {numRuns: slow ? realRuns(4, 10) : realRuns(12, 100), endOnFailure: true})
   })
 
   // Feature: enterprise-dbaas-platform, Property 5: Provisioning Time Bounds

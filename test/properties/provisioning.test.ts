@@ -73,20 +73,20 @@ for (const cell of cells) describe(`a create of any valid configuration, and its
   after(() => agent?.dispose())
 
   // Feature: enterprise-dbaas-platform, Property 1: Multi-Engine Database Provisioning
-  // Iterations: real creates in CI/test:full: 20/100 PostgreSQL on process, 10/20 MariaDB on process and PostgreSQL on docker, 10/10 the slow cells
+  // Iterations: real creates in CI/test:full: 12/100 PostgreSQL on process, 10/20 MariaDB on process and PostgreSQL on docker, 10/10 the slow cells
   it('ends running, over TLS, with every parameter read back as asked', () => {
     assert.equal(seen.length, runs)
     for (const {body, problems} of seen) assert.deepEqual(problems, [], JSON.stringify(body))
   })
 
   // Feature: enterprise-dbaas-platform, Property 5: Provisioning Time Bounds
-  // Iterations: real creates in CI/test:full: 20/100 PostgreSQL on process, 10/20 MariaDB on process and PostgreSQL on docker, 10/10 the slow cells
+  // Iterations: real creates in CI/test:full: 12/100 PostgreSQL on process, 10/20 MariaDB on process and PostgreSQL on docker, 10/10 the slow cells
   it('takes less than five minutes', () => {
     for (const {body, ms} of seen) assert.ok(ms < 300_000, `${ms} ms for ${JSON.stringify(body)}`)
   })
 
   // Feature: enterprise-dbaas-platform, Property 7: Resource Deletion Completeness
-  // Iterations: real deletions in CI/test:full: 20/100 PostgreSQL on process, 10/20 MariaDB on process and PostgreSQL on docker, 10/10 the slow cells
+  // Iterations: real deletions in CI/test:full: 12/100 PostgreSQL on process, 10/20 MariaDB on process and PostgreSQL on docker, 10/10 the slow cells
   it('leaves no process, folder, port, secret, row, or byte of its data when it is deleted', () => {
     for (const {left, marked} of seen) {
       assert.deepEqual(left, [])

@@ -34,7 +34,7 @@ const image = (engine: 'postgresql' | 'mysql' | 'mariadb') => ({[`DBAAS_IMAGE_${
 
 export const cells: readonly Cell[] = [
   {
-    title: 'postgresql on process', engine: 'postgresql', runtime: 'process', env: {}, flags: [], body: {}, leastMemoryMib: 256, runs: [20, 100],
+    title: 'postgresql on process', engine: 'postgresql', runtime: 'process', env: {}, flags: [], body: {}, leastMemoryMib: 256, runs: [12, 100],
     reloadable: workMem, need: () => undefined,
   },
   {

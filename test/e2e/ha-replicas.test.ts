@@ -35,6 +35,8 @@ describe('an instance of one server', function () {
     await assertSameEverywhere(site, after)
   })
 
+  // Feature: enterprise-dbaas-platform, Property 32: Horizontal and Vertical Scaling
+  // Iterations: one replica added and removed
   it('has one replica more, which confirms nothing as long as the first two do, and gives it up', async () => {
     const writers = await startWriters(site, 'demo')
     await done('replicas', 'add', 'demo')

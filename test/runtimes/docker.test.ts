@@ -171,6 +171,25 @@ describe('the docker runtime with a real PostgreSQL', () => {
     assert.deepEqual((await site.leftovers()).filter((line) => !line.startsWith('process')), before.filter((line) => !line.startsWith('process')))
   })
 
+  it('does not bring the volume of a place back that is removed while files are asked for', async () => {
+    for (let round = 0; round < 6; round++) {
+      const gone = {...node, nodeId: `nod_gone${round}`, nodeName: `gone${round}-1`, instanceId: `ins_gone${round}`, instanceName: `gone${round}`}
+      await runtime.place(gone)
+      const host = runtime.host(gone)
+      let asking = true
+      const asked = (async () => {
+        while (asking) await host.exists(`${host.paths.data}/PG_VERSION`).catch(() => undefined)
+      })()
+      await runtime.remove(gone)
+      asking = false
+      await asked
+      // what was asked last may have made a tool
+      await runtime.remove(gone)
+    }
+    const {Volumes} = await docker.listVolumes()
+    assert.deepEqual(Volumes.map(({Name}) => Name).filter((name) => name.includes('-gone')), [])
+  })
+
   it('leaves nothing: the volume, the network and the container are gone', async () => {
     await runtime.remove(node)
     assert.deepEqual(await runtime.observe(node, null), {state: 'absent'})

@@ -74,12 +74,22 @@ export function createTools(client: Client, images: Images, siteId: string): Too
       }
     })
     const made = await withImage(place, create)
-    if (made !== undefined) return made
+    if (made !== undefined) return onItsVolume(place, made)
     // of an agent that was killed a moment ago
     await removeContainer(client, name)
     const second = await create()
     if (second === undefined) throw new DbaasError('INVALID_STATE', `the name ${name} is taken by another container`, {suggestions: [`docker rm -f ${name}`]})
-    return second
+    return onItsVolume(place, second)
+  }
+
+  /** Docker makes the volume of a container where there is none: of a place that was removed a moment ago nothing may come back. */
+  async function onItsVolume({name}: Place, id: string): Promise<string> {
+    const volume = await client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
+    // ours have labels
+    if (!volume || Object.keys(volume.Labels ?? {}).length > 0) return id
+    await removeContainer(client, id)
+    await client.find(`remove the volume ${name}`, (docker, abortSignal) => docker.getVolume(name).remove({abortSignal} as object))
+    throw new DbaasError('INVALID_STATE', `${name} has no place: its volume does not exist`, {details: {volume: name}, suggestions: ['docker volume ls', 'dbaas doctor']})
   }
 
   /** Where the image was removed by hand, once more with what its digest brings back. */

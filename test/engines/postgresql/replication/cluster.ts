@@ -148,8 +148,9 @@ export async function makeCluster(source: string, values: ParameterValues = {}):
 export async function startWriters(node: Node, count: number): Promise<{acknowledged: Set<string>; stop(): Promise<void>}> {
   const acknowledged = new Set<string>()
   let going = true
-  const writers = Array.from({length: count}, async (_, writer) => {
-    const client = await node.client()
+  // all of them are there before anything happens: one that still connects to a server that is killed is no writer of this test
+  const clients = await Promise.all(Array.from({length: count}, () => node.client()))
+  const writers = clients.map(async (client, writer) => {
     let doubtful = false
     client.on('notice', ({message}) => void (doubtful ||= /might not have been replicated/.test(message ?? '')))
     for (let n = 0; going; n++) {

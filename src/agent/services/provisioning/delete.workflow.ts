@@ -61,7 +61,7 @@ export function deleteWorkflow(context: ServiceContext, servers: Servers, starte
       'stop-server': {
         async run({input, progress}) {
           await context.clusters.suspend(input.instanceId)
-          for (const subject of await servers.all(input.instanceId)) await servers.halt(subject, progress)
+          await servers.haltAll(input.instanceId, progress)
           return next('shred')
         },
         async undo({input, signal, progress, commit}) {

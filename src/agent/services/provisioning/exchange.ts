@@ -74,10 +74,9 @@ export function createExchange(context: ServiceContext, servers: Servers, option
     }
   }
 
-  /** All of its servers, the primary first: its replicas receive the last of its log. */
   async function haltAll(instanceId: string, progress: (because: string) => void): Promise<void> {
     await context.clusters.suspend(instanceId)
-    for (const subject of await servers.all(instanceId)) await servers.halt(subject, progress)
+    await servers.haltAll(instanceId, progress)
   }
 
   async function haltNode(instance: InstanceRecord, node: NodeRecord, progress: (because: string) => void): Promise<void> {

@@ -150,9 +150,7 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
       },
       'stop-server': {
         async run({input, progress, commit}) {
-          // the primary first: its replicas receive the last of its log
-          const all = await servers.all(input.instanceId)
-          for (const subject of all) await servers.halt(subject, progress)
+          const all = await servers.haltAll(input.instanceId, progress)
           commit(async (tx) => {
             for (const {node} of all) await tx.nodes.update(node.id, {runtimeRef: null, status: 'stopped', statusReason: null, wanted: 'stopped', updatedAt: clock.now()})
           })
@@ -198,7 +196,7 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
           if (since === undefined) await context.store.transact('platform', (tx) => tx.settings.put(`gap:${operationId}`, String(began)))
           await context.clusters.suspend(input.instanceId)
           await servers.route(await servers.load(input.instanceId), 'hold')
-          for (const subject of await servers.all(input.instanceId)) await servers.halt(subject, progress)
+          await servers.haltAll(input.instanceId, progress)
           await steps.cluster(input.instanceId, signal, progress)
           const gap = clock.now() - began
           const {instance} = await servers.load(input.instanceId)
@@ -240,9 +238,7 @@ export function lifecycleWorkflows(context: ServiceContext, servers: Servers, st
       },
       'stop-server': {
         async run({input, progress, commit}) {
-          const subject = await servers.load(input.instanceId)
-          await servers.halt(subject, progress)
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: null, status: 'stopped', updatedAt: clock.now()}))
+          await servers.haltPrimary(input.instanceId, {progress, commit})
           return next('start-server')
         },
       },

@@ -193,6 +193,20 @@ export function createServers(context: ServiceContext) {
     await context.protection.drained(subject.instance.id)
   }
 
+  /** The server of an instance of one, between the holding of its clients and its next start. */
+  async function haltPrimary(instanceId: string, {progress, commit}: Pick<StepContext<unknown, Tx>, 'progress' | 'commit'>): Promise<void> {
+    const subject = await load(instanceId)
+    await halt(subject, progress)
+    commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: null, status: 'stopped', updatedAt: context.clock.now()}))
+  }
+
+  /** All of its servers, the primary first: its replicas receive the last of its log. Returns them. */
+  async function haltAll(instanceId: string, progress: (because: string) => void): Promise<Subject[]> {
+    const subjects = await all(instanceId)
+    for (const subject of subjects) await halt(subject, progress)
+    return subjects
+  }
+
   async function gone({runtime, placement}: Subject, ref: string, seconds: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(end, seconds * 1000)
@@ -250,7 +264,7 @@ export function createServers(context: ServiceContext) {
     }
   }
 
-  return {publishedOrMoved, softwareOf, subjectOf, load, all, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, clientOf, route, logTail}
+  return {publishedOrMoved, softwareOf, subjectOf, load, all, admin, settingsOf, observe, prepare, launch, awaitReady, readyOrMoved, serve, halt, haltPrimary, haltAll, clientOf, route, logTail}
 }
 
 /** What the place says of its instance, for a store that has to be rebuilt. */

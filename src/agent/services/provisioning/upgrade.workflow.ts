@@ -129,9 +129,7 @@ export function upgradeWorkflow(context: ServiceContext, servers: Servers, start
       },
       'stop-server': {
         async run({input, progress, commit}) {
-          const subject = await servers.load(input.instanceId)
-          await servers.halt(subject, progress)
-          commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: null, status: 'stopped', updatedAt: clock.now()}))
+          await servers.haltPrimary(input.instanceId, {progress, commit})
           return next('start-server')
         },
       },

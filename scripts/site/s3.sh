@@ -20,10 +20,11 @@ programs=(ceph-mon ceph-osd radosgw swift-account swift-container swift-object s
 
 # A pid alone says nothing after a reboot: it must run with a configuration of ours.
 pid() { local pid; pid=$(cat "$run/$1.pid" 2>/dev/null) && grep -qF "$run/" "/proc/$pid/cmdline" 2>/dev/null && echo "$pid"; }
-running() {
+running() { # [PROGRAM...]
   local name
   [ -e "$run/servers.json" ] && [ "$(cat "$run/key")" = "$key" ] || return 1
-  for name in "${programs[@]}"; do pid "$name" >/dev/null || return 1; done
+  [ "$#" -gt 0 ] || set -- "${programs[@]}"
+  for name in "$@"; do pid "$name" >/dev/null || return 1; done
 }
 report() { say "Ceph $(cat "$home/ceph/version") on 127.0.0.1:17480 (TLS: 17443), Swift $(cat "$home/swift/version") on 127.0.0.1:17490"; }
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -163,12 +164,27 @@ END
   await radosgw 17480
 }
 
+swift_ports=(account:17492 container:17493 object:17494 proxy:17490)
+serve_swift() { serve "swift-$1" "$home/swift/usr/bin/python3.11" "$run/swift/serve.py" "$run/swift" "$run/swift/$1.conf" "$1-server"; }
+# What has ended by itself is served again, and said: others may be at work with the rest.
+revive() {
+  local each name port
+  with swift
+  for each in "${swift_ports[@]}"; do
+    name=${each%:*} port=${each#*:}
+    if listens "$port"; then continue; fi
+    say "swift-$name had ended, and is started again. Its last words: $(tail -n 3 "$run/swift-$name.out")"
+    serve_swift "$name"
+    await "swift-$name" "$port"
+  done
+}
+
 swift() {
-  local bin=$home/swift/usr/bin name port pipeline
+  local bin=$home/swift/usr/bin name port pipeline patience=
   with swift
   "${prefix[@]}" mkdir -p "$run/swift/devices/d0"
   printf '[swift-hash]\nswift_hash_path_suffix = a\nswift_hash_path_prefix = b\n[storage-policy:0]\nname = gold\ndefault = yes\n' >"$run/swift/swift.conf"
-  printf 'import sys\nfrom swift.common import utils\nutils.set_swift_dir(sys.argv[1])\nfrom swift.common.wsgi import run_wsgi\nsys.exit(run_wsgi(sys.argv[2], sys.argv[3]))\n' >"$run/swift/serve.py"
+  printf 'import sys\nfrom swift.common import utils\nutils.set_swift_dir(sys.argv[1])\nfrom swift.common.wsgi import run_wsgi\nsys.exit(run_wsgi(sys.argv[2], sys.argv[3], verbose=True))\n' >"$run/swift/serve.py"
   "${prefix[@]}" "$bin/python3.11" -c '
 import sys
 from swift.common.ring import RingBuilder
@@ -178,8 +194,13 @@ for name, port in (("account", 17492), ("container", 17493), ("object", 17494)):
     builder.rebalance()
     builder.get_ring().save("%s/%s.ring.gz" % (sys.argv[1], name))
 ' "$run/swift" >"$run/swift.out" 2>&1 || { cat "$run/swift.out" >&2; die 'the rings could not be made'; }
-  for name in account:17492 container:17493 object:17494 proxy:17490; do
+  for name in "${swift_ports[@]}"; do
     port=${name#*:} name=${name%:*} pipeline=$name-server
+    # Its patience is for a cluster: here one machine is busy, and there is nobody else to ask.
+    [ "$name" != proxy ] || patience='conn_timeout = 30
+node_timeout = 60
+recoverable_node_timeout = 60
+error_suppression_limit = 1000000'
     [ "$name" != proxy ] || pipeline='catch_errors cache s3api tempauth copy versioned_writes symlink slo dlo proxy-server'
     cat >"$run/swift/$name.conf" <<END
 [DEFAULT]
@@ -199,6 +220,7 @@ pipeline = $pipeline
 [app:$name-server]
 use = egg:swift#$name
 account_autocreate = true
+$patience
 [filter:catch_errors]
 use = egg:swift#catch_errors
 # It must be there, and nothing need answer.
@@ -223,9 +245,9 @@ use = egg:swift#slo
 [filter:dlo]
 use = egg:swift#dlo
 END
-    serve "swift-$name" "$bin/python3.11" "$run/swift/serve.py" "$run/swift" "$run/swift/$name.conf" "$name-server"
+    serve_swift "$name"
   done
-  await swift-proxy 17490
+  for name in "${swift_ports[@]}"; do await "swift-${name%:*}" "${name#*:}"; done
 }
 
 start() {
@@ -233,7 +255,7 @@ start() {
   mkdir -p "$home"
   exec 8>"$home/lock"
   flock 8
-  if running; then report; return; fi
+  if running ceph-mon ceph-osd radosgw; then revive; report; return; fi
   stop_all
   unpack_both
   for port in 17478 17480 17443 17490 17492 17493 17494; do if listens "$port"; then die "something else listens on 127.0.0.1:$port"; fi; done

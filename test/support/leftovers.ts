@@ -15,6 +15,15 @@ function children(path: string): string[] {
   }
 }
 
+/** Names of files alone, at any depth: what was left says who left it. */
+function filesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder, {recursive: true, withFileTypes: true}).filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+  } catch {
+    return ['gone meanwhile']
+  }
+}
+
 /** What initdb starts does not say where it works; its working folder does. */
 function worksBelow(pid: number, folder: string): boolean {
   try {
@@ -33,7 +42,7 @@ export function leftoversOf(home: string): string[] {
     if (/postgres|mysqld|mariadbd/.test(what) && !what.includes(join(dataRoot, 'pool')) && !worksBelow(pid, join(dataRoot, 'pool'))) found.push(`process ${pid} ${what}`)
   }
   // the repository itself stays: its id, its drafts, and nothing of anybody
-  found.push(...children(join(dataRoot, 'repository')).filter((path) => !/\/(?:repository|\.drafts|\.reserve)$/.test(path)).map((path) => `backups ${path}`))
+  found.push(...children(join(dataRoot, 'repository')).filter((path) => !/\/(?:repository|\.drafts|\.reserve)$/.test(path)).map((path) => `backups ${path}: ${filesIn(path).slice(0, 20).join(' ')}`))
   const db = new Database(join(home, 'metadata.db'), {readonly: true})
   try {
     const count = (sql: string): number => (db.prepare(sql).get() as {n: number}).n

@@ -1,4 +1,5 @@
 /** The S3 servers of scripts/site/s3.sh: real ones, that check signatures. */
+import {execFileSync} from 'node:child_process'
 import {randomUUID} from 'node:crypto'
 import {existsSync, readFileSync} from 'node:fs'
 import type {LookupFunction} from 'node:net'
@@ -32,6 +33,11 @@ const file = join(testSite, 's3/run/servers.json')
 export function s3OrSkip(): () => Servers {
   needOrSkip(() => (existsSync(file) ? undefined : 'no S3 servers run: scripts/site/s3.sh start'))
   return () => JSON.parse(readFileSync(file, 'utf8')) as Servers
+}
+
+/** Swift's parts are several processes: what has ended is started again, and its last words are in the test's output. */
+export function reviveSwift(): void {
+  process.stdout.write(execFileSync(join(import.meta.dirname, '../../scripts/site/s3.sh'), ['start'], {encoding: 'utf8'}))
 }
 
 /** A bucket of its own on Ceph; `dispose` removes it with all that is in it. */

@@ -18,6 +18,7 @@ import {logArchiveOf} from './log-archive.js'
 import type {Answer, CallName, Calls, FromThread, ThreadData, ToThread} from './protocol.js'
 import {restoreFiles} from './restore.js'
 import {find, removeUnknown, take} from './take.js'
+import {createTurns, createUses} from './turns.js'
 
 interface Call {
   readonly controller: AbortController
@@ -39,6 +40,16 @@ function turnsOfIncarnation({incarnation}: ArchivePlace): ReturnType<typeof crea
   const own = turnsOf.get(incarnation) ?? createTurns(1)
   turnsOf.set(incarnation, own)
   return own
+}
+
+const uses = createUses()
+
+/** What a call works on, if that is an incarnation: here, as it may be in two repositories on its way from one to the other. */
+function subjectOf(name: CallName, [first]: readonly unknown[]): string | undefined {
+  if (name === 'rewrap') return undefined
+  const asked = first as {readonly archive?: ArchivePlace} & Partial<ArchivePlace>
+  const {incarnation, repository} = asked.archive ?? asked
+  return incarnation && repository && `${repository.kind} ${repository.location} ${incarnation}`
 }
 
 function backupOf(name: string): EngineBackup {
@@ -134,34 +145,6 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
   },
 }
 
-/** So many at a time; the others wait, unless their signal comes first. */
-function createTurns(limit: number) {
-  let taken = 0
-  const waiting: (() => void)[] = []
-  return async <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> => {
-    while (taken >= limit) {
-      signal.throwIfAborted()
-      await new Promise<void>((resolve) => {
-        waiting.push(resolve)
-        // one that has gone must not be given a turn that another waits for
-        signal.addEventListener('abort', () => {
-          const at = waiting.indexOf(resolve)
-          if (at >= 0) waiting.splice(at, 1)
-          resolve()
-        }, {once: true})
-      })
-    }
-    signal.throwIfAborted()
-    taken++
-    try {
-      return await work()
-    } finally {
-      taken--
-      waiting.shift()?.()
-    }
-  }
-}
-
 const port = parentPort
 if (port) {
   const say = (message: FromThread): void => port.postMessage(message)
@@ -181,7 +164,14 @@ if (port) {
     }
     calls.set(id, call)
     const work = methods[name] as (call: Call, ...args: unknown[]) => Promise<unknown>
-    void (async () => work(call, ...args))().then(
+    const run = async () => work(call, ...args)
+    const subject = subjectOf(name, args)
+    const inTurn = (): Promise<unknown> => {
+      if (subject === undefined) return run()
+      if (name === 'shred' || name === 'erase') return uses.remove(subject, new DbaasError('BACKUP_NOT_FOUND', 'its backups are being erased'), run)
+      return uses.use(subject, call.controller, run)
+    }
+    void inTurn().then(
       (answer) => say({kind: 'answer', id, answer}),
       (error: unknown) => say({kind: 'failed', id, error: DbaasError.from(error).toDetail()}),
     ).finally(() => calls.delete(id))

@@ -11,6 +11,7 @@ import {createCopies} from './copies.loop.js'
 import {createBackupWorkflow} from './create.workflow.js'
 import {createDrills} from './drill.loop.js'
 import {createDrillWorkflow} from './drill.workflow.js'
+import {createEnding} from './ending.js'
 import {createErasure} from './erasure.js'
 import type {KeyRing} from './keys.js'
 import {createFollowers} from './log.loop.js'
@@ -47,11 +48,12 @@ export function assembleBackups(options: BackupsOptions) {
   const repositories = createRepositories(context, archiver, options.localPath)
   const parts: BackupParts = {context, archiver, repositories, load: options.load, admin: options.admin, prepare: createPreparing(options.admin)}
   const followers = createFollowers(parts)
-  const erasure = createErasure(parts, followers, options.cancel)
+  const endHistory = createEnding(parts, followers)
+  const erasure = createErasure(parts, followers, endHistory, options.cancel)
   const protection = createProtection(context, followers)
   const rounds = createRounds(context.log)
   const deadline = (): number => workflow(createBackupKind).deadlineSeconds
-  const retention = createRetention(parts)
+  const retention = createRetention(parts, endHistory)
   const copies = createCopies(parts, repositories)
 
   const recoveries = createRecoveries(parts, followers)
@@ -72,7 +74,7 @@ export function assembleBackups(options: BackupsOptions) {
     mark: async (instance, work) => work((await options.load(instance.id)).host, await options.admin()),
   })
   return {
-    workflows: [createBackupWorkflow(parts, followers), createDrillWorkflow(parts, recoveries), ...upkeepWorkflows(parts, keys)],
+    workflows: [createBackupWorkflow(parts, followers), createDrillWorkflow(parts, recoveries), ...upkeepWorkflows(parts, keys, endHistory)],
     protection: guard,
     service,
     start(): void {

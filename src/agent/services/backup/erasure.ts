@@ -5,6 +5,7 @@ import {DbaasError} from '../../../core/errors.js'
 import {hasEnded} from '../../../core/workflow/operation.js'
 import type {Tx} from '../../store/store.js'
 import type {KeptBackups} from '../protection.js'
+import type {EndHistory} from './ending.js'
 import type {Followers} from './log.loop.js'
 import type {BackupParts} from './parts.js'
 
@@ -24,29 +25,15 @@ export interface Erasure {
   forget(tx: Tx, instanceId: string): Promise<void>
 }
 
-export function createErasure(parts: BackupParts, followers: Followers, cancel: (operationId: string) => Promise<void>): Erasure {
+export function createErasure(parts: BackupParts, followers: Followers, endHistory: EndHistory, cancel: (operationId: string) => Promise<void>): Erasure {
   const {context, archiver, repositories} = parts
   const {store, clock} = context
 
   const running = async (instanceId: string) => (await store.read('platform', (tx) => tx.operations.openOfInstance(instanceId, 'backup'))).filter((o) => !hasEnded(o.status))
 
-  /** The key first: from then on the rest is noise. Its rows go when all of it has gone. */
-  async function eraseAll(history: HistoryRecord): Promise<void> {
-    const archive = await repositories.place(history.repository, history.id)
-    await repositories.through(history.repository, async () => {
-      await archiver.shred(archive)
-      await archiver.erase(archive)
-    })
-    await store.transact('platform', async (tx) => {
-      for (const backup of await tx.backups.list({incarnation: history.id})) await tx.backups.remove(backup.id)
-      await tx.logs.remove(history.id)
-      await tx.histories.remove(history.id)
-    })
-  }
-
   /** A repository that does not answer holds no delete up: it is asked again until all has gone. */
   async function eraseLater(history: HistoryRecord): Promise<void> {
-    await eraseAll(history).catch((error: unknown) => {
+    await endHistory(history).catch((error: unknown) => {
       if (!(error instanceof DbaasError) || !(error.code.startsWith('REPOSITORY_') || error.code === 'DISK_FULL' || error.code === 'KEY_UNAVAILABLE')) throw error
       context.log('backups could not be erased yet', {incarnation: history.id, error: error.message})
     })

@@ -34,6 +34,8 @@ export interface Followers {
   drained(instanceId: string): Promise<void>
   /** Ends the stream, wherever it is. */
   end(instanceId: string): Promise<void>
+  /** As `end`, of what is followed in that incarnation: an instance may have another by now. */
+  endOf(incarnation: string): Promise<void>
   /** The agent ends; the servers keep the log for the next one. */
   stop(): Promise<void>
 }
@@ -170,6 +172,8 @@ export function createFollowers(parts: BackupParts): Followers {
     const subject = await parts.load(instance.id)
     const {history, log} = await store.read('platform', async (tx) => ({history: await tx.histories.get(incarnation), log: await tx.logs.get(incarnation)}))
     if (!history) throw new DbaasError('INVALID_STATE', `${instance.name} has no history to archive`)
+    // it was erased, or soon will be: nothing may come into it any more; and what serves now may be of another incarnation
+    if (history.endedAt !== null || subject.instance.incarnation !== incarnation) return 'asked'
     if (!live.has(incarnation)) live.set(incarnation, log ?? newLog(instance))
     await parts.prepare(subject)
     const engineLog = backupOf(subject.engine).log
@@ -179,6 +183,7 @@ export function createFollowers(parts: BackupParts): Followers {
     await engineLog.hold(subject.host, await parts.admin(), holdOf(incarnation))
     const archive = await repositories.place(history.repository, incarnation)
     const server = await serverOf(parts, subject)
+    signal.throwIfAborted()
     const end = await repositories.through(history.repository, () => archiver.follow({
       archive, engine: instance.engine, server, hold: holdOf(incarnation), system: history.system, fresh: held.state === 'lost' || log?.state === 'gap',
     }, {signal, status: (status) => void noteStatus(instance, status, history.repository).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))
@@ -280,6 +285,9 @@ export function createFollowers(parts: BackupParts): Followers {
       if ((await Promise.race([follower.ended, timeout])) === 'late') await end(instanceId)
     },
     end,
+    async endOf(incarnation) {
+      for (const [instanceId, follower] of followers) if (follower.incarnation === incarnation) await end(instanceId)
+    },
     async stop() {
       stopped = true
       if (timer) clearInterval(timer)

@@ -3,6 +3,7 @@ import type {BackupRecord, HistoryRecord, PolicyRecord} from '../../../core/back
 import {believe, believedFrom, type BelievedTime} from '../../../core/backup/believed-time.js'
 import {planRetention, type LogRange, type RetainedBackup, type RetentionPolicy} from '../../../core/backup/retention.js'
 import {formatDuration, isoTime} from '../../../core/time.js'
+import type {EndHistory} from './ending.js'
 import {wholeLog, type BackupParts} from './parts.js'
 
 /** Without anything deleted, room is made so often: what crashed writers left. */
@@ -18,7 +19,7 @@ export interface Retention {
   run(): Promise<void>
 }
 
-export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>): Retention {
+export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, endHistory: EndHistory): Retention {
   const {context, archiver, repositories} = parts
   const {store, clock} = context
   const swept = new Map<string, number>()
@@ -82,20 +83,9 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
   }
 
   async function erase(history: HistoryRecord, deleting: readonly BackupRecord[], kept: readonly BackupRecord[], log: readonly LogRange[]): Promise<void> {
+    // a history that has ended dies with its last backup
+    if (history.endedAt !== null && kept.length === 0) return endHistory(history)
     const archive = await repositories.place(history.repository, history.id)
-    // a history that has ended dies with its last backup, and its key first
-    if (history.endedAt !== null && kept.length === 0) {
-      await repositories.through(history.repository, async () => {
-        await archiver.shred(archive)
-        await archiver.erase(archive)
-      })
-      await store.transact('platform', async (tx) => {
-        for (const backup of deleting) await tx.backups.remove(backup.id)
-        await tx.logs.remove(history.id)
-        await tx.histories.remove(history.id)
-      })
-      return
-    }
     const needed = JSON.stringify(log)
     if (!swept.has(history.id)) swept.set(history.id, clock.now() - sweepMs + firstSweepMs)
     const isStale = clock.now() - (swept.get(history.id) as number) > sweepMs

@@ -2,6 +2,7 @@
 import {DbaasError} from '../../../core/errors.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
+import type {EndHistory} from './ending.js'
 import type {KeyRing} from './keys.js'
 import {deleteBackupKind, rotateKeysKind, verifyBackupKind, wholeLog, type BackupParts} from './parts.js'
 
@@ -14,7 +15,7 @@ export interface RotateInput {
   readonly imported?: boolean
 }
 
-export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing) {
+export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing, endHistory: EndHistory) {
   const {context, archiver, repositories} = parts
   const {store, clock} = context
 
@@ -99,24 +100,20 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
           })
           if (!found) return done({backup_id: input.backupId})
           const {backup, history, others} = found
-          const archive = await repositories.place(backup.repository, backup.incarnation)
-          const isLast = others.length === 0 && history !== undefined && history.endedAt !== null
-          await repositories.through(backup.repository, async () => {
-            if (isLast) {
-              // the key dies with the last backup of a history that has ended
-              await archiver.shred(archive)
-              await archiver.erase(archive)
-            } else if (backup.snapshot !== null) {
-              await archiver.remove(archive, backup.snapshot)
+          // a history that has ended dies with its last backup
+          if (others.length === 0 && history && history.endedAt !== null) {
+            await endHistory(history)
+            return done({backup_id: backup.id})
+          }
+          const {snapshot} = backup
+          if (snapshot !== null) {
+            const archive = await repositories.place(backup.repository, backup.incarnation)
+            await repositories.through(backup.repository, async () => {
+              await archiver.remove(archive, snapshot)
               await archiver.collect(archive, wholeLog, null)
-            }
-          })
-          await store.transact('platform', async (tx) => {
-            await tx.backups.remove(backup.id)
-            if (!isLast) return
-            await tx.logs.remove(backup.incarnation)
-            await tx.histories.remove(backup.incarnation)
-          })
+            })
+          }
+          await store.transact('platform', (tx) => tx.backups.remove(backup.id))
           return done({backup_id: backup.id})
         },
       },

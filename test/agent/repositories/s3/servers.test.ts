@@ -7,7 +7,7 @@ import {createClient} from '../../../../src/agent/repositories/s3/client.js'
 import {createObjects} from '../../../../src/agent/repositories/s3/objects.js'
 import {resolveTarget} from '../../../../src/agent/repositories/s3/options.js'
 import {realRuns} from '../../../support/runs.js'
-import {lookupLoopback, makeBucket, removeBucket, s3OrSkip, versionsIn} from '../../../support/s3.js'
+import {lookupLoopback, makeBucket, removeBucket, reviveSwift, s3OrSkip, versionsIn} from '../../../support/s3.js'
 import {storeConformance} from '../store-conformance.js'
 
 const text = (words: string): Buffer => Buffer.from(words)
@@ -203,6 +203,7 @@ describe('a bucket on a real server', function () {
   })
 
   describe('without conditional writes', () => {
+    before(reviveSwift)
     const conditional = {code: 'REPOSITORY_REFUSED', message: /If-None-Match/}
 
     it('is refused: Swift, which says that it has none', async () => {

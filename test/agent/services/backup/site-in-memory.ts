@@ -7,6 +7,7 @@ import {join} from 'node:path'
 import Database from 'better-sqlite3'
 import type {Archiver, BackupOrder, TakenBackup} from '../../../../src/agent/archiver/archiver.js'
 import {createBackupWorkflow} from '../../../../src/agent/services/backup/create.workflow.js'
+import {createEnding} from '../../../../src/agent/services/backup/ending.js'
 import {createErasure, type Erasure} from '../../../../src/agent/services/backup/erasure.js'
 import {createKeyRing} from '../../../../src/agent/services/backup/keys.js'
 import type {Followers} from '../../../../src/agent/services/backup/log.loop.js'
@@ -120,9 +121,10 @@ export async function siteInMemory(start: number): Promise<Site> {
     },
   }
   const followers: Followers = {
-    start: () => undefined, started: () => undefined, poke: () => undefined, live: () => undefined, drained: async () => undefined, end: async () => undefined, stop: async () => undefined,
+    start: () => undefined, started: () => undefined, poke: () => undefined, live: () => undefined, drained: async () => undefined, end: async () => undefined, endOf: async () => undefined, stop: async () => undefined,
   }
-  const flows = [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, createKeyRing({kind: 'file', path: join(folder.path, 'key')}, async () => Buffer.alloc(32, 1)))]
+  const endHistory = createEnding(parts, followers)
+  const flows = [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, createKeyRing({kind: 'file', path: join(folder.path, 'key')}, async () => Buffer.alloc(32, 1)), endHistory)]
   const workflows: WorkflowEngine = createWorkflowEngine({
     store, clock: context.clock, owner: 'test', workflows: flows as unknown as AnyWorkflow[], parallelism: 8, random: () => 0.9, log: () => undefined, changed: () => undefined,
   })
@@ -142,8 +144,8 @@ export async function siteInMemory(start: number): Promise<Site> {
 
   let made = 0
   const site: Site = {
-    store, now: start, archive, away: undefined, damaged: new Set(), retention: createRetention(parts), nextRetention: () => createRetention(parts),
-    erasure: createErasure(parts, followers, async () => undefined),
+    store, now: start, archive, away: undefined, damaged: new Set(), retention: createRetention(parts, endHistory), nextRetention: () => createRetention(parts, endHistory),
+    erasure: createErasure(parts, followers, endHistory, async () => undefined),
     async add(name, policy = {}) {
       const id = `ins_${++made}`
       const instance: InstanceRecord = {

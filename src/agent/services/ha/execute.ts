@@ -254,7 +254,8 @@ export function createExecutor(options: ExecutorOptions) {
     const upstream = await making.upstreamOf(node.subject, from.subject)
     let isWhole = false
     let discarded: bigint | null = null
-    if (how === 'rewind') {
+    if (how === 'rebuild') context.log('a node comes back', {instance: instanceId, node: node.id, how})
+    else {
       try {
         await making.configure(node.subject)
         const {kind, because, discardedBytes} = await replication.assessRejoin(host, source, {signal})

@@ -40,12 +40,18 @@ for (const {name, source} of backupSources()) {
       return end ? parseSegment(end.segment).start + end.offset : 0
     }
     const until = async (what: string, is: () => boolean | Promise<boolean>, seconds = 30) => {
-      for (const last = Date.now() + seconds * 1000; !(await is()); await sleep(20)) assert.ok(Date.now() < last, `not within ${seconds} s: ${what}`)
+      for (const last = Date.now() + seconds * 1000; !(await is()); await sleep(20)) assert.ok(Date.now() < last, new Error(`${what} did not come within ${seconds} s`))
     }
-    const untilArchived = async (archive: TestArchive, of = server) => {
+    /** `by`: whoever follows; one that has ended archives nothing more. */
+    const untilArchived = async (archive: TestArchive, of = server, by?: Promise<LogEnd>) => {
       const to = await lsn(of)
-      await until(`archived up to ${to}`, () => endOf(archive) >= to)
+      const early = by?.then((end) => assert.fail(`it ended: ${JSON.stringify(end)}`))
+      early?.catch(() => {})
+      await Promise.race([until(`log up to ${to}`, () => endOf(archive) >= to), ...(early ? [early] : [])])
     }
+    /** The server may take a moment to see that whoever read has gone; until then it lets nobody else read there. */
+    const untilUnread = (slot: string, of: TestServer) =>
+      until(`the end of the reader of ${slot}`, async () => (await of.sql(`select active from pg_replication_slots where slot_name = '${slot}'`))[0]?.['active'] === false)
     /** Every byte that is archived is the server's; `least`: so many full segments must have been compared. */
     async function assertSame(archive: TestArchive, of: TestServer, least = 0): Promise<void> {
       const folder = join(of.host.paths.data, 'pg_wal')
@@ -258,11 +264,13 @@ for (const {name, source} of backupSources()) {
       // a new hold does not bring back what is gone
       await hold(small.host, small.admin, 'lost')
       assert.equal((await observeHold(small.host, small.admin, 'lost')).state, 'kept')
+      await untilUnread('lost', small)
       const gone = await start(other, 'lost', small).ended
       assert.ok(gone.kind === 'gap' && /removed log/.test(gone.because), JSON.stringify(gone))
       // the line begins anew
+      await untilUnread('lost', small)
       const fresh = start(other, 'lost', small, {from: null})
-      await untilArchived(other, small)
+      await untilArchived(other, small, fresh.ended)
       await fresh.stop()
       assert.equal(other.slices.filter((slice) => slice.fresh !== undefined).length, 2)
       await small.stop('SIGQUIT')

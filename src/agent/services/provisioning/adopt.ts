@@ -11,6 +11,9 @@ import {adoptKind, type AdoptInput} from './adopt.workflow.js'
 import {freeEndpointPort} from './ports.js'
 import {runtimesUsed, type InstancesService} from './service.js'
 
+/** The steps that an instance of so many servers needs. */
+const stepsOf = (order: readonly string[], servers: number): readonly string[] => (servers > 1 ? order : order.filter((step) => !['choose-primary', 'add-replicas', 'await-primary'].includes(step)))
+
 type Whole = Found & {readonly placement: Placement}
 
 export function createAdoption(options: {
@@ -46,8 +49,8 @@ export function createAdoption(options: {
     }
   }
 
-  const nodeOf = (placement: Placement): NodeRecord => ({
-    id: placement.nodeId, tenantId: placement.tenantId, instanceId: placement.instanceId, name: placement.nodeName, role: 'primary', wanted: 'running',
+  const nodeOf = (placement: Placement, role: NodeRecord['role']): NodeRecord => ({
+    id: placement.nodeId, tenantId: placement.tenantId, instanceId: placement.instanceId, name: placement.nodeName, role, wanted: 'running',
     status: 'absent', statusReason: null, port: placement.port, runtimeRef: null, createdAt: placement.facts.createdAt, updatedAt: clock.now(),
   })
 
@@ -77,9 +80,12 @@ export function createAdoption(options: {
         })
       }
       const flow = options.workflow(adoptKind)
-      if (plan) return {plan: planView({steps: found.flatMap(({found: {placement}}) => flow.order.map((step) => `${placement.instanceName}: ${step}`)), impact: 'restart', expected_downtime_ms: null, reversible: false})}
+      const ids = new Set(found.map(({found: {placement}}) => placement.instanceId))
+      const byInstance = [...ids].map((id) => found.filter(({found: {placement}}) => placement.instanceId === id))
+      if (plan) return {plan: planView({steps: byInstance.flatMap((servers) => stepsOf(flow.order, servers.length).map((step) => `${servers[0]?.found.placement.instanceName}: ${step}`)), impact: 'restart', expected_downtime_ms: null, reversible: false})}
       const operations = []
-      for (const {runtime, found: {placement}} of found) {
+      for (const servers of byInstance) {
+        const [{runtime, found: {placement}}] = servers as [typeof servers[number]]
         // its name and its engine must be ones that this agent can run
         context.engines.get(placement.engine)
         const record = recordOf(placement, runtime, await portFor(placement, runtime))
@@ -87,9 +93,12 @@ export function createAdoption(options: {
           const used = new Set((await tx.settings.get(runtimesUsed))?.split(','))
           if (!used.has(runtime.name)) await tx.settings.put(runtimesUsed, [...used, runtime.name].join(','))
           await tx.instances.insert(record)
-          await tx.nodes.insert(nodeOf(placement))
           await tx.ports.reserve({tenantId: record.tenantId, port: record.endpointPort, ownerId: record.id})
-          await tx.ports.reserve({tenantId: record.tenantId, port: placement.port, ownerId: placement.nodeId})
+          for (const [i, {found: {placement: each}}] of servers.entries()) {
+            // of several, who is the primary is found out first
+            await tx.nodes.insert(nodeOf(each, i === 0 ? 'primary' : 'replica'))
+            await tx.ports.reserve({tenantId: record.tenantId, port: each.port, ownerId: each.nodeId})
+          }
           // the old one cannot be read without the key of the site that is gone
           await tx.secrets.put(record.tenantId, record.id, 'password', context.randomSecret())
           const input: AdoptInput = {instanceId: record.id, fromSite: siteId}

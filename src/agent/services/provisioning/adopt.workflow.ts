@@ -1,12 +1,18 @@
 /**
- * An instance that another site made, and whose agent and store are gone: its data is kept, its server is started anew
- * with a certificate of this site and a new password. Undone, only the rows go: the data is never touched.
+ * An instance that another site made, and whose agent and store are gone: its data is kept, its servers are started anew
+ * with certificates of this site and a new password. Undone, only the rows go: the data is never touched.
+ *
+ * Of several servers nobody knows any more which one was the primary. Whoever has the newest timeline, and of that the most log,
+ * has all that any of them has acknowledged; it is promoted, and the others are made its replicas, whatever they have beyond it.
  */
+import {DbaasError} from '../../../core/errors.js'
+import {wantedOf} from '../../../core/ha/state.js'
 import {effectiveParameters} from '../../../core/instance/instance.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {forgetInstance} from './create.workflow.js'
+import type {Subject} from '../subject.js'
 import type {Servers} from './servers.js'
 
 export interface AdoptInput {
@@ -17,16 +23,47 @@ export interface AdoptInput {
 export const adoptKind = 'instance.adopt'
 
 export function adoptWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  /** Whose data go furthest; of those alone that are whole: others are copied anew. None of them runs. Throws DATA_GONE, INTEGRITY_MISMATCH. */
+  async function furthest(all: readonly Subject[], progress: (because: string) => void): Promise<Subject> {
+    const found = []
+    for (const subject of all) {
+      const {engine: {lifecycle, replication}, host} = subject
+      if (replication && (await lifecycle.isInitialised(host))) found.push({subject, data: await replication.readData(host)})
+    }
+    const [first] = found.sort(({data: a}, {data: b}) => b.timeline - a.timeline || Number(b.position - a.position))
+    const {name} = (all[0] as Subject).instance
+    if (!first) throw new DbaasError('DATA_GONE', `the data of ${name} is gone: none of its ${all.length} servers has them whole`, {suggestions: ['dbaas restore NAME --into NEW']})
+    const foreign = found.find(({data}) => data.system !== first.data.system)
+    if (foreign) {
+      throw new DbaasError('INTEGRITY_MISMATCH', `the data of ${foreign.subject.node.name} and of ${first.subject.node.name} are not of one database`, {
+        details: {instance: name, node: foreign.subject.node.name}, suggestions: ['move one of their folders away, then adopt again'],
+      })
+    }
+    progress(`${first.subject.node.name} has the most of it: ${first.subject.engine.replication?.formatPosition(first.data.position)} on timeline ${first.data.timeline}`)
+    return first.subject
+  }
+
   return workflow<AdoptInput, Tx>()({
     kind: adoptKind,
     start: 'take-over',
-    order: ['take-over', 'configure', 'start-server', 'await-ready', 'create-access', 'verify', 'publish-endpoint'],
+    order: ['take-over', 'choose-primary', 'configure', 'start-server', 'await-ready', 'promote', 'create-access', 'verify', 'add-replicas', 'publish-endpoint', 'await-primary'],
     deadlineSeconds: 300,
     steps: {
       'take-over': {
         async run({input}) {
-          const {runtime, placement} = await servers.load(input.instanceId)
-          await runtime.adopt(placement, input.fromSite)
+          const all = await servers.all(input.instanceId)
+          for (const {runtime, placement} of all) await runtime.adopt(placement, input.fromSite)
+          return next(all.length > 1 ? 'choose-primary' : 'configure')
+        },
+      },
+      'choose-primary': {
+        async run({input, progress, commit}) {
+          const all = await servers.all(input.instanceId)
+          for (const {runtime, placement} of all) await runtime.place(placement)
+          const {node: {id}} = await furthest(all, progress)
+          commit(async (tx) => {
+            for (const {node} of all) await tx.nodes.update(node.id, {role: node.id === id ? 'primary' : 'replica', updatedAt: context.clock.now()})
+          })
           return next('configure')
         },
       },
@@ -39,6 +76,12 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
       'start-server': {
         async run({input, commit}) {
           const subject = await servers.load(input.instanceId)
+          const isOneOfSeveral = (await servers.all(input.instanceId)).length > 1
+          if (isOneOfSeveral && (await servers.observe(subject)).state !== 'running') {
+            // nobody else is there yet to confirm anything
+            await context.clusters.prepareFirst(subject)
+            await subject.engine.replication?.prepareBoot(subject.host, {role: 'standby', upstream: null})
+          }
           const {ref} = await servers.launch(subject)
           commit((tx) => tx.nodes.update(subject.node.id, {runtimeRef: ref, status: 'starting', updatedAt: context.clock.now()}))
           return next('await-ready')
@@ -50,7 +93,21 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
       'await-ready': {
         async run({input, signal, progress, commit}) {
           const ready = await servers.readyOrMoved(await servers.load(input.instanceId), signal, progress, commit)
-          return next(ready ? 'create-access' : 'configure')
+          return next(ready ? 'promote' : 'configure')
+        },
+      },
+      promote: {
+        async run({input, progress}) {
+          const {engine: {replication}, host} = await servers.load(input.instanceId)
+          const admin = await servers.admin()
+          if (replication && (await replication.observe(host, admin)).role === 'standby') {
+            progress('it was a standby when it ended, and becomes primary')
+            // those that it waited for then are not there
+            await replication.setSynchronous(host, admin, {k: 0, names: []})
+            await replication.promote(host, admin)
+            await replication.afterPromotion(host, admin)
+          }
+          return next('create-access')
         },
       },
       'create-access': {
@@ -65,7 +122,20 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
         async run({input}) {
           const {engine, host, instance} = await servers.load(input.instanceId)
           await engine.config.verify(host, await servers.admin(), effectiveParameters(instance.layers))
+          return next((await servers.all(input.instanceId)).length > 1 ? 'add-replicas' : 'publish-endpoint')
+        },
+      },
+      'add-replicas': {
+        async run({input, signal, progress, commit}) {
+          const [primary, ...replicas] = await servers.all(input.instanceId)
+          const refs = await context.clusters.makeReplicas(primary as Subject, replicas, signal, progress)
+          commit(async (tx) => {
+            for (const [id, runtimeRef] of refs) await tx.nodes.update(id, {runtimeRef, status: 'running', statusReason: null, updatedAt: context.clock.now()})
+          })
           return next('publish-endpoint')
+        },
+        async undo({input}) {
+          for (const {runtime, placement, node} of (await servers.all(input.instanceId)).filter((each) => each.node.role !== 'primary')) await runtime.kill(placement, node.runtimeRef)
         },
       },
       'publish-endpoint': {
@@ -73,11 +143,26 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
           const subject = await servers.load(input.instanceId)
           await servers.route(subject, 'open')
           const {tlsVersion} = await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
+          if ((await servers.all(input.instanceId)).length > 1) return next('await-primary')
           started(subject.instance.id)
           return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion})
         },
         async undo({input}) {
           await context.endpoints.remove(input.instanceId)
+        },
+      },
+      // what it takes to make the others whole is for the cluster, however long it is
+      'await-primary': {
+        async run({input, signal, progress}) {
+          const [primary, ...replicas] = (await servers.all(input.instanceId)) as [Subject, ...Subject[]]
+          await context.clusters.begin(primary, replicas.map(({node}) => node.id), wantedOf(replicas.length))
+          await context.clusters.untilServed(input.instanceId, signal, progress)
+          started(input.instanceId)
+          const {instance} = primary
+          return done({endpoint: `${instance.endpointHost}:${instance.endpointPort}`, primary: primary.node.name, replicas: replicas.length})
+        },
+        async undo({input}) {
+          await context.clusters.forget(input.instanceId)
         },
       },
     },

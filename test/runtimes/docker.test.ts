@@ -190,6 +190,28 @@ describe('the docker runtime with a real PostgreSQL', () => {
     assert.deepEqual(Volumes.map(({Name}) => Name).filter((name) => name.includes('-gone')), [])
   })
 
+  it('does not bring the volume of a place back that is removed while somebody lists what there is', async () => {
+    for (let round = 0; round < 6; round++) {
+      const gone = {...node, nodeId: `nod_listed${round}`, nodeName: `listed${round}-1`, instanceId: `ins_listed${round}`, instanceName: `listed${round}`}
+      await runtime.place(gone)
+      let listing = true
+      const listed = (async () => {
+        while (listing) await runtime.list()
+      })()
+      await new Promise((resolve) => setTimeout(resolve, 100 * round))
+      for (let left = 20; left > 0; left--) {
+        // whoever lists has it mounted for a moment
+        const error = await runtime.remove(gone).then(() => undefined, (reason: unknown) => reason)
+        if (error === undefined) break
+        assert.ok(left > 1, String(error))
+      }
+      listing = false
+      await listed
+    }
+    const {Volumes} = await docker.listVolumes()
+    assert.deepEqual(Volumes.map(({Name}) => Name).filter((name) => name.includes('-listed')), [])
+  })
+
   it('leaves nothing: the volume, the network and the container are gone', async () => {
     await runtime.remove(node)
     assert.deepEqual(await runtime.observe(node, null), {state: 'absent'})

@@ -6,7 +6,7 @@ import type {Client} from './client.js'
 import {inspectContainer, listContainers, removeContainer, type Inspected} from './containers.js'
 import {hardened} from './hardening.js'
 import {filterBy, labels, labelsOfSite, parsePlacement} from './labels.js'
-import type {Volume, Volumes} from './volumes.js'
+import {removeBroughtBack, type Volume, type Volumes} from './volumes.js'
 
 interface Node {
   readonly nodeId: string
@@ -93,6 +93,8 @@ async function readAlone(client: Client, volumes: Volumes, siteId: string, nodes
     }
   } finally {
     await removeContainer(client, id)
+    // those that were removed after they were listed
+    for (const {volume} of nodes) if (volume) await removeBroughtBack(client, volume.Name)
   }
   return read
 }

@@ -13,6 +13,7 @@ import {labelsOfSite, type Labels, type Role} from './labels.js'
 import {nameOfTool} from './names.js'
 import {toolContainer, type Place} from './recipe.js'
 import {createSession, sessionShell, type Session} from './session.js'
+import {isBroughtBack, removeBroughtBack} from './volumes.js'
 
 export interface Tools {
   /** The id of the place's tool, made if there is none; it need not run for the archive API. */
@@ -82,13 +83,11 @@ export function createTools(client: Client, images: Images, siteId: string): Too
     return onItsVolume(place, second)
   }
 
-  /** Docker makes the volume of a container where there is none: of a place that was removed a moment ago nothing may come back. */
+  /** Throws INVALID_STATE where the place was removed a moment ago. */
   async function onItsVolume({name}: Place, id: string): Promise<string> {
-    const volume = await client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
-    // ours have labels
-    if (!volume || Object.keys(volume.Labels ?? {}).length > 0) return id
+    if (!(await isBroughtBack(client, name))) return id
     await removeContainer(client, id)
-    await client.find(`remove the volume ${name}`, (docker, abortSignal) => docker.getVolume(name).remove({abortSignal} as object))
+    await removeBroughtBack(client, name)
     throw new DbaasError('INVALID_STATE', `${name} has no place: its volume does not exist`, {details: {volume: name}, suggestions: ['docker volume ls', 'dbaas doctor']})
   }
 

@@ -16,6 +16,20 @@ export type Volume = Docker.VolumeInspectInfo
 /** Two of them, written one after the other in one go: whatever is cut off, one of them is whole. */
 const files = ['place.json.new', 'place.json'] as const
 
+/** Docker makes the volume of a container where there is none: of a place that was removed a moment ago nothing may come back. Ours have labels. */
+export async function isBroughtBack(client: Client, name: string): Promise<boolean> {
+  const volume = await client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
+  return volume !== undefined && Object.keys(volume.Labels ?? {}).length === 0
+}
+
+/** After the container that brought it back; with one of another agent that came too late, too, it goes with that. */
+export async function removeBroughtBack(client: Client, name: string): Promise<void> {
+  if (!(await isBroughtBack(client, name))) return
+  await client.find(`remove the volume ${name}`, (docker, abortSignal) => docker.getVolume(name).remove({abortSignal} as object).catch((error: unknown) => {
+    if (refusalOf(error)?.status !== 409) throw error
+  }))
+}
+
 export type Volumes = ReturnType<typeof createVolumes>
 
 export function createVolumes(client: Client) {

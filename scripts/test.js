@@ -134,7 +134,7 @@ const mayBeLoad = ({files, printed}) => {
   if (/Counterexample|Property failed|\blost\b|doubled/i.test(failureOf(printed))) return false
   if (!files.some(isAboutData) || files.length > 1) return true
   const [, failing] = /(\d+) failing/.exec(printed) ?? []
-  return Number(failing) === (failureOf(printed).match(/Error: (?:Timeout of \d+ ?ms exceeded|.* did not come within \d+ s)/g) ?? []).length
+  return Number(failing) === (failureOf(printed).match(/Error: (?:Timeout of \d+ ?ms exceeded|.* did not (?:come|happen) within \d+ s)/g) ?? []).length
 }
 const unsteady = []
 for (const first of lanes > 1 ? broken.splice(0) : []) {

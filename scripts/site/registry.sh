@@ -66,7 +66,8 @@ start() {
     printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: "%s"}\n' "$home/data" "$address" >"$home/config.yml"
     OTEL_TRACES_EXPORTER=none setsid nohup "$home/usr/bin/docker-registry" serve "$home/config.yml" </dev/null >"$home/log" 2>&1 &
     echo $! >"$pidfile"
-    for _ in $(seq 100); do answers && break; pid >/dev/null || { cat "$home/log" >&2; die 'the registry ended'; }; sleep 0.1; done
+    # by its pid alone: on a busy machine it takes a while to become what it shall be
+    for _ in $(seq 300); do answers && break; kill -0 $! 2>/dev/null || { cat "$home/log" >&2; die 'the registry ended'; }; sleep 0.1; done
     answers || die 'the registry runs and does not answer'
   fi
   if [ "$(cat "$home/key" 2>/dev/null)" != "$key" ]; then

@@ -49,7 +49,8 @@ await() {
   local i
   for i in $(seq 300); do
     if listens "$2"; then return; fi
-    pid "$1" >/dev/null || [ "$i" -lt 5 ] || { tail -n 20 "$run/$1.out" >&2; die "$1 ended"; }
+    # by its pid alone: on a busy machine it takes a while to become what it shall be
+    kill -0 "$(cat "$run/$1.pid")" 2>/dev/null || { tail -n 20 "$run/$1.out" >&2; die "$1 ended"; }
     sleep 0.1
   done
   tail -n 20 "$run/$1.out" >&2

@@ -385,7 +385,7 @@ function nodeFacts(watch: Watch, nodeId: NodeId): NodeFacts {
   }
 }
 
-const shown: Readonly<Record<string, ApiReplication['status']>> = {healthy: 'healthy', blocked: 'blocked', 'no-quorum': 'no-quorum'}
+const shown: Readonly<Record<string, ApiReplication['status']>> = {blocked: 'blocked', 'no-quorum': 'no-quorum'}
 
 function drillView({at, ok, result}: FailoverDrillRecord): ApiReplication['last_drill'] {
   const {fault, clone, time_to_first_write_ms, acknowledged_writes, lost_writes} = result as unknown as FailoverReceipt
@@ -397,7 +397,10 @@ function replicationView(watch: Watch): Omit<ApiReplication, 'last_drill'> {
   const {operation} = state
   const because = seen ? named(watch, seen.because) : null
   const isStuck = operation !== null && because?.startsWith('NO QUORUM') === true
-  const status = isStuck ? 'no-quorum' : operation ? 'changing' : because?.startsWith('BLOCKED') ? 'blocked' : state.wanted.k === 0 ? 'async' : shown[seen?.view.diagnosis.kind ?? ''] ?? 'degraded'
+  const kind = seen?.view.diagnosis.kind ?? ''
+  // what was found missing has come since: the set was changed by it
+  const isHealthy = kind === 'healthy' || (kind === 'degraded' && whatIsMissing(watch) === null)
+  const status = isStuck ? 'no-quorum' : operation ? 'changing' : because?.startsWith('BLOCKED') ? 'blocked' : state.wanted.k === 0 ? 'async' : isHealthy ? 'healthy' : shown[kind] ?? 'degraded'
   const change = lastChange as {at: number; kind: 'failover' | 'switchover'; from: string; to: string; because: string; write_gap_ms: number | null; discarded_bytes?: number | null} | null
   return {
     replicas_wanted: Object.keys(state.nodes).length - 1, confirmations: state.k, voters: state.voters.map(watch.nameOf), status,

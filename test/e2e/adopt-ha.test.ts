@@ -1,12 +1,11 @@
 /** A home that was lost, of an instance of several servers: an agent on an empty home takes all of them over, and loses nothing that any had acknowledged. */
 import assert from 'node:assert/strict'
-import {rmSync} from 'node:fs'
-import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import type {FailoverReceipt} from '../../src/core/ha/receipt.js'
 import {connectTo} from '../support/clients.js'
 import {assertSameEverywhere, instanceOf, primaryOf, replicasOf, untilWhole} from '../support/ha.js'
 import {leftoversOf, siteOf} from '../support/leftovers.js'
+import {removeKnowledge} from '../support/lost-home.js'
 import {cells} from '../support/matrix.js'
 import {processesOf, temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
@@ -17,9 +16,7 @@ async function loseHome(site: Site): Promise<void> {
   // the endpoint process brings its agent back, and the agent its endpoint process
   const both = [...processesOf([site.home]).filter(({what}) => /endpoint/.test(what)).map(({pid}) => pid), agent.pid]
   for (const pid of both) process.kill(pid, 'SIGKILL')
-  for (const lost of ['metadata.db', 'metadata.db-wal', 'metadata.db-shm', 'audit.db', 'audit.db-wal', 'audit.db-shm', 'keys', 'ca.pem', 'endpoint', 'catalogues']) {
-    rmSync(join(site.home, lost), {recursive: true, force: true})
-  }
+  removeKnowledge(site.home)
   await pause(200)
 }
 

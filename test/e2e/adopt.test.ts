@@ -1,10 +1,9 @@
 /** A home that was lost: its databases go on, and an agent on an empty home finds them and takes them over. */
 import assert from 'node:assert/strict'
-import {rmSync} from 'node:fs'
-import {join} from 'node:path'
 import {setTimeout as pause} from 'node:timers/promises'
 import {connectTo} from '../support/clients.js'
 import {leftoversOf, siteOf} from '../support/leftovers.js'
+import {removeKnowledge} from '../support/lost-home.js'
 import {cells, prepareSite} from '../support/matrix.js'
 import {processesOf, temporarySite} from '../support/site.js'
 
@@ -32,9 +31,7 @@ for (const cell of cells) {
       await site.run('agent', 'stop')
       // the endpoint process of a lost home ends with it
       for (const {pid} of processesOf([site.home]).filter((p) => /endpoint/.test(p.what))) process.kill(pid, 'SIGKILL')
-      for (const lost of ['metadata.db', 'metadata.db-wal', 'metadata.db-shm', 'audit.db', 'audit.db-wal', 'audit.db-shm', 'keys', 'ca.pem', 'endpoint', 'catalogues']) {
-        rmSync(join(site.home, lost), {recursive: true, force: true})
-      }
+      removeKnowledge(site.home)
       await pause(100)
 
       assert.deepEqual((await site.json('list')).instances, [])

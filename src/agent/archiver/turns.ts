@@ -55,7 +55,7 @@ export function createUses(): Uses {
         return await running
       } finally {
         own.delete(controller)
-        if (own.size === 0 && users.get(name) === own) users.delete(name)
+        if (own.size === 0) users.delete(name)
       }
     },
     async remove(name, reason, work) {

@@ -16,9 +16,12 @@ export type Volume = Docker.VolumeInspectInfo
 /** Two of them, written one after the other in one go: whatever is cut off, one of them is whole. */
 const files = ['place.json.new', 'place.json'] as const
 
+const findVolume = (client: Client, name: string): Promise<Volume | undefined> =>
+  client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
+
 /** Docker makes the volume of a container where there is none: of a place that was removed a moment ago nothing may come back. Ours have labels. */
 export async function isBroughtBack(client: Client, name: string): Promise<boolean> {
-  const volume = await client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
+  const volume = await findVolume(client, name)
   return volume !== undefined && Object.keys(volume.Labels ?? {}).length === 0
 }
 
@@ -36,8 +39,7 @@ export function createVolumes(client: Client) {
   /** What the file of a node says, as far as this agent has written it. */
   const written = new Map<string, string>()
 
-  const find = (name: string): Promise<Volume | undefined> =>
-    client.find('look at a volume', (docker, abortSignal) => docker.getVolume(name).inspect({abortSignal} as object))
+  const find = (name: string): Promise<Volume | undefined> => findVolume(client, name)
 
   return {
     find,

@@ -183,7 +183,6 @@ export function createFollowers(parts: BackupParts): Followers {
     await engineLog.hold(subject.host, await parts.admin(), holdOf(incarnation))
     const archive = await repositories.place(history.repository, incarnation)
     const server = await serverOf(parts, subject)
-    signal.throwIfAborted()
     const end = await repositories.through(history.repository, () => archiver.follow({
       archive, engine: instance.engine, server, hold: holdOf(incarnation), system: history.system, fresh: held.state === 'lost' || log?.state === 'gap',
     }, {signal, status: (status) => void noteStatus(instance, status, history.repository).catch((error: unknown) => context.log('noting a log failed', {error: String(error)}))}))

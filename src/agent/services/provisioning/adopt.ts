@@ -7,12 +7,12 @@ import type {ServiceContext} from '../context.js'
 import type {AdoptionApi} from '../contract.js'
 import {operationView, planView} from '../operation-view.js'
 import {submit} from '../submit.js'
-import {adoptKind, type AdoptInput} from './adopt.workflow.js'
+import {adoptKind, stepsOfSeveral, type AdoptInput} from './adopt.workflow.js'
 import {freeEndpointPort} from './ports.js'
 import {runtimesUsed, type InstancesService} from './service.js'
 
 /** The steps that an instance of so many servers needs. */
-const stepsOf = (order: readonly string[], servers: number): readonly string[] => (servers > 1 ? order : order.filter((step) => !['choose-primary', 'add-replicas', 'await-primary'].includes(step)))
+const stepsOf = (order: readonly string[], servers: number): readonly string[] => (servers > 1 ? order : order.filter((step) => !stepsOfSeveral.includes(step)))
 
 type Whole = Found & {readonly placement: Placement}
 

@@ -13,6 +13,7 @@ import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {forgetInstance} from './create.workflow.js'
 import type {Subject} from '../subject.js'
+import {killReplicas, startReplicas} from './replicas.js'
 import type {Servers} from './servers.js'
 
 export interface AdoptInput {
@@ -22,7 +23,12 @@ export interface AdoptInput {
 
 export const adoptKind = 'instance.adopt'
 
+/** What an instance of one server does not need. */
+export const stepsOfSeveral: readonly string[] = ['choose-primary', 'add-replicas', 'await-primary']
+
 export function adoptWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  const hasReplicas = async (instanceId: string): Promise<boolean> => (await servers.all(instanceId)).length > 1
+
   /** Whose data go furthest; of those alone that are whole: others are copied anew. None of them runs. Throws DATA_GONE, INTEGRITY_MISMATCH. */
   async function furthest(all: readonly Subject[], progress: (because: string) => void): Promise<Subject> {
     const found = []
@@ -76,8 +82,7 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
       'start-server': {
         async run({input, commit}) {
           const subject = await servers.load(input.instanceId)
-          const isOneOfSeveral = (await servers.all(input.instanceId)).length > 1
-          if (isOneOfSeveral && (await servers.observe(subject)).state !== 'running') {
+          if ((await hasReplicas(input.instanceId)) && (await servers.observe(subject)).state !== 'running') {
             // nobody else is there yet to confirm anything
             await context.clusters.prepareFirst(subject)
             await subject.engine.replication?.prepareBoot(subject.host, {role: 'standby', upstream: null})
@@ -122,28 +127,22 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
         async run({input}) {
           const {engine, host, instance} = await servers.load(input.instanceId)
           await engine.config.verify(host, await servers.admin(), effectiveParameters(instance.layers))
-          return next((await servers.all(input.instanceId)).length > 1 ? 'add-replicas' : 'publish-endpoint')
+          return next((await hasReplicas(input.instanceId)) ? 'add-replicas' : 'publish-endpoint')
         },
       },
       'add-replicas': {
-        async run({input, signal, progress, commit}) {
-          const [primary, ...replicas] = await servers.all(input.instanceId)
-          const refs = await context.clusters.makeReplicas(primary as Subject, replicas, signal, progress)
-          commit(async (tx) => {
-            for (const [id, runtimeRef] of refs) await tx.nodes.update(id, {runtimeRef, status: 'running', statusReason: null, updatedAt: context.clock.now()})
-          })
+        async run({input, ...step}) {
+          await startReplicas(context, servers, input.instanceId, step)
           return next('publish-endpoint')
         },
-        async undo({input}) {
-          for (const {runtime, placement, node} of (await servers.all(input.instanceId)).filter((each) => each.node.role !== 'primary')) await runtime.kill(placement, node.runtimeRef)
-        },
+        undo: ({input}) => killReplicas(servers, input.instanceId),
       },
       'publish-endpoint': {
         async run({input}) {
           const subject = await servers.load(input.instanceId)
           await servers.route(subject, 'open')
           const {tlsVersion} = await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
-          if ((await servers.all(input.instanceId)).length > 1) return next('await-primary')
+          if (await hasReplicas(input.instanceId)) return next('await-primary')
           started(subject.instance.id)
           return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion})
         },

@@ -10,6 +10,7 @@ import type {ServiceContext} from '../context.js'
 import {forgetNode} from '../subject.js'
 import type {Catalogues} from './catalogues.js'
 import {makerOf, poolKeyOf, rememberUse} from './prepared.js'
+import {killReplicas, startReplicas} from './replicas.js'
 import type {Servers} from './servers.js'
 
 export interface CreateInput {
@@ -128,18 +129,11 @@ export function createWorkflow(context: ServiceContext, servers: Servers, starte
         },
       },
       'add-replicas': {
-        async run({input, signal, progress, commit}) {
-          const [primary, ...replicas] = await servers.all(input.instanceId)
-          if (!primary) return next('publish-endpoint')
-          const refs = await context.clusters.makeReplicas(primary, replicas, signal, progress)
-          commit(async (tx) => {
-            for (const [id, runtimeRef] of refs) await tx.nodes.update(id, {runtimeRef, status: 'running', statusReason: null, updatedAt: context.clock.now()})
-          })
+        async run({input, ...step}) {
+          await startReplicas(context, servers, input.instanceId, step)
           return next('publish-endpoint')
         },
-        async undo({input}) {
-          for (const {runtime, placement, node} of (await servers.all(input.instanceId)).filter((each) => each.node.role !== 'primary')) await runtime.kill(placement, node.runtimeRef)
-        },
+        undo: ({input}) => killReplicas(servers, input.instanceId),
       },
       'publish-endpoint': {
         async run({input, commit}) {

@@ -1,17 +1,21 @@
 /** The volume of a place, and the file on it that says whose it is. */
 import {access, constants} from 'node:fs/promises'
 import {join, relative} from 'node:path'
+import {setTimeout as pause} from 'node:timers/promises'
 import type Docker from 'dockerode'
 import {DbaasError} from '../../../core/errors.js'
 import type {Placement} from '../runtime.js'
 import type {Client} from './client.js'
-import {getFile, putEntries, type Entry} from './containers.js'
+import {getFile, putEntries, removeContainer, type Entry} from './containers.js'
 import {refusalOf} from './errors.js'
-import {filterBy, labels, parsePlacement, type Labels} from './labels.js'
+import {filterBy, labels, parsePlacement, type Labels, type Role} from './labels.js'
 import {paths, root, type Place} from './recipe.js'
 import type {Session} from './session.js'
 
 export type Volume = Docker.VolumeInspectInfo
+
+/** Who reads the files of a volume has it for moments, not for so long. */
+const lookMs = 5000
 
 /** Two of them, written one after the other in one go: whatever is cut off, one of them is whole. */
 const files = ['place.json.new', 'place.json'] as const
@@ -27,11 +31,21 @@ export async function isBroughtBack(client: Client, name: string): Promise<boole
 
 /** After the container that brought it back; with one of another agent that came too late, too, it goes with that. */
 export async function removeBroughtBack(client: Client, name: string): Promise<void> {
-  if (!(await isBroughtBack(client, name))) return
+  if (await isBroughtBack(client, name)) await removeUnused(client, name)
+}
+
+/** No error when it is not there. Answers with Docker's refusal while a container has it. */
+async function removeUnused(client: Client, name: string): Promise<unknown> {
+  let refused: unknown
   await client.find(`remove the volume ${name}`, (docker, abortSignal) => docker.getVolume(name).remove({abortSignal} as object).catch((error: unknown) => {
     if (refusalOf(error)?.status !== 409) throw error
+    refused = error
   }))
+  return refused
 }
+
+const holdersOf = (client: Client, name: string): Promise<Docker.ContainerInfo[]> =>
+  client.call('list the containers of a volume', (docker, abortSignal) => docker.listContainers({all: true, filters: {volume: [name]}, abortSignal}))
 
 export type Volumes = ReturnType<typeof createVolumes>
 
@@ -60,13 +74,20 @@ export function createVolumes(client: Client) {
 
     /** With all that is on it. No error when it is not there. Throws INVALID_STATE while a stranger's container uses it. */
     async remove(name: string): Promise<void> {
-      await client.find(`remove the volume ${name}`, (docker, abortSignal) => docker.getVolume(name).remove({abortSignal} as object).catch((error: unknown) => {
-        const refusal = refusalOf(error)
-        if (refusal?.status !== 409) throw error
-        throw new DbaasError('INVALID_STATE', `the volume ${name} is in use by another container`, {
-          cause: error, details: {docker: refusal.words}, suggestions: [`docker ps --all --filter volume=${name}`],
-        })
-      }))
+      const began = performance.now()
+      for (;;) {
+        const refused = await removeUnused(client, name)
+        if (refused === undefined) return
+        const holders = await holdersOf(client, name)
+        if (holders.some(({Labels}) => Labels[labels.role] !== ('probe' satisfies Role))) {
+          throw new DbaasError('INVALID_STATE', `the volume ${name} is in use by another container`, {
+            cause: refused, details: {docker: refusalOf(refused)?.words ?? ''}, suggestions: [`docker ps --all --filter volume=${name}`],
+          })
+        }
+        // somebody lists what there is; or was killed while it did
+        if (performance.now() - began > lookMs) for (const {Id} of holders) await removeContainer(client, Id)
+        else await pause(20)
+      }
     },
 
     list: async (label: readonly string[]): Promise<Volume[]> =>

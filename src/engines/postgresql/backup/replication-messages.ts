@@ -9,11 +9,12 @@ export const epochMicros = 946_684_800_000_000
 export const readMicros = (bytes: Buffer, at: number, bigEndian: boolean): number =>
   (bigEndian ? Number(bytes.readBigInt64BE(at)) : Number(bytes.readBigInt64LE(at))) + epochMicros
 
-export function standbyStatus(positions: {received: number; durable: number}, askForReply: boolean): Buffer {
+/** `durable`: null acknowledges nothing. */
+export function standbyStatus(positions: {received: number; durable: number | null}, askForReply: boolean): Buffer {
   const message = Buffer.alloc(34)
   message[0] = 0x72 /* r */
   message.writeBigUInt64BE(BigInt(positions.received), 1)
-  message.writeBigUInt64BE(BigInt(positions.durable), 9)
+  message.writeBigUInt64BE(BigInt(positions.durable ?? 0), 9)
   // apply: nothing is
   message.writeBigInt64BE(BigInt(Math.round(Date.now() * 1000 - epochMicros)), 25)
   message[33] = askForReply ? 1 : 0

@@ -58,6 +58,13 @@ export async function streamTimeline(session: Session, command: string, options:
   const knownBy = performance.now() + graceMs
   let fresh = options.fresh
   let open = false
+  /**
+   * The server has shown that it has what comes after `start`. Until then nothing is acknowledged: it takes a hold back to
+   * whatever is (walsender.c, PhysicalConfirmReceivedLocation), also to log that it has removed, and the hold is lost by it.
+   */
+  let isServed = false
+  /** The first sign of life may come before it has looked. */
+  let signs = 0
   let paused = false
   let urgent = false
   let isAsked = false
@@ -68,7 +75,7 @@ export async function streamTimeline(session: Session, command: string, options:
   function reply(ask: boolean): void {
     if (!open) return
     // One question at a time: two that arrive together are answered together, and the second answer is worth nothing.
-    session.send(standbyStatus({received: slices.end, durable}, ask && !isAsked))
+    session.send(standbyStatus({received: slices.end, durable: isServed ? durable : null}, ask && !isAsked))
     isAsked ||= ask
   }
   function hold(): void {
@@ -106,6 +113,7 @@ export async function streamTimeline(session: Session, command: string, options:
     copyPart: createServerMessages({
       begin(message) {
         heard = performance.now()
+        isServed ||= message.kind === 'log' || ++signs > 1
         if (message.kind === 'alive') isAsked = false
         else if (message.start !== slices.end && end !== 'asked') throw new DbaasError('INTEGRITY_MISMATCH', `the log goes on at ${formatLsn(message.start)}, and should at ${formatLsn(slices.end)}`)
       },

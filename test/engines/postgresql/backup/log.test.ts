@@ -9,6 +9,8 @@ import {hold, observeHold, release} from '../../../../src/engines/postgresql/bac
 import {parseLsn, parseSegment, segmentBytes} from '../../../../src/engines/postgresql/backup/lsn.js'
 import {untilReady} from '../../conformance.js'
 import {postgresql} from '../../../../src/engines/postgresql/index.js'
+import {openSession, type Conversation} from '../../../../src/engines/postgresql/backup/session.js'
+import {streamTimeline} from '../../../../src/engines/postgresql/backup/stream.js'
 import {testArchive, type TestArchive} from './archive.js'
 import {backupSources, testSite, type TestServer, type TestSite} from './server.js'
 
@@ -264,9 +266,24 @@ for (const {name, source} of backupSources()) {
       // a new hold does not bring back what is gone
       await hold(small.host, small.admin, 'lost')
       assert.equal((await observeHold(small.host, small.admin, 'lost')).state, 'kept')
+      const keptFrom = async () => (await small.sql("select restart_lsn::text from pg_replication_slots where slot_name = 'lost'"))[0]?.['restart_lsn']
+      const kept = await keptFrom()
       await untilUnread('lost', small)
       const gone = await start(other, 'lost', small).ended
       assert.ok(gone.kind === 'gap' && /removed log/.test(gone.because), JSON.stringify(gone))
+      // nor does who asks for it take the new one back to there, however early its first word comes
+      const session = await openSession(small.reader, 'dbaas log')
+      const early = {...session, converse: (command: string, conversation: Conversation) => {
+        const ended = session.converse(command, conversation)
+        conversation.copyBoth?.()
+        return ended
+      }}
+      await untilUnread('lost', small)
+      await assert.rejects(streamTimeline(early, 'START_REPLICATION SLOT "lost" PHYSICAL 0/1000000 TIMELINE 1', {
+        timeline: 1, start: segmentBytes, fresh: undefined, at: 0, isCurrent: true, isCaughtUp: false, flush, sink: testArchive(), signal: new AbortController().signal,
+      }), /already been removed/)
+      await session.close()
+      assert.equal(await keptFrom(), kept)
       // the line begins anew
       await untilUnread('lost', small)
       const fresh = start(other, 'lost', small, {from: null})

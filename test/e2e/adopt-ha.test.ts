@@ -1,24 +1,13 @@
 /** A home that was lost, of an instance of several servers: an agent on an empty home takes all of them over, and loses nothing that any had acknowledged. */
 import assert from 'node:assert/strict'
-import {setTimeout as pause} from 'node:timers/promises'
 import type {FailoverReceipt} from '../../src/core/ha/receipt.js'
 import {connectTo} from '../support/clients.js'
 import {assertSameEverywhere, instanceOf, primaryOf, replicasOf, untilWhole} from '../support/ha.js'
 import {leftoversOf, siteOf} from '../support/leftovers.js'
-import {removeKnowledge} from '../support/lost-home.js'
+import {loseHome} from '../support/lost-home.js'
 import {cells} from '../support/matrix.js'
-import {processesOf, temporarySite, type Site} from '../support/site.js'
+import {temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
-
-/** Ends all that is dbaas's own, at once and without a word, and removes what it knew. */
-async function loseHome(site: Site): Promise<void> {
-  const {agent} = await site.json('api', 'GET', '/v1/agent')
-  // the endpoint process brings its agent back, and the agent its endpoint process
-  const both = [...processesOf([site.home]).filter(({what}) => /endpoint/.test(what)).map(({pid}) => pid), agent.pid]
-  for (const pid of both) process.kill(pid, 'SIGKILL')
-  removeKnowledge(site.home)
-  await pause(200)
-}
 
 for (const cell of cells.filter(({engine}) => engine === 'postgresql')) {
   describe(`adopt an instance with replicas: ${cell.title}`, function () {

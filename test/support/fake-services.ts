@@ -304,12 +304,17 @@ export function createFakeServices(count = 3): FakeServices {
       async addRepository(_, body) {
         if (body.plan) return {plan: aPlan}
         changes.push({call: 'addRepository', arguments: body})
-        return {repository: {...aRepository, name: body.name}}
+        return {repository: {...aRepository, name: body.name}, backups_found: 0}
       },
       async updateRepository(_, name, body) {
         if (body.plan) return {plan: aPlan}
         changes.push({call: 'updateRepository', arguments: {name, ...body}})
         return {repository: {...aRepository, name}}
+      },
+      async promoteRepository(_, name, body) {
+        if (body.plan) return {plan: aPlan}
+        changes.push({call: 'promoteRepository', arguments: {name}})
+        return {repository: {...aRepository, name}, backups_lost: 0}
       },
       removeRepository: async (_, name) => void changes.push({call: 'removeRepository', arguments: name}),
       checkRepository: async () => aRepository,

@@ -18,9 +18,13 @@ export interface Archiver {
   beginCopy(from: RepositoryPlace, to: RepositoryPlace): Promise<{readonly id: string}>
   /** Brings a copy that was begun up to date; what the original has no more goes from it, too. */
   copy(from: RepositoryPlace, to: RepositoryPlace): Promise<CopiedObjects>
+  /** Makes a copy a repository of its own: nothing is copied into it any more. Idempotent. Throws REPOSITORY_UNAVAILABLE when there is none. */
+  promote(copy: RepositoryPlace): Promise<void>
   /** The incarnations that have something in it. */
   incarnations(repository: RepositoryPlace): Promise<readonly string[]>
 
+  /** All that was committed, oldest first. Throws KEY_UNAVAILABLE, REPOSITORY_DAMAGED. */
+  list(archive: ArchivePlace): Promise<readonly KeptSnapshot[]>
   /** The snapshot of that backup, if it was committed. */
   find(archive: ArchivePlace, backupId: string): Promise<TakenBackup | undefined>
   /** A base backup into a new snapshot, committed. The log that makes it whole is another matter. */
@@ -150,6 +154,14 @@ export interface TakenBackup {
   readonly sha256: string
   readonly first: LogPoint
   readonly last: LogPoint
+}
+
+/** As the repository has it, whoever took it. */
+export interface KeptSnapshot extends TakenBackup {
+  readonly about: BackupAbout
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number
+  readonly committedAt: number
 }
 
 export interface Verified {

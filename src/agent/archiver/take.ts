@@ -2,7 +2,7 @@
 import type {BackupServer, BaseBackup, EngineBackup} from '../../engines/backup.js'
 import type {Snapshot} from '../repositories/vault/context.js'
 import type {Vault} from '../repositories/vault/index.js'
-import type {BackupAbout, BackupOrder, KnownBackups, TakenBackup} from './archiver.js'
+import type {BackupAbout, BackupOrder, KeptSnapshot, KnownBackups, TakenBackup} from './archiver.js'
 
 interface Meta {
   readonly about: BackupAbout
@@ -46,6 +46,14 @@ function takenOf(engine: EngineBackup, snapshot: Snapshot): TakenBackup {
   const {timeline, start, end} = base
   const at = (position: string) => ({timeline, segment: engine.log.segmentOf({timeline, position})})
   return {snapshot: snapshot.number, base, storedBytes: snapshot.storedBytes, sha256: snapshot.tree.sha256, first: at(start), last: at(end)}
+}
+
+/** Snapshots of backups, whoever took them, oldest first. */
+export async function list(vault: Vault, engineOf: (name: string) => EngineBackup): Promise<KeptSnapshot[]> {
+  return (await vault.snapshots()).map((snapshot) => {
+    const {about} = snapshot.meta as unknown as Meta
+    return {...takenOf(engineOf(about.engine), snapshot), about, startedAt: snapshot.startedAt, committedAt: snapshot.committedAt}
+  })
 }
 
 /** The snapshot of a backup that was committed before the one who ordered it died. */

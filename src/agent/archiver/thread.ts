@@ -6,7 +6,7 @@ import {DbaasError} from '../../core/errors.js'
 import type {EngineBackup} from '../../engines/backup.js'
 import {findEngine} from '../../engines/index.js'
 import {describeRepository} from '../repositories/index.js'
-import {beginCopy, copyRepository} from '../repositories/vault/copy.js'
+import {beginCopy, copyRepository, promoteCopy} from '../repositories/vault/copy.js'
 import {incarnations, openRepository, removeIncarnation} from '../repositories/vault/index.js'
 import {destroyDataKey, rewrapDataKey} from '../repositories/vault/keys.js'
 import type {LogEnd} from '../repositories/vault/log.js'
@@ -17,7 +17,7 @@ import {follow} from './follow.js'
 import {logArchiveOf} from './log-archive.js'
 import type {Answer, CallName, Calls, FromThread, ThreadData, ToThread} from './protocol.js'
 import {restoreFiles} from './restore.js'
-import {find, removeUnknown, take} from './take.js'
+import {find, list, removeUnknown, take} from './take.js'
 import {createTurns, createUses} from './turns.js'
 
 interface Call {
@@ -75,7 +75,9 @@ const methods: {[Name in CallName]: (call: Call, ...args: Calls[Name]) => Promis
     })
     return {objects, bytes, removed, damages}
   },
-  incarnations: async (_, place) => incarnations(await archives.opened(place)),
+  promote: async (_, place) => promoteCopy(await archives.store(place)),
+  incarnations: async (_, place) => (wasNeverMade(place) ? [] : incarnations(await archives.opened(place))),
+  list: async (_, archive) => list(await archives.vault(archive), backupOf),
   find: async (_, archive, backupId) => find(await archives.vault(archive, true), backupOf, backupId),
   take: (call, order) => turnsOfIncarnation(order.archive)(call.controller.signal, () => turns(call.controller.signal, async () => {
     const vault = await archives.vault(order.archive, true)

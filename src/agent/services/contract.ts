@@ -55,8 +55,9 @@ export interface BackupsApi {
   schedule(principal: Principal, instance: string): Promise<ApiSchedule>
   setSchedule(principal: Principal, instance: string, body: BodyOf<'schedules.set'>): Promise<{schedule: ApiSchedule} | Planned>
   repositories(principal: Principal): Promise<ApiRepository[]>
-  addRepository(principal: Principal, body: BodyOf<'repositories.add'>): Promise<{repository: ApiRepository} | Planned>
+  addRepository(principal: Principal, body: BodyOf<'repositories.add'>): Promise<{repository: ApiRepository; backups_found: number} | Planned>
   updateRepository(principal: Principal, name: string, body: BodyOf<'repositories.update'>): Promise<{repository: ApiRepository} | Planned>
+  promoteRepository(principal: Principal, name: string, body: BodyOf<'repositories.promote'>): Promise<{repository: ApiRepository; backups_lost: number} | Planned>
   removeRepository(principal: Principal, name: string): Promise<void>
   checkRepository(principal: Principal, name: string): Promise<ApiRepository>
   exportKeys(principal: Principal): Promise<ResponseOf<'keys.export'>['keys']>

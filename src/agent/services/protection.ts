@@ -3,6 +3,7 @@ import type {ApiInstance} from '../../core/api/schemas.js'
 import type {InstanceRecord} from '../../core/instance/instance.js'
 import type {Principal} from '../../core/access/principal.js'
 import type {BaseBackup, LogArchive, RecoveryPlan} from '../../engines/backup.js'
+import type {KeptSnapshot} from '../archiver/archiver.js'
 import type {Tx} from '../store/store.js'
 
 /** Which backups outlive their instance. */
@@ -34,12 +35,35 @@ export interface Recoveries {
   switched(tx: Tx, instance: InstanceRecord, incarnation: string): Promise<void>
 }
 
+/** What repositories hold of an instance whose store was lost. */
+export interface Recognised {
+  /** Of the history that is written to. */
+  readonly present: RecognisedHistory | null
+  /** Those that were gone back from. */
+  readonly former: readonly RecognisedHistory[]
+  /** It is there, and cannot be read: most often, the master key of this site is not the one that it was written with. */
+  readonly sealed: {readonly repository: string; readonly because: string} | null
+}
+
+export interface RecognisedHistory {
+  readonly incarnation: string
+  readonly repository: string
+  /** Oldest first. */
+  readonly snapshots: readonly KeptSnapshot[]
+}
+
 export interface InstanceProtection {
   readonly recoveries: Recoveries
   /** Throws REPOSITORY_NOT_FOUND, INVALID_REQUEST when backups cannot be kept in the repository of that name. */
   checkRepository(name: string): Promise<void>
   /** In the transaction that makes the instance. `repository`: a name that was checked; undefined: the default. */
   enrol(tx: Tx, instance: InstanceRecord, options: {enabled: boolean; repository?: string | undefined}): Promise<void>
+  /** Of an instance that a lost site made. Reads only; repositories that do not answer hold nothing up. */
+  recognise(instance: InstanceRecord, progress: (because: string) => void): Promise<Recognised>
+  /** In a transaction: protects it with what was recognised. It has a new incarnation where the key of the present one is not here: what was stays, for when its key is put back. */
+  enter(tx: Tx, instance: InstanceRecord, recognised: Recognised): Promise<void>
+  /** In a transaction: `enter`, undone. Its backups are kept, as those of one that is deleted. */
+  leave(tx: Tx, instanceId: string): Promise<void>
   /** `broken`: why the instance is degraded, or null. */
   of(instance: InstanceRecord): Promise<{readonly backup: ApiInstance['backup']; readonly broken: string | null}>
   /** Its server is there, or is there again. */

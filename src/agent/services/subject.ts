@@ -3,7 +3,7 @@ import type {InstanceRecord, NodeRecord, ParameterValues} from '../../core/insta
 import type {AdminCredentials, Engine, ServerSettings} from '../../engines/engine.js'
 import type {Host} from '../../engines/host.js'
 import type {Route} from '../endpoints/endpoint.js'
-import type {Tx} from '../store/store.js'
+import type {Store, Tx} from '../store/store.js'
 import type {Observation, Placement, Runtime} from '../runtimes/runtime.js'
 import {removeChange} from './node-changes.js'
 
@@ -48,3 +48,7 @@ export async function forgetNode(tx: Tx, id: string): Promise<void> {
   await removeChange(tx, id)
   await tx.nodes.remove(id)
 }
+
+/** Those of histories that have ended. */
+export const formerHolds = async (store: Pick<Store, 'read'>, instanceId: string): Promise<string[]> =>
+  (await store.read('platform', (tx) => tx.histories.list(instanceId))).flatMap(({id, endedAt}) => (endedAt === null ? [] : [holdOf(id)]))

@@ -15,6 +15,7 @@ export interface RepositoryFlags {
   readonly profile: string
   readonly 'copy-of'?: string | undefined
   readonly 'copy-to'?: string | undefined
+  readonly promote?: boolean
   readonly plan?: boolean
 }
 
@@ -26,7 +27,7 @@ export async function repositoryBody(name: string, location: string, flags: Repo
   const settings = await settingsOf(flags, isBucket ? fromEnvironment(environment) : {})
   return {
     name, location, ...(flags.kind === undefined ? {} : {kind: flags.kind}), ...(Object.keys(settings).length === 0 ? {} : {settings}),
-    ...(flags['copy-of'] === undefined ? {} : {copy_of: flags['copy-of']}), ...(flags['copy-to'] === undefined ? {} : {copy_to: flags['copy-to']}), ...(flags.plan ? {plan: true} : {}),
+    ...(flags['copy-of'] === undefined ? {} : {copy_of: flags['copy-of']}), ...(flags['copy-to'] === undefined ? {} : {copy_to: flags['copy-to']}), ...(flags.promote ? {promote: true} : {}), ...(flags.plan ? {plan: true} : {}),
   }
 }
 

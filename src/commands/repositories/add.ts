@@ -9,6 +9,8 @@ export default class RepositoriesAdd extends BaseCommand {
   static override description = `A folder, made if absent, on a file system with hard links; or a bucket of any server that speaks S3 and has
 conditional writes (https, TLS 1.3). Credentials of a bucket are read from --credentials, or from AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN of your environment, and are kept sealed; without, the agent's environment counts.
+Backups that are in it already, of databases that this site does not know, are listed from then on, if its master key opens
+them (dbaas keys import): they can be restored by their names, on this machine or any other.
 --copy-of keeps it a copy of another repository, --copy-to keeps a copy of it elsewhere, for another disk or region: after each
 backup, and every minute for the log.`
   static override examples = [
@@ -17,6 +19,7 @@ backup, and every minute for the log.`
     '<%= config.bin %> repositories add ceph s3://backups --endpoint https://ceph.example.org:7480 --credentials -',
     '<%= config.bin %> repositories add offsite s3://offsite/site-1 --region eu-west-1 --copy-of local',
     '<%= config.bin %> repositories add nas /mnt/nas/dbaas --copy-to /mnt/other/dbaas',
+    '<%= config.bin %> repositories add rescued s3://offsite/site-1 --promote',
   ]
   static override args = {repository: argument('a name for it'), location: argument('path of the folder, or s3://bucket/prefix')}
   static override flags = {
@@ -24,6 +27,7 @@ backup, and every minute for the log.`
     ...bucketFlags,
     'copy-of': Flags.string({helpValue: '<repository>', exclusive: ['copy-to'], description: 'keep it a copy of that one'}),
     'copy-to': Flags.string({helpValue: '<location>', description: 'keep a copy of it there, called NAME-copy and reached by the same settings'}),
+    promote: Flags.boolean({exclusive: ['copy-of', 'copy-to'], description: 'it is a copy whose original is lost: make it a repository of its own'}),
     ...planFlag,
   }
 
@@ -39,7 +43,9 @@ backup, and every minute for the log.`
     const answer = await client.call('repositories.add', {body, idempotencyKey: crypto.randomUUID()})
     return this.answer(answer, async (paint) => {
       if ('plan' in answer) return (await import('../_support/render/operation.js')).renderPlan(answer.plan, paint)
-      return `${paint.green('✓')} repository ${answer.repository.name} added${copyTo === undefined ? '' : `, with its copy ${answer.repository.name}-copy`}\n${(await import('../_support/render/backups.js')).renderRepository(answer.repository, paint)}`
+      const found = answer.backups_found
+      const hint = found === 0 ? '' : `  ${paint.cyan('→')} dbaas backups list  ${paint.dim(`(${found} ${found === 1 ? 'backup' : 'backups'} of databases that are not here ${found === 1 ? 'is' : 'are'} in it)`)}\n`
+      return `${paint.green('✓')} repository ${answer.repository.name} added${copyTo === undefined ? '' : `, with its copy ${answer.repository.name}-copy`}\n${(await import('../_support/render/backups.js')).renderRepository(answer.repository, paint)}${hint}`
     })
   }
 }

@@ -67,6 +67,7 @@ export const endpointPaths = {
   'repositories.list': get('/v1/repositories', 'repositories list', 'Where backups are kept'),
   'repositories.add': change('POST', '/v1/repositories', 'repositories add', 'Add a place to keep backups in'),
   'repositories.update': change('PATCH', '/v1/repositories/{repository}', 'repositories update', 'Change how a repository is reached: its credentials, its server'),
+  'repositories.promote': change('POST', '/v1/repositories/{repository}/promote', 'repositories promote', 'Make a copy take the place of its original, which is lost'),
   'repositories.remove': change('DELETE', '/v1/repositories/{repository}', 'repositories remove', 'Forget a repository that no instance keeps backups in; what is in it stays'),
   'repositories.check': change('POST', '/v1/repositories/{repository}/check', 'repositories check', 'Whether a repository answers, and can do what it must'),
   'keys.export': change('POST', '/v1/keys/export', 'keys export', 'The master key of the backups, for the safe (audited)'),

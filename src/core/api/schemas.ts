@@ -629,14 +629,26 @@ export const endpointSchemas = {
       settings: Type.Optional(RepositorySettings),
       copy_of: Type.Optional(Type.String({description: 'It is kept a copy of that repository'})),
       copy_to: Type.Optional(Type.String({minLength: 1, maxLength: 4096, description: 'A copy of it is kept there: a location of the same kind, reached by the same settings; it is called NAME-copy'})),
+      promote: Type.Optional(Type.Boolean({description: 'It is a copy whose original is lost: it becomes a repository of its own, and is copied to no more'})),
       plan: Type.Optional(Type.Boolean()),
     }, closed),
-    responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},
+    responses: {200: Type.Union([Plan, Type.Object({
+      repository: RepositorySchema,
+      backups_found: Type.Integer({description: 'Backups that were in it, of databases that this site did not know, and that its master key opens'}),
+    }, closed)])},
   },
   'repositories.update': {
     params: Type.Object({repository: Type.String()}, closed),
     body: Type.Object({settings: RepositorySettings, plan: Type.Optional(Type.Boolean())}, closed),
     responses: {200: Type.Union([Plan, Type.Object({repository: RepositorySchema}, closed)])},
+  },
+  'repositories.promote': {
+    params: Type.Object({repository: Type.String()}, closed),
+    body: PlanFlag,
+    responses: {200: Type.Union([Plan, Type.Object({
+      repository: RepositorySchema,
+      backups_lost: Type.Integer({description: 'Backups that had not been copied yet'}),
+    }, closed)])},
   },
   'repositories.remove': {
     params: Type.Object({repository: Type.String()}, closed),

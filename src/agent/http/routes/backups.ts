@@ -22,6 +22,7 @@ export const backupRoutes = {
   'repositories.list': async ({principal}, {backups}) => ok({repositories: await backups.repositories(principal)}),
   'repositories.add': async ({principal, body}, {backups}) => ok(await backups.addRepository(principal, body)),
   'repositories.update': async ({principal, params, body}, {backups}) => ok(await backups.updateRepository(principal, params.repository, body)),
+  'repositories.promote': async ({principal, params, body}, {backups}) => ok(await backups.promoteRepository(principal, params.repository, body)),
   'repositories.remove': async ({principal, params}, {backups}) => {
     await backups.removeRepository(principal, params.repository)
     return ok({removed: true} as const)

@@ -124,7 +124,7 @@ export async function openRepository(store: ObjectStore, access: Access = 'write
   }
   if (access === 'write' && (await store.stat(objects.copy)) !== undefined) {
     throw new DbaasError('REPOSITORY_REFUSED', `the repository in ${store.where} is a copy, which may only be read`, {
-      details: {repository: store.where}, suggestions: ['restore from it as it is, or make it a repository of its own first: then it is copied to no more'],
+      details: {repository: store.where}, suggestions: ['dbaas repositories add NAME LOCATION --promote, where its original is lost: it is copied to no more'],
     })
   }
   if (access === 'write' && !isNew) await store.prepare()

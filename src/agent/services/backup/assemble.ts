@@ -18,6 +18,7 @@ import {createFollowers} from './log.loop.js'
 import {createBackupKind, createPreparing, drillKind, type BackupParts} from './parts.js'
 import {enrol} from './policies.js'
 import {createProtection} from './protection.js'
+import {createRecognition} from './recognition.js'
 import {createRecoveries} from './recoveries.js'
 import {createRepositories} from './repositories.js'
 import {createRetention} from './retention.loop.js'
@@ -56,11 +57,15 @@ export function assembleBackups(options: BackupsOptions) {
   const retention = createRetention(parts, endHistory)
   const copies = createCopies(parts, repositories)
 
+  const recognition = createRecognition(parts, repositories)
   const recoveries = createRecoveries(parts, followers)
   const guard: InstanceProtection = {
     recoveries,
     checkRepository: async (name) => void (await repositories.own(name)),
     enrol: (tx, instance, wanted) => enrol(context, tx, instance, wanted),
+    recognise: recognition.look,
+    enter: recognition.enter,
+    leave: erasure.leave,
     of: protection.of,
     started: followers.started,
     drained: followers.drained,
@@ -70,11 +75,11 @@ export function assembleBackups(options: BackupsOptions) {
     erase: erasure.erase,
     forget: erasure.forget,
   }
-  const service: BackupsApi = createBackupService({context, archiver, repositories, followers, keys, find, view: options.view, workflow,
+  const service: BackupsApi = createBackupService({context, archiver, repositories, recognition, followers, keys, find, view: options.view, workflow,
     mark: async (instance, work) => work((await options.load(instance.id)).host, await options.admin()),
   })
   return {
-    workflows: [createBackupWorkflow(parts, followers), createDrillWorkflow(parts, recoveries), ...upkeepWorkflows(parts, keys, endHistory)],
+    workflows: [createBackupWorkflow(parts, followers), createDrillWorkflow(parts, recoveries), ...upkeepWorkflows(parts, keys, endHistory, recognition)],
     protection: guard,
     service,
     start(): void {

@@ -12,6 +12,7 @@ import type {Tx} from '../../store/store.js'
 import type {Followers} from './log.loop.js'
 import {steer} from './pacing.js'
 import {backupOf, createBackupKind, serverOf, wholeLog, type BackupParts} from './parts.js'
+import {factsOf} from './take.js'
 
 export interface CreateBackupInput {
   readonly instanceId: string
@@ -109,12 +110,7 @@ export function createBackupWorkflow(parts: BackupParts, followers: Followers) {
               await pacing.stop()
             }
           })
-          const {base} = taken
-          commit((tx) => tx.backups.update(backup.id, {
-            snapshot: taken.snapshot, type: base.method.kind === 'changes' ? 'incremental' : 'full', because: base.method.because, sizeBytes: base.bytes,
-            storedBytes: taken.storedBytes, checksum: `sha256:${taken.sha256}`, timeline: base.timeline, startPosition: base.start, endPosition: base.end,
-            startSegment: taken.first.segment, endSegment: taken.last.segment, consistentAt: base.consistentAt, base: base as never,
-          }))
+          commit((tx) => tx.backups.update(backup.id, factsOf(taken)))
           return next('await-log')
         },
         async undo({input}) {

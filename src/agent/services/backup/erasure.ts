@@ -8,6 +8,7 @@ import type {KeptBackups} from '../protection.js'
 import type {EndHistory} from './ending.js'
 import type {Followers} from './log.loop.js'
 import type {BackupParts} from './parts.js'
+import {isSealed} from './recognition.js'
 
 /** What is under way ends within so long, or the delete is tried again. */
 const endMs = 60_000
@@ -21,6 +22,8 @@ export interface Erasure {
   erase(instanceId: string): Promise<void>
   /** What a repository that was away still holds of deleted instances. */
   sweep(): Promise<void>
+  /** In a transaction: what there is of it is kept, as if it were deleted. */
+  leave(tx: Tx, instanceId: string): Promise<void>
   /** In the transaction that ends the delete. */
   forget(tx: Tx, instanceId: string): Promise<void>
 }
@@ -63,7 +66,8 @@ export function createErasure(parts: BackupParts, followers: Followers, endHisto
         const own = backups.filter((b) => b.incarnation === history.id)
         const stays = own.filter((b) => b.status === 'completed' && (kept === 'all' || (kept === 'final' && b.trigger === 'final')))
         for (const backup of own) if (!stays.includes(backup)) await tx.backups.update(backup.id, {status: 'deleting'})
-        await tx.histories.update(history.id, {endedAt: history.endedAt ?? now, kept: stays.length > 0, shredded: stays.length === 0})
+        const keeps = stays.length > 0 || (kept === 'all' && isSealed(history, own))
+        await tx.histories.update(history.id, {endedAt: history.endedAt ?? now, kept: keeps, shredded: !keeps})
       }
     },
     async erase(instanceId) {
@@ -76,6 +80,14 @@ export function createErasure(parts: BackupParts, followers: Followers, endHisto
     },
     async sweep() {
       for (const history of await store.read('platform', (tx) => tx.histories.list())) if (history.shredded) await eraseLater(history)
+    },
+    async leave(tx, instanceId) {
+      for (const {id, endedAt} of await tx.histories.list(instanceId)) {
+        const {length} = await tx.backups.list({incarnation: id})
+        await tx.logs.remove(id)
+        if (length > 0 || endedAt !== null) await tx.histories.update(id, {endedAt: endedAt ?? clock.now(), kept: true})
+        else await tx.histories.remove(id)
+      }
     },
     async forget(tx, instanceId) {
       // undone before it was ever written to; or kept, or still to be erased

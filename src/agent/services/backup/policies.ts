@@ -18,7 +18,7 @@ export async function enrol(context: ServiceContext, tx: Tx, instance: InstanceR
   if ((await tx.histories.get(instance.incarnation)) === undefined) await tx.histories.insert(newHistory(instance, policy.repository, now))
 }
 
-export const newHistory = (instance: InstanceRecord, repository: string, now: number): HistoryRecord => ({
+export const newHistory = (instance: Pick<InstanceRecord, 'id' | 'tenantId' | 'name' | 'engine' | 'incarnation'>, repository: string, now: number): HistoryRecord => ({
   id: instance.incarnation, tenantId: instance.tenantId, instanceId: instance.id, instanceName: instance.name, engine: instance.engine, repository,
   system: null, beganAt: now, endedAt: null, kept: false, shredded: false,
 })

@@ -98,7 +98,7 @@ export function createRecoveries(parts: Pick<BackupParts, 'context' | 'archiver'
         details: {
           target: to, from: refused?.window.from ? isoTime(refused.window.from.micros / 1000) : '', to: refused?.window.to ? isoTime(refused.window.to.micros / 1000) : '',
         },
-        suggestions: [`dbaas restore ${name} --to latest --plan`, `dbaas backups list --instance ${name}`],
+        suggestions: [`dbaas restore ${name} --to latest --plan`, `dbaas backups list ${name}`],
       })
     },
     async missing(choice) {

@@ -8,12 +8,16 @@ import type {DescribedRepository, RepositoryPlace} from '../../archiver/archiver
 import type {Tx} from '../../store/store.js'
 import type {BackupsApi} from '../contract.js'
 import {planView} from '../operation-view.js'
+import type {Followers} from './log.loop.js'
 import type {BackupParts} from './parts.js'
+import type {Recognition} from './recognition.js'
 import {localRepository, type RepositoryBook} from './repositories.js'
 import {repositoryView} from './views.js'
 
 export interface RepositoryServiceOptions extends Pick<BackupParts, 'context' | 'archiver'> {
   readonly repositories: RepositoryBook
+  readonly recognition: Pick<Recognition, 'lookAgain'>
+  readonly followers: Pick<Followers, 'poke'>
 }
 
 const placeOf = ({kind, location, settings, secrets}: DescribedRepository, access: RepositoryPlace['access']): RepositoryPlace => ({kind, location, settings: {...settings, ...secrets}, id: null, access})
@@ -30,7 +34,7 @@ function refuseUsed(name: string, {instances, histories, copies}: {instances: re
   if (instances.length > 0) refuse(`backups of ${instances.length} instance${instances.length > 1 ? 's' : ''} are to be kept in it`, 'dbaas backups schedule NAME --repository OTHER')
 }
 
-export function createRepositoryService({context, archiver, repositories}: RepositoryServiceOptions): Pick<BackupsApi, 'repositories' | 'addRepository' | 'updateRepository' | 'removeRepository' | 'checkRepository'> {
+export function createRepositoryService({context, archiver, repositories, recognition, followers}: RepositoryServiceOptions): Pick<BackupsApi, 'repositories' | 'addRepository' | 'updateRepository' | 'promoteRepository' | 'removeRepository' | 'checkRepository'> {
   const {store, clock} = context
 
   const view = async (record: RepositoryRecord): Promise<ApiRepository> => repositoryView(record, await store.read('platform', (tx) => tx.backups.list()), clock.now())
@@ -62,6 +66,9 @@ export function createRepositoryService({context, archiver, repositories}: Repos
       if (body.copy_of !== undefined && body.copy_to !== undefined) {
         throw new DbaasError('INVALID_REQUEST', 'a copy of a copy would be of nobody knows when', {suggestions: ['copy_of or copy_to, not both']})
       }
+      if (body.promote && (body.copy_of !== undefined || body.copy_to !== undefined)) {
+        throw new DbaasError('INVALID_REQUEST', 'what becomes a repository of its own is a copy of none', {suggestions: ['add it with promote alone; a copy of it is another repository, with copy_of']})
+      }
       const described = await archiver.describe({kind: body.kind, location: body.location, settings: body.settings ?? {}})
       const of = body.copy_of === undefined ? null : await original(body.copy_of)
       const copyName = `${body.name}-copy`
@@ -69,8 +76,9 @@ export function createRepositoryService({context, archiver, repositories}: Repos
       if (copy) checkName(copyName)
       refuseTaken(await repositories.list(), body.name, null)
       if (copy) refuseTaken(await repositories.list(), copyName, null)
-      if (body.plan) return {plan: planView({steps: ['check', ...(of || copy ? ['begin-copy'] : []), 'add'], impact: 'none', expected_downtime_ms: 0})}
+      if (body.plan) return {plan: planView({steps: ['check', ...(of || copy ? ['begin-copy'] : []), ...(body.promote ? ['promote'] : []), 'add'], impact: 'none', expected_downtime_ms: 0})}
       const place = placeOf(described, of ? 'read' : 'write')
+      if (body.promote) await archiver.promote({...place, access: 'read'})
       const {id} = of ? await begin(of.name, place) : await archiver.prepare(place)
       if (copy) await archiver.beginCopy({...place, id}, placeOf(copy, 'read'))
       const now = clock.now()
@@ -87,7 +95,8 @@ export function createRepositoryService({context, archiver, repositories}: Repos
           await audit(principal, tx, 'repositories.add', each)
         }
       })
-      return {repository: await view(added)}
+      const found = await recognition.lookAgain(() => undefined)
+      return {repository: await view(added), backups_found: found}
     },
     async updateRepository(principal, name, body) {
       authorize(principal, 'update', `repository/${name}`)
@@ -109,16 +118,64 @@ export function createRepositoryService({context, archiver, repositories}: Repos
       })
       return {repository: await view(await repositories.get(name))}
     },
+    async promoteRepository(principal, name, {plan}) {
+      authorize(principal, 'update', `repository/${name}`)
+      context.mayChange()
+      const copy = await repositories.get(name)
+      const {copyOf: original} = copy
+      if (original === null) throw new DbaasError('INVALID_STATE', `${name} is a repository of its own already`, {details: {repository: name}, suggestions: ['dbaas repositories list']})
+      // what is written to the two of them from now on would never come together
+      const answers = await repositories.at(original).then((place) => archiver.prepare(place)).then(() => true, () => false)
+      if (answers) {
+        throw new DbaasError('INVALID_STATE', `${original} answers: its copy takes its place only when it is lost`, {
+          details: {repository: name, original}, suggestions: [`dbaas repositories check ${original}`, `unmount or move ${original} first, if it is to be left`],
+        })
+      }
+      if (plan) return {plan: planView({steps: ['check', 'promote', 'move'], impact: 'none', expected_downtime_ms: 0, reversible: false})}
+      await archiver.promote(await repositories.at(name))
+      const there = new Set<string>()
+      for (const history of await store.read('platform', (tx) => tx.histories.list())) {
+        if (history.repository !== original || history.shredded) continue
+        for (const {about} of await kept(name, history.id)) there.add(about.backupId)
+      }
+      const lost = await store.transact('platform', async (tx) => {
+        await tx.repositories.update(name, {copyOf: null, copiedAt: null, copyBecause: null, copyFailedAt: null, status: 'ok', because: null, checkedAt: clock.now()})
+        for (const other of await tx.repositories.list()) if (other.copyOf === original && other.name !== name) await tx.repositories.update(other.name, {copyOf: name})
+        for (const history of await tx.histories.list()) if (history.repository === original) await tx.histories.update(history.id, {repository: name})
+        for (const policy of await tx.policies.list()) if (policy.repository === original) await tx.policies.put({...policy, repository: name, updatedAt: clock.now()})
+        let missing = 0
+        for (const backup of await tx.backups.list()) {
+          if (backup.repository !== original) continue
+          const isGone = backup.status === 'completed' && !there.has(backup.id)
+          await tx.backups.update(backup.id, {repository: name, ...(isGone ? {status: 'damaged', because: `it was not copied yet when ${original} was lost`} : {})})
+          if (isGone) missing++
+        }
+        await tx.event({
+          id: context.newId('event'), tenantId: copy.tenantId, type: 'repository.promoted', subject: name, payload: {original, backups_lost: missing}, at: clock.now(),
+        })
+        await audit(principal, tx, 'repositories.promote', copy)
+        return missing
+      })
+      followers.poke()
+      return {repository: await view(await repositories.get(name)), backups_lost: lost}
+    },
     async removeRepository(principal, name) {
       authorize(principal, 'delete', `repository/${name}`)
       context.mayChange()
       const found = await repositories.get(name)
       await store.transact({tenant: principal.tenantId}, async (tx) => {
+        const own = (await tx.histories.list()).filter((history) => history.repository === name)
+        const instances = new Set((await tx.instances.list()).map(({id}) => id))
         refuseUsed(name, {
           instances: (await tx.policies.list()).filter((policy) => policy.repository === name).map((policy) => policy.instanceId),
-          histories: (await tx.histories.list()).filter((history) => history.repository === name && !history.shredded).map((history) => history.instanceName),
+          histories: own.filter((history) => !history.shredded && instances.has(history.instanceId)).map((history) => history.instanceName),
           copies: (await tx.repositories.list()).filter((each) => each.copyOf === name).map((each) => each.name),
         })
+        // of databases that are gone: who adds it again finds them again
+        for (const {id} of own) {
+          for (const backup of await tx.backups.list({incarnation: id})) await tx.backups.remove(backup.id)
+          await tx.histories.remove(id)
+        }
         await tx.repositories.remove(name)
         await tx.secrets.removeAll(repositories.secretsOf(name))
         await audit(principal, tx, 'repositories.remove', found)
@@ -130,6 +187,14 @@ export function createRepositoryService({context, archiver, repositories}: Repos
       await repositories.through(name, () => archiver.prepare(place))
       return view(await repositories.get(name))
     },
+  }
+
+  /** What was never written to, and what is sealed, has nothing that can be told. */
+  async function kept(name: string, incarnation: string) {
+    return archiver.list(await repositories.place(name, incarnation)).catch((error: unknown) => {
+      if (error instanceof DbaasError && error.code === 'KEY_UNAVAILABLE') return []
+      throw error
+    })
   }
 
   /** The original is one that answers, and has been made. */

@@ -5,6 +5,7 @@ import {planRetention, type LogRange, type RetainedBackup, type RetentionPolicy}
 import {formatDuration, isoTime} from '../../../core/time.js'
 import type {EndHistory} from './ending.js'
 import {wholeLog, type BackupParts} from './parts.js'
+import {isSealed} from './recognition.js'
 
 /** Without anything deleted, room is made so often: what crashed writers left. */
 const sweepMs = 24 * 3_600_000
@@ -83,6 +84,8 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
   }
 
   async function erase(history: HistoryRecord, deleting: readonly BackupRecord[], kept: readonly BackupRecord[], log: readonly LogRange[]): Promise<void> {
+    // nobody knows what is in it: its key may come back
+    if (isSealed(history, [...deleting, ...kept])) return
     // a history that has ended dies with its last backup
     if (history.endedAt !== null && kept.length === 0) return endHistory(history)
     const archive = await repositories.place(history.repository, history.id)
@@ -90,8 +93,10 @@ export function createRetention(parts: Pick<BackupParts, 'context' | 'archiver' 
     if (!swept.has(history.id)) swept.set(history.id, clock.now() - sweepMs + firstSweepMs)
     const isStale = clock.now() - (swept.get(history.id) as number) > sweepMs
     const mayPrune = kept.some(isRetained)
+    // what is kept may be of another site that is not as lost as was thought: nothing but what is deleted by hand is ours to remove
+    if (deleting.length === 0 && history.kept) return
     if (deleting.length === 0 && !isStale && (!mayPrune || pruned.get(history.id) === needed)) return
-    const known = {at: clock.now(), backups: (await store.read('platform', (tx) => tx.backups.list({incarnation: history.id}))).map((b) => b.id)}
+    const known = history.kept ? null : {at: clock.now(), backups: (await store.read('platform', (tx) => tx.backups.list({incarnation: history.id}))).map((b) => b.id)}
     await repositories.through(history.repository, async () => {
       for (const backup of deleting) if (backup.snapshot !== null) await archiver.remove(archive, backup.snapshot)
       await store.transact('platform', async (tx) => {

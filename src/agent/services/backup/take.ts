@@ -5,12 +5,20 @@ import type {BackupRecord, BackupTrigger, BackupType} from '../../../core/backup
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import {hasEnded, type OperationRecord} from '../../../core/workflow/operation.js'
+import type {TakenBackup} from '../../archiver/archiver.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import type {Idempotency} from '../contract.js'
 import {repeated, submit} from '../submit.js'
 import type {CreateBackupInput} from './create.workflow.js'
 import {createBackupKind} from './parts.js'
+
+/** What a snapshot says of the backup that it is. */
+export const factsOf = ({snapshot, base, storedBytes, sha256, first, last}: TakenBackup) => ({
+  snapshot, type: base.method.kind === 'changes' ? 'incremental' : 'full', because: base.method.because, sizeBytes: base.bytes, storedBytes,
+  checksum: `sha256:${sha256}`, timeline: base.timeline, startPosition: base.start, endPosition: base.end, startSegment: first.segment, endSegment: last.segment,
+  consistentAt: base.consistentAt, base: base as never,
+} as const satisfies Partial<BackupRecord>)
 
 export interface BackupRequest {
   readonly trigger: BackupTrigger

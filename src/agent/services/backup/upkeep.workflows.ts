@@ -4,6 +4,7 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {EndHistory} from './ending.js'
 import type {KeyRing} from './keys.js'
+import {isSealed, type Recognition} from './recognition.js'
 import {deleteBackupKind, rotateKeysKind, verifyBackupKind, wholeLog, type BackupParts} from './parts.js'
 
 export interface BackupInput {
@@ -15,7 +16,7 @@ export interface RotateInput {
   readonly imported?: boolean
 }
 
-export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing, endHistory: EndHistory) {
+export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing, endHistory: EndHistory, recognition: Pick<Recognition, 'lookAgain'>) {
   const {context, archiver, repositories} = parts
   const {store, clock} = context
 
@@ -59,16 +60,27 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
       },
       'read-log': {
         retrySeconds: 300,
-        async run({input, progress}) {
+        async run({input, progress, commit}) {
           const {backup, archive} = await load(input.backupId)
           progress('reading the log that it needs')
           const from = {timeline: backup.timeline as string, segment: backup.startSegment as string}
-          const {until, damages, bytes} = await repositories.through(backup.repository, () => archiver.checkLog(archive, backup.engine, from))
+          const before = await store.read('platform', (tx) => tx.logs.get(backup.incarnation))
+          const {end, until, damages, bytes} = await repositories.through(backup.repository, async () => {
+            const there = await archiver.logEnd(archive, backup.engine)
+            return {end: there, ...(await archiver.checkLog(archive, backup.engine, from))}
+          })
           const {log} = context.engines.get(backup.engine).backup ?? {}
           const reached = until !== null && log !== undefined && (until.timeline !== backup.timeline || log.compare(until.position, backup.endPosition as string) >= 0)
           if (!reached) {
             throw new DbaasError('INTEGRITY_MISMATCH', `the log that makes the backup ${backup.id} whole is damaged: ${damages[0]?.because ?? 'it is not there'}`, {
               details: {backup: backup.id}, suggestions: [`dbaas backup ${backup.instanceName}`],
+            })
+          }
+          const goesOn = end !== null && (until.timeline > end.timeline || (until.timeline === end.timeline && log.compare(until.position, end.position) >= 0))
+          // of one that was found in a repository it is not known until then
+          if (backup.line === null && damages.length === 0 && goesOn && before) {
+            commit(async (tx) => {
+              if ((await tx.logs.get(backup.incarnation))?.line === before.line) await tx.backups.update(backup.id, {line: before.line})
             })
           }
           return done({backup_id: backup.id, verified: true, log_bytes: bytes, log_damages: damages.length})
@@ -126,7 +138,7 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
   const rotate = workflow<RotateInput, Tx>()({
     kind: rotateKeysKind,
     start: 'make-key',
-    order: ['make-key', 'rewrap', 'switch'],
+    order: ['make-key', 'rewrap', 'switch', 'read-backups'],
     deadlineSeconds: 3600,
     // some data keys may be wrapped by the new key already: there is only forward
     pointOfNoReturn: 'rewrap',
@@ -144,16 +156,17 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
         retrySeconds: 600,
         async run({input, progress, commit}) {
           const unreadable: string[] = []
-          const histories = await store.read('platform', (tx) => tx.histories.list())
+          const {histories, backups} = await store.read('platform', async (tx) => ({histories: await tx.histories.list(), backups: await tx.backups.list()}))
           for (const [i, history] of histories.entries()) {
             if (history.shredded) continue
+            const sealed = isSealed(history, backups.filter((b) => b.incarnation === history.id))
             progress(`${i + 1} of ${histories.length}`)
             const {repository} = await repositories.place(history.repository, history.id)
             await repositories.through(history.repository, async () => {
               // one that was never written to has no key yet
               if (!(await archiver.incarnations(repository)).includes(history.id)) return
               await archiver.rewrap({repository, incarnation: history.id}, keys.source, keys.next).catch((error: unknown) => {
-                if (!input.imported || !(error instanceof DbaasError) || error.code !== 'KEY_UNAVAILABLE') throw error
+                if (!(input.imported || sealed) || !(error instanceof DbaasError) || error.code !== 'KEY_UNAVAILABLE') throw error
                 unreadable.push(history.instanceName)
               })
             })
@@ -168,9 +181,17 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
         },
       },
       switch: {
-        async run() {
+        async run({input}) {
           await keys.switch()
-          return done({key_id: await keys.id()})
+          return input.imported ? next('read-backups') : done({key_id: await keys.id()})
+        },
+      },
+      // what other keys were needed for
+      'read-backups': {
+        retrySeconds: 60,
+        async run({progress}) {
+          const found = await recognition.lookAgain(progress)
+          return done({key_id: await keys.id(), backups: found})
         },
       },
     },

@@ -12,7 +12,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
-import {holdOf, type SubjectServers} from '../subject.js'
+import {formerHolds, holdOf, type SubjectServers} from '../subject.js'
 import {createExecutor} from './execute.js'
 import {newMember, replicationOf, type Making, type Member} from './members.js'
 import {createObserver, type Look} from './observe.js'
@@ -75,6 +75,8 @@ export function createWatch(options: WatchOptions) {
   let tendedAt = Number.NEGATIVE_INFINITY
   /** The servers that were there then. */
   let tended = ''
+  /** Standbys that hold no log of a history that is over. */
+  const tidied = new Set<NodeId>()
   let downSince: number | null = null
   /** When something was last done, by the clock that never jumps. */
   let activeAt = Number.NEGATIVE_INFINITY
@@ -244,6 +246,13 @@ export function createWatch(options: WatchOptions) {
     }))
   }
 
+  /** What a primary held its log for in a history that is over, when it was cut off: a standby keeps that over a rewind. */
+  async function releaseFormer({id, subject: {engine, host}}: Member): Promise<void> {
+    if (tidied.has(id)) return
+    for (const hold of await formerHolds(store, instanceId)) await engine.backup?.log.release(host, await servers.admin(), hold)
+    tidied.add(id)
+  }
+
   /** Ahead of need, and never in its way: nothing here is waited for by a failover. */
   async function upkeep({view, looks}: Seen): Promise<void> {
     const {state, instance} = cluster
@@ -261,6 +270,7 @@ export function createWatch(options: WatchOptions) {
         await replication.keepLogFor(host, admin, peers, timing)
         if (seen.role !== 'standby') return
         await engine.backup?.log.release(host, admin, holdOf(instance.incarnation))
+        await releaseFormer(member)
         const set = setFor(state, member.id, view)
         if (state.voters.includes(member.id) && !(member.settled && sameSet(set, view.nodes[member.id]?.server?.set ?? null))) {
           await executor.run({kind: 'set', node: member.id, set})

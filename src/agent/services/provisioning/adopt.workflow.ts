@@ -1,6 +1,6 @@
 /**
  * An instance that another site made, and whose agent and store are gone: its data is kept, its servers are started anew
- * with certificates of this site and a new password. Undone, only the rows go: the data is never touched.
+ * with certificates of this site and a new password, and its backups are found again. Undone, only the rows go: the data is never touched.
  *
  * Of several servers nobody knows any more which one was the primary. Whoever has the newest timeline, and of that the most log,
  * has all that any of them has acknowledged; it is promoted, and the others are made its replicas, whatever they have beyond it.
@@ -12,7 +12,7 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {forgetInstance} from './create.workflow.js'
-import type {Subject} from '../subject.js'
+import {formerHolds, type Subject} from '../subject.js'
 import {killReplicas, startReplicas} from './replicas.js'
 import type {Servers} from './servers.js'
 
@@ -27,6 +27,13 @@ export const adoptKind = 'instance.adopt'
 export const stepsOfSeveral: readonly string[] = ['choose-primary', 'add-replicas', 'await-primary']
 
 export function adoptWorkflow(context: ServiceContext, servers: Servers, started: (instanceId: string) => void) {
+  /** For whoever asked: what is known of its backups. */
+  const backupsOf = (instanceId: string) => context.store.read('platform', async (tx) => {
+    const backups = await tx.backups.list({instanceId})
+    const sealed = (await tx.histories.list(instanceId)).some(({id, kept}) => kept && !backups.some(({incarnation}) => incarnation === id))
+    return {backups: backups.length, backups_sealed: sealed}
+  })
+
   const hasReplicas = async (instanceId: string): Promise<boolean> => (await servers.all(instanceId)).length > 1
 
   /** Whose data go furthest; of those alone that are whole: others are copied anew. None of them runs. Throws DATA_GONE, INTEGRITY_MISMATCH. */
@@ -52,14 +59,24 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
   return workflow<AdoptInput, Tx>()({
     kind: adoptKind,
     start: 'take-over',
-    order: ['take-over', 'choose-primary', 'configure', 'start-server', 'await-ready', 'promote', 'create-access', 'verify', 'add-replicas', 'publish-endpoint', 'await-primary'],
+    order: ['take-over', 'find-backups', 'choose-primary', 'configure', 'start-server', 'await-ready', 'promote', 'create-access', 'verify', 'add-replicas', 'publish-endpoint', 'await-primary'],
     deadlineSeconds: 300,
     steps: {
       'take-over': {
         async run({input}) {
           const all = await servers.all(input.instanceId)
           for (const {runtime, placement} of all) await runtime.adopt(placement, input.fromSite)
-          return next(all.length > 1 ? 'choose-primary' : 'configure')
+          return next('find-backups')
+        },
+      },
+      // before it is written down with its place which history it has from here on
+      'find-backups': {
+        retrySeconds: 60,
+        async run({input, progress, commit}) {
+          const {instance} = await servers.load(input.instanceId)
+          const recognised = await context.protection.recognise(instance, progress)
+          commit((tx) => context.protection.enter(tx, instance, recognised))
+          return next((await hasReplicas(input.instanceId)) ? 'choose-primary' : 'configure')
         },
       },
       'choose-primary': {
@@ -119,7 +136,10 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
         async run({input}) {
           const {engine, host, instance} = await servers.load(input.instanceId)
           const {database, username, password} = await servers.clientOf(instance)
-          await engine.access.grantApplication(host, await servers.admin(), {database, username, password})
+          const admin = await servers.admin()
+          await engine.access.grantApplication(host, admin, {database, username, password})
+          // what the log was held for, and nobody will ever follow again
+          for (const hold of await formerHolds(context.store, instance.id)) await engine.backup?.log.release(host, admin, hold)
           return next('verify')
         },
       },
@@ -144,7 +164,7 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
           const {tlsVersion} = await subject.engine.access.probe(await servers.clientOf(subject.instance), 10_000)
           if (await hasReplicas(input.instanceId)) return next('await-primary')
           started(subject.instance.id)
-          return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion})
+          return done({endpoint: `${subject.instance.endpointHost}:${subject.instance.endpointPort}`, tls_version: tlsVersion, ...(await backupsOf(input.instanceId))})
         },
         async undo({input}) {
           await context.endpoints.remove(input.instanceId)
@@ -158,7 +178,7 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
           await context.clusters.untilServed(input.instanceId, signal, progress)
           started(input.instanceId)
           const {instance} = primary
-          return done({endpoint: `${instance.endpointHost}:${instance.endpointPort}`, primary: primary.node.name, replicas: replicas.length})
+          return done({endpoint: `${instance.endpointHost}:${instance.endpointPort}`, primary: primary.node.name, replicas: replicas.length, ...(await backupsOf(input.instanceId))})
         },
         async undo({input}) {
           await context.clusters.forget(input.instanceId)
@@ -171,6 +191,9 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
       await tx.instances.update(input.instanceId, {status: 'running', statusReason: null, updatedAt: now})
       await tx.event({id: context.newId('event'), tenantId, type: 'instance.adopted', subject: input.instanceId, payload: {from_site: input.fromSite}, at: now})
     },
-    onUndone: (tx, {input}) => forgetInstance(context, tx, input.instanceId),
+    async onUndone(tx, {input}) {
+      await context.protection.leave(tx, input.instanceId)
+      await forgetInstance(context, tx, input.instanceId)
+    },
   })
 }

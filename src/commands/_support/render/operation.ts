@@ -66,8 +66,16 @@ export function gapLine({result}: ApiOperation, paint: Paint): string {
 }
 
 /** What `agent adopt` took over. */
-export const renderAdopted = (instances: readonly ApiInstance[], paint: Paint): string => instances.map((instance) =>
-  `${paint.green('✓')} ${instance.name} is ${instance.status}: ${instance.engine} ${instance.version} on ${instance.runtime}\n  ${paint.cyan('→')} dbaas url ${instance.name}  ${paint.dim('(its password is a new one)')}\n`).join('')
+export const renderAdopted = (instances: readonly ApiInstance[], operations: readonly ApiOperation[], paint: Paint): string => instances.map((instance) => {
+  const {backups, backups_sealed: sealed} = (operations.find((o) => o.instance_id === instance.id)?.result ?? {}) as {backups?: number; backups_sealed?: boolean}
+  const lines = [
+    `${paint.green('✓')} ${instance.name} is ${instance.status}: ${instance.engine} ${instance.version} on ${instance.runtime}`,
+    `  ${paint.cyan('→')} dbaas url ${instance.name}  ${paint.dim('(its password is a new one)')}`,
+    ...(backups ? [`  ${paint.cyan('→')} dbaas backups list ${instance.name}  ${paint.dim(`(${backups} of before ${backups === 1 ? 'is' : 'are'} there)`)}`] : []),
+    ...(sealed ? [`  ${paint.yellow('!')} its backups of before cannot be read without the key of the lost site: dbaas keys import FILE`] : []),
+  ]
+  return `${lines.join('\n')}\n`
+}).join('')
 
 const tookText = (operation: ApiOperation, now: number): string =>
   formatDuration(Math.max(0, (operation.ended_at === null ? now : Date.parse(operation.ended_at)) - Date.parse(operation.created_at)))

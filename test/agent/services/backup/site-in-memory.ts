@@ -82,7 +82,8 @@ export async function siteInMemory(start: number): Promise<Site> {
     throw new Error('nothing is restored here')
   }
   const archiver: Archiver = {
-    describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), incarnations: () => answer(() => []),
+    describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), promote: () => answer(() => undefined), incarnations: () => answer(() => []),
+    list: () => answer(() => []),
     find: (_, backupId) => answer(() => [...snapshots.values()].find((s) => s.backupId === backupId)),
     take: (order) => answer(() => take(order)),
     verify: (_, n) => answer(() => ({at: site.now, packs: 1, pages: 1, bytes: 100, damages: site.damaged.has(n) ? [{object: `snapshots/${n}`, because: 'a bit is flipped'}] : []})),
@@ -124,7 +125,7 @@ export async function siteInMemory(start: number): Promise<Site> {
     start: () => undefined, started: () => undefined, poke: () => undefined, live: () => undefined, drained: async () => undefined, end: async () => undefined, endOf: async () => undefined, stop: async () => undefined,
   }
   const endHistory = createEnding(parts, followers)
-  const flows = [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, createKeyRing({kind: 'file', path: join(folder.path, 'key')}, async () => Buffer.alloc(32, 1)), endHistory)]
+  const flows = [createBackupWorkflow(parts, followers), ...upkeepWorkflows(parts, createKeyRing({kind: 'file', path: join(folder.path, 'key')}, async () => Buffer.alloc(32, 1)), endHistory, {lookAgain: async () => 0})]
   const workflows: WorkflowEngine = createWorkflowEngine({
     store, clock: context.clock, owner: 'test', workflows: flows as unknown as AnyWorkflow[], parallelism: 8, random: () => 0.9, log: () => undefined, changed: () => undefined,
   })

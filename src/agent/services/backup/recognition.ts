@@ -1,0 +1,161 @@
+/**
+ * What repositories hold of an instance whose store was lost: every snapshot says what it is of. With it a store is rebuilt
+ * as far as the master key opens what lies there; what it does not open stays, for a key that is put back later.
+ */
+import type {BackupRecord, BackupTrigger, HistoryRecord} from '../../../core/backup/backup.js'
+import {DbaasError} from '../../../core/errors.js'
+import type {InstanceRecord} from '../../../core/instance/instance.js'
+import type {KeptSnapshot} from '../../archiver/archiver.js'
+import type {Tx} from '../../store/store.js'
+import type {Recognised, RecognisedHistory} from '../protection.js'
+import {enrol, newHistory} from './policies.js'
+import type {BackupParts} from './parts.js'
+import {localRepository, type RepositoryBook} from './repositories.js'
+import {factsOf} from './take.js'
+
+export interface Recognition {
+  /** Reads only. Repositories that do not answer are said, and hold nothing up. */
+  look(instance: InstanceRecord, progress: (because: string) => void): Promise<Recognised>
+  /** In a transaction: as `look` has found it, the instance is protected. Its incarnation becomes a new one where the key of the present one is not here. */
+  enter(tx: Tx, instance: InstanceRecord, recognised: Recognised): Promise<void>
+  /** After another key was put back, or a repository was added: what was not known before, of instances that are gone, too. How many backups. */
+  lookAgain(progress: (because: string) => void): Promise<number>
+}
+
+type Owner = Pick<InstanceRecord, 'id' | 'tenantId' | 'name' | 'engine'>
+
+const unreadable: ReadonlySet<string> = new Set(['KEY_UNAVAILABLE', 'REPOSITORY_DAMAGED', 'INTEGRITY_MISMATCH'])
+
+/** A history that lies in a repository, and that no key here has opened: nothing is known of what is in it. */
+export const isSealed = (history: HistoryRecord, backups: readonly BackupRecord[]): boolean => history.kept && history.endedAt !== null && backups.length === 0
+
+export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver'>, repositories: RepositoryBook): Recognition {
+  const {context, archiver} = parts
+  const {store, clock} = context
+
+  /** What lies in repositories and is of nobody that the store knows, or was never read; or is kept of that instance, which is there again. */
+  async function unknown(progress: (because: string) => void, instanceId?: string): Promise<{repository: string; incarnation: string}[]> {
+    const known = await store.read('platform', async (tx) => {
+      const backups = await tx.backups.list()
+      const isOpen = (h: HistoryRecord) => isSealed(h, backups.filter((b) => b.incarnation === h.id)) || (h.kept && h.instanceId === instanceId)
+      return new Set((await tx.histories.list()).filter((h) => !isOpen(h)).map((h) => h.id))
+    })
+    const found = []
+    for (const {name, copyOf} of await repositories.list()) {
+      if (copyOf !== null) continue
+      try {
+        const place = await repositories.at(name)
+        for (const incarnation of await archiver.incarnations(place)) if (!known.has(incarnation)) found.push({repository: name, incarnation})
+      } catch (error) {
+        // what is in it stays as it is
+        progress(`the repository ${name} cannot be looked at: ${DbaasError.from(error).message}`)
+        context.log('a repository cannot be looked at', {repository: name, error: String(error)})
+      }
+    }
+    return found
+  }
+
+  async function read({repository, incarnation}: {repository: string; incarnation: string}): Promise<readonly KeptSnapshot[] | {readonly sealed: string}> {
+    try {
+      return await archiver.list(await repositories.place(repository, incarnation))
+    } catch (error) {
+      // a database must not stay down for its backups
+      if (error instanceof DbaasError && unreadable.has(error.code)) return {sealed: error.message}
+      throw error
+    }
+  }
+
+  const lastOf = (history: RecognisedHistory): number => Math.max(0, ...history.snapshots.map((s) => s.committedAt))
+
+  function rowOf(instance: Owner, {incarnation, repository}: RecognisedHistory, snapshot: KeptSnapshot): BackupRecord {
+    const {about, startedAt, committedAt} = snapshot
+    return {
+      id: about.backupId, tenantId: instance.tenantId, instanceId: instance.id, instanceName: about.instanceName, engine: about.engine, incarnation, repository,
+      // whether the log goes from it to here is only known when that is read: `backups verify`
+      line: null, trigger: about.trigger as BackupTrigger, status: 'completed', label: about.label,
+      // how long it was to be kept is not known any more
+      keepMs: null, encrypted: true, verifiedAt: null, createdAt: startedAt, completedAt: committedAt, expiresAt: null, ...factsOf(snapshot),
+    }
+  }
+
+  async function insertRows(tx: Tx, instance: Owner, history: RecognisedHistory): Promise<void> {
+    for (const snapshot of history.snapshots) if ((await tx.backups.get(snapshot.about.backupId)) === undefined) await tx.backups.insert(rowOf(instance, history, snapshot))
+  }
+
+  /** One that has ended; `kept`: so has its instance. */
+  async function enterEnded(tx: Tx, owner: Owner, history: RecognisedHistory, kept: boolean): Promise<void> {
+    const record: HistoryRecord = {
+      ...newHistory({...owner, incarnation: history.incarnation}, history.repository, history.snapshots[0]?.startedAt ?? clock.now()),
+      system: history.snapshots.at(-1)?.base.system ?? null, endedAt: lastOf(history) || clock.now(), kept,
+    }
+    if (await tx.histories.get(record.id)) await tx.histories.update(record.id, {system: record.system, kept, repository: record.repository})
+    else await tx.histories.insert(record)
+    await insertRows(tx, owner, history)
+  }
+
+  return {
+    async look(instance, progress) {
+      const [own, former, sealed]: [RecognisedHistory[], RecognisedHistory[], {repository: string; because: string}[]] = [[], [], []]
+      for (const place of await unknown(progress, instance.id)) {
+        const isOwn = place.incarnation === instance.incarnation
+        const found = await read(place).catch((error: unknown) => {
+          if (isOwn) throw error
+          context.log('what a repository holds cannot be read', {...place, error: String(error)})
+          return []
+        })
+        if ('sealed' in found) {
+          if (isOwn) sealed.push({repository: place.repository, because: found.sealed})
+        } else if (isOwn) own.push({...place, snapshots: found})
+        else if (found.some(({about}) => about.instanceId === instance.id)) former.push({...place, snapshots: found})
+      }
+      // it may have moved from one to the other: the newest is where it was written to
+      const [present] = own.sort((a, b) => lastOf(b) - lastOf(a))
+      const recognised: Recognised = {present: present ?? null, former, sealed: present ? null : (sealed[0] ?? null)}
+      const count = [...(present ? [present] : []), ...former].reduce((sum, {snapshots}) => sum + snapshots.length, 0)
+      if (count > 0) progress(`${count} of its backups ${count === 1 ? 'is' : 'are'} here`)
+      if (recognised.sealed) progress(`its backups of before cannot be read without the key of the lost site: ${recognised.sealed.because}`)
+      return recognised
+    },
+    async enter(tx, instance, {present, former, sealed}) {
+      const now = clock.now()
+      const incarnation = sealed ? context.newId('event').slice(4) : instance.incarnation
+      if (sealed) {
+        const left: HistoryRecord = {...newHistory(instance, sealed.repository, instance.createdAt), endedAt: now, kept: true}
+        if ((await tx.histories.get(left.id)) === undefined) await tx.histories.insert(left)
+        await tx.instances.update(instance.id, {incarnation})
+        await tx.event({
+          id: context.newId('event'), tenantId: instance.tenantId, type: 'backup.sealed', subject: instance.id, payload: {incarnation: left.id, repository: sealed.repository, because: sealed.because}, at: now,
+        })
+      }
+      await enrol(context, tx, {...instance, incarnation}, {enabled: true, repository: present?.repository ?? sealed?.repository ?? localRepository})
+      if (present) {
+        await tx.histories.update(incarnation, {
+          repository: present.repository, system: present.snapshots.at(-1)?.base.system ?? null, beganAt: present.snapshots[0]?.startedAt ?? now, endedAt: null, kept: false,
+        })
+        await insertRows(tx, instance, present)
+      }
+      for (const history of former) await enterEnded(tx, instance, history, false)
+    },
+    async lookAgain(progress) {
+      let count = 0
+      for (const place of await unknown(progress)) {
+        const found = await read(place).catch((error: unknown) => {
+          context.log('what a repository holds cannot be read', {...place, error: String(error)})
+          return []
+        })
+        if ('sealed' in found || found.length === 0) continue
+        await store.transact('platform', async (tx) => {
+          const [{about}] = found as [KeptSnapshot]
+          const history = await tx.histories.get(place.incarnation)
+          const instance = await tx.instances.find(history?.instanceId ?? about.instanceId)
+          // of one that is deleted, or was never here: it can be restored by its name
+          const owner: Owner = instance ?? {id: history?.instanceId ?? about.instanceId, tenantId: history?.tenantId ?? 'default', name: about.instanceName, engine: about.engine}
+          await enterEnded(tx, owner, {...place, snapshots: found}, instance === undefined)
+          count += found.length
+        })
+      }
+      if (count > 0) progress(`${count} ${count === 1 ? 'backup' : 'backups'} of before can be read again`)
+      return count
+    },
+  }
+}

@@ -69,8 +69,9 @@ describe('backups whose place is lost', function () {
 
     // it goes on: what is written now can be restored
     await query(site, 'demo', 'insert into t values (2)')
-    await until('that it is protected again', async () => (await site.json('status', 'demo')).instance.status === 'running', 60_000)
+    assert.match((await site.json('status', 'demo')).instance.status_reason, /it was not copied yet when local was lost/)
     await run(site, 'backup', 'demo', '--label', 'after')
+    assert.equal((await site.json('status', 'demo')).instance.status, 'running')
     await run(site, 'restore', 'demo', '--to', 'latest', '--into', 'now')
     assert.deepEqual(await query(site, 'now', 'select n from t order by n'), [['1'], ['2']])
     await run(site, 'restore', 'demo', '--to', 'one', '--into', 'then')
@@ -97,16 +98,15 @@ describe('backups whose place is lost', function () {
     const here = await backups(other)
     for (const id of theirs) assert.ok(here.some((b) => b.id === id && b.status === 'completed'), id)
 
-    await run(other, 'restore', 'demo', '--to', 'latest', '--into', 'demo')
-    assert.deepEqual(await query(other, 'demo', 'select n from t order by n'), [['1'], ['2']])
-    // what it restores from is not its own: it is forgotten and found again, and nothing of it is removed
+    // what it found is not its own: it is forgotten and found again, and nothing of it is removed
     const before = snapshots(third)
-    await run(other, 'repositories', 'remove', 'rescued')
+    await run(other, 'repositories', 'remove', 'rescued', '--yes')
     assert.equal((await backups(other)).some(({id}) => theirs.includes(id)), false)
     assert.equal((await other.json('repositories', 'add', 'rescued', third)).backups_found, theirs.length)
     assert.equal(snapshots(third), before)
-    // who copied there is told that it is no copy any more
-    await until('that the copying is refused', async () => (await repository('third')).copy?.because !== null, 120_000)
+    await run(other, 'restore', 'demo', '--to', 'latest', '--into', 'demo')
+    assert.deepEqual(await query(other, 'demo', 'select n from t order by n'), [['1'], ['2']])
+    assert.equal((await other.json('repositories', 'remove', 'rescued', '--yes')).error.code, 'INVALID_STATE')
   })
 
   it('are gone with what they are of', async () => {
@@ -114,6 +114,8 @@ describe('backups whose place is lost', function () {
     for (const {id} of await backups(other)) await run(other, 'backups', 'delete', id, '--yes')
     await run(site, 'delete', 'demo', '--yes')
     for (const root of [offsite, third]) assert.equal(snapshots(root), '')
+    for (const name of ['third', 'offsite']) await run(site, 'repositories', 'remove', name, '--yes')
+    await run(other, 'repositories', 'remove', 'rescued', '--yes')
     assert.deepEqual([...leftoversOf(site.home), ...leftoversOf(other.home)], [])
   })
 })

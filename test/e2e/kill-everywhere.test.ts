@@ -218,6 +218,14 @@ const cases: Case[] = [
     },
   },
   {
+    kind: 'keys.rotate', name: 'to a key that was exported', steps: ['make-key', 'rewrap', 'switch', 'read-backups'], prepare: protectedOnce,
+    begin: async (site, key) => call(site, 'keys.import', {body: {key: (await clientOf(site).call('keys.export', {idempotencyKey: `${key} export`})).keys[0]?.key as string}}, key),
+    async succeeded(site) {
+      const verified = await finish(site, await call(site, 'backups.verify', {params: {backup: (await backupsOf(site))[0]?.id as string}, body: {}}))
+      assert.equal(verified.status, 'succeeded', JSON.stringify(verified.error))
+    },
+  },
+  {
     kind: 'instance.delete', steps: ['close-endpoint', 'end-backups', 'stop-server', 'shred', 'erase'], prepare: created,
     begin: (site, key) => call(site, 'instances.delete', {params: {instance: 'demo'}, query: {}}, key), succeeded: isGone,
   },

@@ -18,7 +18,7 @@ had not been copied yet are said to be damaged. Refused while the original answe
     return this.answer(answer, async (paint) => {
       if ('plan' in answer) return (await import('../_support/render/operation.js')).renderPlan(answer.plan, paint)
       const {repository, backups_lost: lost} = answer
-      const loss = lost === 0 ? '' : `  ${paint.yellow('!')} ${lost} ${lost === 1 ? 'backup' : 'backups'} had not been copied yet\n`
+      const loss = lost === 0 ? '' : `  ${paint.yellow('!')} ${lost} ${lost === 1 ? 'backup' : 'backups'} had not been copied yet: take another (dbaas backup NAME)\n`
       return `${paint.green('✓')} ${repository.name} is a repository of its own\n${loss}${(await import('../_support/render/backups.js')).renderRepository(repository, paint)}`
     })
   }

@@ -3,6 +3,7 @@
  * as far as the master key opens what lies there; what it does not open stays, for a key that is put back later.
  */
 import type {BackupRecord, BackupTrigger, HistoryRecord} from '../../../core/backup/backup.js'
+import {defaultPolicy} from '../../../core/backup/schedule.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
 import type {KeptSnapshot} from '../../archiver/archiver.js'
@@ -18,8 +19,8 @@ export interface Recognition {
   look(instance: InstanceRecord, progress: (because: string) => void): Promise<Recognised>
   /** In a transaction: as `look` has found it, the instance is protected. Its incarnation becomes a new one where the key of the present one is not here. */
   enter(tx: Tx, instance: InstanceRecord, recognised: Recognised): Promise<void>
-  /** After another key was put back, or a repository was added: what was not known before, of instances that are gone, too. How many backups. */
-  lookAgain(progress: (because: string) => void): Promise<number>
+  /** After another key was put back, or that repository was added: what was not known before, of instances that are gone, too. How many backups. */
+  lookAgain(progress: (because: string) => void, repository?: string): Promise<number>
 }
 
 type Owner = Pick<InstanceRecord, 'id' | 'tenantId' | 'name' | 'engine'>
@@ -29,12 +30,20 @@ const unreadable: ReadonlySet<string> = new Set(['KEY_UNAVAILABLE', 'REPOSITORY_
 /** A history that lies in a repository, and that no key here has opened: nothing is known of what is in it. */
 export const isSealed = (history: HistoryRecord, backups: readonly BackupRecord[]): boolean => history.kept && history.endedAt !== null && backups.length === 0
 
+const dayMs = 86_400_000
+
+/** The policy is lost with the store, and must not be thought shorter than it was: nothing that is there has had its time. */
+function windowFor({snapshots}: RecognisedHistory, now: number): number {
+  const oldest = Math.min(now, ...snapshots.filter(({about}) => about.label === null).map(({startedAt}) => startedAt))
+  return Math.max(defaultPolicy.windowMs, Math.ceil((now - oldest) / dayMs) * dayMs)
+}
+
 export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver'>, repositories: RepositoryBook): Recognition {
   const {context, archiver} = parts
   const {store, clock} = context
 
   /** What lies in repositories and is of nobody that the store knows, or was never read; or is kept of that instance, which is there again. */
-  async function unknown(progress: (because: string) => void, instanceId?: string): Promise<{repository: string; incarnation: string}[]> {
+  async function unknown(progress: (because: string) => void, {instanceId, repository}: {instanceId?: string; repository?: string | undefined}): Promise<{repository: string; incarnation: string}[]> {
     const known = await store.read('platform', async (tx) => {
       const backups = await tx.backups.list()
       const isOpen = (h: HistoryRecord) => isSealed(h, backups.filter((b) => b.incarnation === h.id)) || (h.kept && h.instanceId === instanceId)
@@ -42,7 +51,7 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
     })
     const found = []
     for (const {name, copyOf} of await repositories.list()) {
-      if (copyOf !== null) continue
+      if (copyOf !== null || (repository !== undefined && name !== repository)) continue
       try {
         const place = await repositories.at(name)
         for (const incarnation of await archiver.incarnations(place)) if (!known.has(incarnation)) found.push({repository: name, incarnation})
@@ -82,13 +91,13 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
     for (const snapshot of history.snapshots) if ((await tx.backups.get(snapshot.about.backupId)) === undefined) await tx.backups.insert(rowOf(instance, history, snapshot))
   }
 
-  /** One that has ended; `kept`: so has its instance. */
-  async function enterEnded(tx: Tx, owner: Owner, history: RecognisedHistory, kept: boolean): Promise<void> {
+  /** One that has ended. For how long it was to be kept is not known: until it is deleted by hand, or with its instance. */
+  async function enterEnded(tx: Tx, owner: Owner, history: RecognisedHistory): Promise<void> {
     const record: HistoryRecord = {
       ...newHistory({...owner, incarnation: history.incarnation}, history.repository, history.snapshots[0]?.startedAt ?? clock.now()),
-      system: history.snapshots.at(-1)?.base.system ?? null, endedAt: lastOf(history) || clock.now(), kept,
+      system: history.snapshots.at(-1)?.base.system ?? null, endedAt: lastOf(history) || clock.now(), kept: true,
     }
-    if (await tx.histories.get(record.id)) await tx.histories.update(record.id, {system: record.system, kept, repository: record.repository})
+    if (await tx.histories.get(record.id)) await tx.histories.update(record.id, {system: record.system, kept: true, repository: record.repository})
     else await tx.histories.insert(record)
     await insertRows(tx, owner, history)
   }
@@ -96,7 +105,7 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
   return {
     async look(instance, progress) {
       const [own, former, sealed]: [RecognisedHistory[], RecognisedHistory[], {repository: string; because: string}[]] = [[], [], []]
-      for (const place of await unknown(progress, instance.id)) {
+      for (const place of await unknown(progress, {instanceId: instance.id})) {
         const isOwn = place.incarnation === instance.incarnation
         const found = await read(place).catch((error: unknown) => {
           if (isOwn) throw error
@@ -129,16 +138,18 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
       }
       await enrol(context, tx, {...instance, incarnation}, {enabled: true, repository: present?.repository ?? sealed?.repository ?? localRepository})
       if (present) {
+        const policy = await tx.policies.get(instance.id)
+        if (policy) await tx.policies.put({...policy, windowMs: windowFor(present, now)})
         await tx.histories.update(incarnation, {
           repository: present.repository, system: present.snapshots.at(-1)?.base.system ?? null, beganAt: present.snapshots[0]?.startedAt ?? now, endedAt: null, kept: false,
         })
         await insertRows(tx, instance, present)
       }
-      for (const history of former) await enterEnded(tx, instance, history, false)
+      for (const history of former) await enterEnded(tx, instance, history)
     },
-    async lookAgain(progress) {
+    async lookAgain(progress, repository) {
       let count = 0
-      for (const place of await unknown(progress)) {
+      for (const place of await unknown(progress, {repository})) {
         const found = await read(place).catch((error: unknown) => {
           context.log('what a repository holds cannot be read', {...place, error: String(error)})
           return []
@@ -150,7 +161,7 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
           const instance = await tx.instances.find(history?.instanceId ?? about.instanceId)
           // of one that is deleted, or was never here: it can be restored by its name
           const owner: Owner = instance ?? {id: history?.instanceId ?? about.instanceId, tenantId: history?.tenantId ?? 'default', name: about.instanceName, engine: about.engine}
-          await enterEnded(tx, owner, {...place, snapshots: found}, instance === undefined)
+          await enterEnded(tx, owner, {...place, snapshots: found})
           count += found.length
         })
       }

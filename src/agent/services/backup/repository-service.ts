@@ -95,7 +95,7 @@ export function createRepositoryService({context, archiver, repositories, recogn
           await audit(principal, tx, 'repositories.add', each)
         }
       })
-      const found = await recognition.lookAgain(() => undefined)
+      const found = await recognition.lookAgain(() => undefined, body.name)
       return {repository: await view(added), backups_found: found}
     },
     async updateRepository(principal, name, body) {

@@ -5,7 +5,7 @@
 import {randomBytes} from 'node:crypto'
 import {join} from 'node:path'
 import Database from 'better-sqlite3'
-import type {Archiver, BackupOrder, TakenBackup} from '../../../../src/agent/archiver/archiver.js'
+import type {Archiver, BackupOrder, KeptSnapshot, TakenBackup} from '../../../../src/agent/archiver/archiver.js'
 import {createBackupWorkflow} from '../../../../src/agent/services/backup/create.workflow.js'
 import {createEnding} from '../../../../src/agent/services/backup/ending.js'
 import {createErasure, type Erasure} from '../../../../src/agent/services/backup/erasure.js'
@@ -13,6 +13,7 @@ import {createKeyRing} from '../../../../src/agent/services/backup/keys.js'
 import type {Followers} from '../../../../src/agent/services/backup/log.loop.js'
 import type {BackupParts} from '../../../../src/agent/services/backup/parts.js'
 import {enrol} from '../../../../src/agent/services/backup/policies.js'
+import {createRecognition, type Recognition} from '../../../../src/agent/services/backup/recognition.js'
 import {createRepositories} from '../../../../src/agent/services/backup/repositories.js'
 import {createRetention, type Retention} from '../../../../src/agent/services/backup/retention.loop.js'
 import {createScheduler} from '../../../../src/agent/services/backup/schedule.loop.js'
@@ -46,6 +47,9 @@ export interface Site {
   away: DbaasError | undefined
   /** What the archiver finds damaged. */
   readonly damaged: Set<number>
+  /** What the repository has of incarnations, as one finds it whose store was lost. */
+  readonly held: Map<string, readonly KeptSnapshot[] | DbaasError>
+  readonly recognition: Recognition
   readonly retention: Retention
   /** That of an agent started anew. */
   nextRetention(): Retention
@@ -82,8 +86,12 @@ export async function siteInMemory(start: number): Promise<Site> {
     throw new Error('nothing is restored here')
   }
   const archiver: Archiver = {
-    describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), promote: () => answer(() => undefined), incarnations: () => answer(() => []),
-    list: () => answer(() => []),
+    describe: ({kind = 'directory', location}) => answer(() => ({kind, location, settings: {path: location}, secrets: {}})), prepare: () => answer(() => ({id: 'x'})), beginCopy: () => answer(() => ({id: 'x'})), copy: () => answer(() => ({objects: 0, bytes: 0, removed: 0, damages: []})), promote: () => answer(() => undefined), incarnations: () => answer(() => [...site.held.keys()]),
+    list: ({incarnation}) => answer(() => {
+      const held = site.held.get(incarnation)
+      if (held instanceof DbaasError) throw held
+      return held ?? []
+    }),
     find: (_, backupId) => answer(() => [...snapshots.values()].find((s) => s.backupId === backupId)),
     take: (order) => answer(() => take(order)),
     verify: (_, n) => answer(() => ({at: site.now, packs: 1, pages: 1, bytes: 100, damages: site.damaged.has(n) ? [{object: `snapshots/${n}`, because: 'a bit is flipped'}] : []})),
@@ -145,7 +153,7 @@ export async function siteInMemory(start: number): Promise<Site> {
 
   let made = 0
   const site: Site = {
-    store, now: start, archive, away: undefined, damaged: new Set(), retention: createRetention(parts, endHistory), nextRetention: () => createRetention(parts, endHistory),
+    store, now: start, archive, away: undefined, damaged: new Set(), held: new Map(), recognition: createRecognition(parts, repositories), retention: createRetention(parts, endHistory), nextRetention: () => createRetention(parts, endHistory),
     erasure: createErasure(parts, followers, endHistory, async () => undefined),
     async add(name, policy = {}) {
       const id = `ins_${++made}`

@@ -219,7 +219,7 @@ const cases: Case[] = [
   },
   {
     kind: 'keys.rotate', name: 'to a key that was exported', steps: ['make-key', 'rewrap', 'switch', 'read-backups'], prepare: protectedOnce,
-    begin: async (site, key) => call(site, 'keys.import', {body: {key: (await clientOf(site).call('keys.export', {idempotencyKey: `${key} export`})).keys[0]?.key as string}}, key),
+    begin: async (site, key) => call(site, 'keys.import', {body: {key: (await clientOf(site).call('keys.export', {idempotencyKey: `${key}-export`})).keys[0]?.key as string}}, key),
     async succeeded(site) {
       const verified = await finish(site, await call(site, 'backups.verify', {params: {backup: (await backupsOf(site))[0]?.id as string}, body: {}}))
       assert.equal(verified.status, 'succeeded', JSON.stringify(verified.error))

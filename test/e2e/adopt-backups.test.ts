@@ -6,6 +6,7 @@ import {connectTo} from '../support/clients.js'
 import {leftoversOf, siteOf} from '../support/leftovers.js'
 import {loseHome} from '../support/lost-home.js'
 import {cells} from '../support/matrix.js'
+import {full} from '../support/runs.js'
 import {temporarySite, type Site} from '../support/site.js'
 import {until} from '../support/until.js'
 
@@ -15,7 +16,8 @@ interface Backup {
   readonly trigger: string
 }
 
-for (const cell of cells.filter(({engine}) => engine === 'postgresql')) {
+// what differs on docker is in adopt.test.ts: here it is for test:full
+for (const cell of cells.filter(({engine, runtime}) => engine === 'postgresql' && (full || runtime === 'process'))) {
   describe(`adopt a database with backups: ${cell.title}`, function () {
     cell.need()
     this.timeout(300_000)

@@ -72,6 +72,11 @@ describe('backups whose place is lost', function () {
     assert.match((await site.json('status', 'demo')).instance.status_reason, /it was not copied yet when local was lost/)
     await run(site, 'backup', 'demo', '--label', 'after')
     assert.equal((await site.json('status', 'demo')).instance.status, 'running')
+    // the number that the lost one had is that of another one by now
+    const again = await site.json('backups', 'verify', 'late')
+    assert.equal(again.error?.code, 'INVALID_STATE', JSON.stringify(again))
+    await run(site, 'backups', 'delete', 'late', '--yes')
+    await run(site, 'backups', 'verify', 'after')
     await run(site, 'restore', 'demo', '--to', 'latest', '--into', 'now')
     assert.deepEqual(await query(site, 'now', 'select n from t order by n'), [['1'], ['2']])
     await run(site, 'restore', 'demo', '--to', 'one', '--into', 'then')

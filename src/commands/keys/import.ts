@@ -18,7 +18,11 @@ that the present key opens are wrapped by it, too. No backup is written anew.`
     const result = await mutate(client, 'keys.import', {body: flags.plan ? {key, plan: true} : {key}}, flags)
     return this.answer(result, async (paint) => {
       const {doneLine, renderMutation} = await import('../_support/render/operation.js')
-      return renderMutation(result, paint, (_, operation) => `${doneLine('the master key is the one that was imported', operation, paint)}\n`)
+      return renderMutation(result, paint, (_, operation) => {
+        const {backups} = (operation.result ?? {}) as {backups?: number}
+        const found = backups ? `  ${paint.cyan('→')} dbaas backups list  ${paint.dim(`(${backups} of before can be read again)`)}\n` : ''
+        return `${doneLine('the master key is the one that was imported', operation, paint)}\n${found}`
+      })
     })
   }
 }

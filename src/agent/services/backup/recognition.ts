@@ -25,7 +25,8 @@ export interface Recognition {
 
 type Owner = Pick<InstanceRecord, 'id' | 'tenantId' | 'name' | 'engine'>
 
-const unreadable: ReadonlySet<string> = new Set(['KEY_UNAVAILABLE', 'REPOSITORY_DAMAGED', 'INTEGRITY_MISMATCH'])
+/** What says that nothing can be known of what is there. */
+export const unreadable: ReadonlySet<string> = new Set(['KEY_UNAVAILABLE', 'REPOSITORY_DAMAGED', 'INTEGRITY_MISMATCH'])
 
 /** A history that lies in a repository, and that no key here has opened: nothing is known of what is in it. */
 export const isSealed = (history: HistoryRecord, backups: readonly BackupRecord[]): boolean => history.kept && history.endedAt !== null && backups.length === 0
@@ -158,6 +159,8 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
         await store.transact('platform', async (tx) => {
           const [{about}] = found as [KeptSnapshot]
           const history = await tx.histories.get(place.incarnation)
+          // it was begun since
+          if (history && !history.kept) return
           const instance = await tx.instances.find(history?.instanceId ?? about.instanceId)
           // of one that is deleted, or was never here: it can be restored by its name
           const owner: Owner = instance ?? {id: history?.instanceId ?? about.instanceId, tenantId: history?.tenantId ?? 'default', name: about.instanceName, engine: about.engine}

@@ -10,7 +10,7 @@ import type {BackupsApi} from '../contract.js'
 import {planView} from '../operation-view.js'
 import type {Followers} from './log.loop.js'
 import type {BackupParts} from './parts.js'
-import type {Recognition} from './recognition.js'
+import {unreadable, type Recognition} from './recognition.js'
 import {localRepository, type RepositoryBook} from './repositories.js'
 import {repositoryView} from './views.js'
 
@@ -144,10 +144,11 @@ export function createRepositoryService({context, archiver, repositories, recogn
         for (const history of await tx.histories.list()) if (history.repository === original) await tx.histories.update(history.id, {repository: name})
         for (const policy of await tx.policies.list()) if (policy.repository === original) await tx.policies.put({...policy, repository: name, updatedAt: clock.now()})
         let missing = 0
+        // the next ones will have the numbers that theirs had
         for (const backup of await tx.backups.list()) {
           if (backup.repository !== original) continue
           const isGone = backup.status === 'completed' && !there.has(backup.id)
-          await tx.backups.update(backup.id, {repository: name, ...(isGone ? {status: 'damaged', because: `it was not copied yet when ${original} was lost`} : {})})
+          await tx.backups.update(backup.id, {repository: name, ...(isGone ? {status: 'damaged', because: `it was not copied yet when ${original} was lost`, snapshot: null} : {})})
           if (isGone) missing++
         }
         await tx.event({
@@ -192,7 +193,7 @@ export function createRepositoryService({context, archiver, repositories, recogn
   /** What was never written to, and what is sealed, has nothing that can be told. */
   async function kept(name: string, incarnation: string) {
     return archiver.list(await repositories.place(name, incarnation)).catch((error: unknown) => {
-      if (error instanceof DbaasError && error.code === 'KEY_UNAVAILABLE') return []
+      if (error instanceof DbaasError && unreadable.has(error.code)) return []
       throw error
     })
   }

@@ -133,6 +133,11 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
         details: {backup: backup.id, status: backup.status}, suggestions: [`dbaas operations list --instance ${backup.instanceName}`],
       })
     }
+    if (kind === verifyBackupKind && backup.snapshot === null) {
+      throw new DbaasError('INVALID_STATE', `the backup ${backup.id} is not there: ${backup.because ?? 'nothing of it is kept'}`, {
+        details: {backup: backup.id, status: backup.status}, suggestions: [`dbaas backup ${backup.instanceName}`, `dbaas backups delete ${backup.id}`],
+      })
+    }
     const flow = options.workflow(kind)
     if (plan) return {plan: planView({steps: flow.order, reversible})}
     const operation = await store.transact(scopeOf(principal), (tx) => submit(context, tx, principal, {

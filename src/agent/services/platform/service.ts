@@ -29,7 +29,7 @@ export interface PlatformOptions {
 function adoptable(strangers: readonly Found[]): string {
   const sites = [...new Set(strangers.flatMap((s) => (s.placement && s.siteId ? [s.siteId] : [])))]
   const byHand = 'they are never touched; end them by hand if they are not wanted'
-  return sites.length === 0 ? byHand : `${sites.map((site) => `dbaas agent adopt --site ${site}`).join(', ')} takes over what a lost home left (never that of an agent that still runs); else ${byHand}`
+  return sites.length === 0 ? byHand : `${sites.map((site) => `dbaas agent adopt --site ${site}`).join(', ')} takes over what a lost home left (never that of an agent that still runs; its backups need its key, put back first: dbaas keys import FILE); else ${byHand}`
 }
 
 const lowDiskBytes = 2 * 1024 ** 3

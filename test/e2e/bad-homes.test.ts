@@ -265,15 +265,19 @@ describe('a small disk', function () {
     try {
       assert.equal((await site.run('create', 'demo', '--size', 'micro')).code, 0)
       const {pid} = (await site.json('agent', 'status')).agent as {pid: number}
+      const server = (await site.json('status', 'demo')).instance.nodes[0].pid as number
       fill(big)
       // What the last change left in the log of the store is room for a few more.
       for (let i = 0; i < 40 && (await site.run(i % 2 ? 'protect' : 'unprotect', 'demo')).code === 0; i++) fill(big)
       await refuse(site.run, ['protect', 'demo'], {code: 'DISK_FULL', names: new RegExp(`the disk of .*${path}.* is full`), suggests: /free some space/})
-      await refuse(site.run, ['create', 'other'], {code: 'DISK_FULL', names: /metadata\.db is full/, suggests: /free some space/})
+      await refuse(site.run, ['create', 'other'], {code: 'DISK_FULL', names: /(metadata|audit)\.db is full/, suggests: /free some space/})
       assert.equal((await site.json('agent', 'status')).agent.pid, pid)
       assert.equal((await site.run('list')).code, 0)
       const checks = (await site.json('doctor')).checks as {name: string; ok: boolean}[]
       assert.equal(checks.find(({name}) => name === 'disk')?.ok, false)
+      // that it ended cannot be written down now, and is not forgotten
+      process.kill(server, 'SIGKILL')
+      await pause(2000)
       rmSync(big)
       // the agent looks once a second whether its audit log can be written again
       for (let i = 0; i < 20 && (await site.run('protect', 'demo')).code !== 0; i++) await pause(200)

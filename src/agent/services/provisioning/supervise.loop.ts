@@ -64,11 +64,19 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     timers.add(timer)
   }
 
+  /** What was seen of a server is acted on, also when the store could not be written at that moment (its disk is full): nobody sees it twice. */
+  function untilHandled(what: string, work: () => Promise<void>, again: () => Promise<void> = work, attempt = 1): void {
+    background(what, work().catch((error: unknown) => {
+      later(backoffMs(attempt, Math.random(), askAgainMs, askAgainLongestMs), () => untilHandled(what, again, again, attempt + 1))
+      throw error
+    }))
+  }
+
   /** Only runtimes with an instance are listened to: one that nobody uses need not even be there. */
   function listen(runtime: Runtime): void {
     if (stopped || listening.has(runtime.name)) return
     listening.set(runtime.name, runtime.onChange((nodeId) =>
-      background(`handling a change of ${runtime.name}`, nodeId === null ? settleAll(runtime) : changed(nodeId))))
+      untilHandled(`handling a change of ${runtime.name}`, () => (nodeId === null ? settleAll(runtime) : changed(nodeId)))))
   }
 
   async function watch(instanceId: string): Promise<void> {
@@ -88,7 +96,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     watches.get(instance.id)?.()
     watches.set(instance.id, runtime.watch(placement, ref, (end) => {
       watches.delete(instance.id)
-      background('handling the end of a server', ended(instance.id, end))
+      untilHandled('handling the end of a server', () => ended(instance.id, end), () => settle(instance.id))
     }))
   }
 
@@ -227,7 +235,10 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
     const count = before && now - before.at < stableMs ? before.count + 1 : 1
     crashes.set(instanceId, {count, at: now})
     const delay = count === 1 ? 0 : backoffMs(count, Math.random(), 1000, longestDelayMs)
-    later(delay, () => background('recovering', recover(instanceId).finally(() => due.delete(instanceId))))
+    later(delay, () => untilHandled('recovering', async () => {
+      await recover(instanceId)
+      due.delete(instanceId)
+    }))
   }
 
   async function recover(instanceId: string): Promise<void> {
@@ -287,7 +298,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
       await noteProblems(await context.endpoints.replace(await routes()))
     },
     started(instanceId) {
-      background('watching', watch(instanceId))
+      untilHandled('watching', () => watch(instanceId))
     },
     async strangers() {
       const known = new Set((await store.read('platform', (tx) => tx.nodes.list())).map((n) => n.id))

@@ -5,6 +5,7 @@ import pg from 'pg'
 import {findProgram} from '../../src/commands/_support/programs.js'
 import type {ApiCluster, ApiCredentials, ApiInstance, ApiNode, ApiOperation} from '../../src/core/api/schemas.js'
 import type {PrimaryChange} from '../../src/core/ha/receipt.js'
+import {signal} from '../support/ha.js'
 import {temporarySite, type Site} from '../support/site.js'
 
 interface Changed {
@@ -121,12 +122,10 @@ describe('an instance with replicas, at the command line', function () {
   })
 
   it('lets nobody cancel a commit that waits for replicas that are away: it would be acknowledged, and nobody would have it', async () => {
-    const {nodes} = await whole()
-    // all of each server: its receiver would go on without its postmaster
-    const replicas = nodes.filter(({role}) => role === 'replica').flatMap(({pid}) =>
-      [pid as number, ...spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], {encoding: 'utf8'}).stdout.split('\n').filter((line) => line.trim() !== '').map(Number)])
+    await whole()
     const {username: user, password, database, ca_certificate: ca, tls_server_name: servername, host, port} = credentials
     const client = new pg.Client({host, port, user, password, database, ssl: {ca, servername}})
+    client.on('error', () => undefined)
     await client.connect()
     await client.query('create table kept (id int)')
     const {processID, secretKey} = client as unknown as {processID: number; secretKey: number}
@@ -143,23 +142,23 @@ describe('an instance with replicas, at the command line', function () {
     clearInterval(cancelling)
     let notices = 0
     client.on('notice', () => notices++)
-    for (const pid of replicas) process.kill(pid, 'SIGSTOP')
+    const postmasters = (await whole()).nodes.filter(({role}) => role === 'replica').map(({pid}) => pid as number)
+    // from then on they have no new children; and all of each server: its receiver would go on without its postmaster
+    signal(postmasters, 'SIGSTOP')
+    const replicas = postmasters.flatMap((pid) =>
+      [pid, ...spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], {encoding: 'utf8'}).stdout.split('\n').filter((line) => line.trim() !== '').map(Number)])
+    signal(replicas, 'SIGSTOP')
     try {
       await until('commits are known to wait', async () => ((await status()).replication?.status === 'blocked' ? true : undefined))
       const committed = client.query('insert into kept values (1)')
       for (let n = 0; n < 5; n++) await cancel()
       assert.equal(await Promise.race([committed.then(() => 'acknowledged'), new Promise((resolve) => setTimeout(resolve, 1000, 'waits'))]), 'waits')
-      for (const pid of replicas) process.kill(pid, 'SIGCONT')
+      // one that hung for too long was made anew
+      signal(replicas, 'SIGCONT')
       await committed
       assert.equal(notices, 0)
     } finally {
-      for (const pid of replicas) {
-        try {
-          process.kill(pid, 'SIGCONT')
-        } catch {
-          // it was made anew
-        }
-      }
+      signal(replicas, 'SIGCONT')
       await client.end()
     }
   })

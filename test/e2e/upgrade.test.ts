@@ -93,7 +93,7 @@ describe('a minor version', function () {
     const {lost, gapMs} = await writer.stop()
     assert.deepEqual([from, to, applied, lost], [older, newer, 'restart', []])
     // the writer also counts its pause, its way and its new connection
-    assert.ok(gap > 0 && gap <= gapMs + 50, `${gap} said, ${gapMs} felt`)
+    assert.ok(gap > 0 && gap <= gapMs + 100, `${gap} said, ${gapMs} felt`)
     const {version, status} = await get('demo')
     assert.deepEqual([version, status, await runs()], [newer, 'running', newer])
     console.log(`      ${older} to ${newer}: write gap ${gap} ms (felt ${gapMs} ms)`)
@@ -322,7 +322,7 @@ describe('a major version', function () {
     kept = receipt.kept_as
     assert.deepEqual([receipt.from, receipt.to, receipt.applied, lost], [source, target, 'copy', []])
     assert.ok(receipt.tables >= 12 && receipt.rows >= 3000 && receipt.objects > 120, JSON.stringify(receipt))
-    assert.ok(receipt.write_gap_ms <= gapMs + 50, `${receipt.write_gap_ms} said, ${gapMs} felt`)
+    assert.ok(receipt.write_gap_ms <= gapMs + 100, `${receipt.write_gap_ms} said, ${gapMs} felt`)
     console.log(`      ${source} to ${target}: write gap ${receipt.write_gap_ms} ms (felt ${gapMs} ms), ${receipt.tables} tables, ${receipt.rows} rows, ${receipt.objects} objects`)
     const now = await get('shop')
     assert.deepEqual([now.id, now.endpoint, now.version, now.status], [before.id, before.endpoint, target, 'running'])

@@ -217,7 +217,7 @@ describe('the docker runtime with a real PostgreSQL', () => {
     const hold = (Labels: Record<string, string>) => docker.createContainer({Image: node.image?.id as string, Labels, HostConfig: {Binds: [`${Name}:/volumes/0`]}})
     const strange = await hold({})
     await assert.rejects(runtime.remove(gone), {code: 'INVALID_STATE'})
-    await strange.remove()
+    await strange.remove({v: true})
     await hold({'io.dbaas.site': 'site_killed', 'io.dbaas.role': 'probe'})
     await runtime.remove(gone)
     assert.deepEqual(await docker.listContainers({all: true, filters: {label: ['io.dbaas.site=site_killed']}}), [])

@@ -122,7 +122,7 @@ export function createSupervisor(context: ServiceContext, servers: Servers, dead
         return askAgain(runtime, attempt + 1)
       }
       asking.delete(runtime.name)
-      await settleAll(runtime)
+      untilHandled(`comparing what is on ${runtime.name}`, () => settleAll(runtime))
     })()))
   }
 

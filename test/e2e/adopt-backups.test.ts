@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import {writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {connectTo} from '../support/clients.js'
+import {query} from '../support/clients.js'
 import {leftoversOf, siteOf} from '../support/leftovers.js'
 import {loseHome} from '../support/lost-home.js'
 import {cells} from '../support/matrix.js'
@@ -36,26 +36,22 @@ for (const cell of cells.filter(({engine, runtime}) => engine === 'postgresql' &
       const {code, stderr} = await site.run(...args)
       assert.equal(code, 0, `${args.join(' ')}: ${stderr}`)
     }
-    async function query(name: string, sql: string): Promise<unknown[][]> {
-      const client = await connectTo(site, name)
-      return client.query(sql).finally(() => client.close())
-    }
     async function adopted(lostSite: string): Promise<{backups: number; backups_sealed: boolean}> {
       const {operations} = await site.json('agent', 'adopt', '--site', lostSite)
       assert.deepEqual(operations?.map((o: {status: string}) => o.status), ['succeeded'], JSON.stringify(operations))
       return operations[0].result
     }
-    const holds = async (): Promise<string[]> => (await query('demo', 'select slot_name from pg_replication_slots order by 1')).map(([name]) => String(name))
+    const holds = async (): Promise<string[]> => (await query(site, 'demo', 'select slot_name from pg_replication_slots order by 1')).map(([name]) => String(name))
 
     it('finds them where the key is: none is lost, and the log goes on', async () => {
       const made = await site.json('create', 'demo', '--runtime', cell.runtime, '--size', 'micro', ...cell.flags)
       assert.equal(made.operation?.status, 'succeeded', JSON.stringify(made))
       await until('its first backup', async () => (await completed()).length === 1, 60_000)
-      await query('demo', 'create table t (n int)')
-      await query('demo', 'insert into t values (1)')
+      await query(site, 'demo', 'create table t (n int)')
+      await query(site, 'demo', 'insert into t values (1)')
       await run('backup', 'demo', '--label', 'one')
       await run('backups', 'point', 'demo', between)
-      await query('demo', 'insert into t values (2)')
+      await query(site, 'demo', 'insert into t values (2)')
       await run('backup', 'demo')
       const before = await completed()
       assert.equal(before.length, 3)
@@ -79,9 +75,9 @@ for (const cell of cells.filter(({engine, runtime}) => engine === 'postgresql' &
       await until('a backup of the new site', async () => (await completed()).length > before.length, 60_000)
       await run('backups', 'verify', first)
       await run('restore', 'demo', '--to', between, '--into', 'then')
-      assert.deepEqual(await query('then', 'select n from t'), [['1']])
+      assert.deepEqual(await query(site, 'then', 'select n from t'), [['1']])
       await run('restore', 'demo', '--to', first, '--into', 'empty')
-      assert.deepEqual(await query('empty', "select count(*) from pg_class where relname = 't'"), [['0']])
+      assert.deepEqual(await query(site, 'empty', "select count(*) from pg_class where relname = 't'"), [['0']])
       // proven by having been read: it is on the line that goes on to now
       assert.equal((await site.json('status', 'demo')).instance.backup.recoverable_from, window)
       for (const name of ['then', 'empty']) await run('delete', name, '--yes')
@@ -103,15 +99,15 @@ for (const cell of cells.filter(({engine, runtime}) => engine === 'postgresql' &
       assert.equal((await site.json('restore', 'demo', '--to', between, '--into', 'then')).error.code, 'TARGET_UNREACHABLE')
       // another key in the meantime opens no more than the one before
       await run('keys', 'rotate')
-      await query('demo', 'insert into t values (3)')
+      await query(site, 'demo', 'insert into t values (3)')
 
       await run('keys', 'import', join(site.home, '..', 'key'))
       const all = await completed()
       for (const {id} of [...before, own]) assert.ok(all.some((b) => b.id === id), id)
       await run('restore', 'demo', '--to', between, '--into', 'then')
-      assert.deepEqual(await query('then', 'select n from t'), [['1']])
+      assert.deepEqual(await query(site, 'then', 'select n from t'), [['1']])
       await run('restore', 'demo', '--to', 'latest', '--into', 'now')
-      assert.deepEqual(await query('now', 'select n from t order by n'), [['1'], ['2'], ['3']])
+      assert.deepEqual(await query(site, 'now', 'select n from t order by n'), [['1'], ['2'], ['3']])
       await run('backup', 'demo')
       for (const name of ['then', 'now']) await run('delete', name, '--yes')
     })

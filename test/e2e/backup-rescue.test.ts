@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import {existsSync, readdirSync, renameSync, writeFileSync} from 'node:fs'
 import {join} from 'node:path'
-import {connectTo} from '../support/clients.js'
+import {query} from '../support/clients.js'
 import {leftoversOf} from '../support/leftovers.js'
 import {temporarySite, type Site} from '../support/site.js'
 import {temporaryFolder} from '../support/temporary.js'
@@ -29,10 +29,6 @@ describe('backups whose place is lost', function () {
     const {code, stdout, stderr} = await of.run(...args)
     assert.equal(code, 0, `${args.join(' ')}: ${stderr}`)
     return stdout
-  }
-  async function query(of: Site, name: string, sql: string): Promise<unknown[][]> {
-    const client = await connectTo(of, name)
-    return client.query(sql).finally(() => client.close())
   }
   const backups = async (of: Site): Promise<{id: string; status: string; label: string | null; repository: string}[]> => (await of.json('backups', 'list')).backups
   const repository = async (name: string) => (await site.json('repositories', 'list')).repositories.find((r: {name: string}) => r.name === name)

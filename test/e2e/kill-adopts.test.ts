@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import type {ApiOperation} from '../../src/core/api/schemas.js'
 import {DbaasError} from '../../src/core/errors.js'
-import {connectTo} from '../support/clients.js'
+import {query} from '../support/clients.js'
 import {instanceOf, untilWhole} from '../support/ha.js'
 import {killedAgent, whens} from '../support/kills.js'
 import {leftoversOf, siteOf} from '../support/leftovers.js'
@@ -23,9 +23,7 @@ for (const [what, steps, ...flags] of [['one server', ofOne], ['three servers', 
     before(async () => {
       const {operation} = await site.json('create', 'demo', '--size', 'micro', ...flags)
       assert.equal(operation?.status, 'succeeded', JSON.stringify(operation))
-      const client = await connectTo(site, 'demo')
-      await client.query('create table t (n int)')
-      await client.close()
+      await query(site, 'demo', 'create table t (n int)')
     })
     after(() => site.dispose())
 
@@ -41,9 +39,7 @@ for (const [what, steps, ...flags] of [['one server', ofOne], ['three servers', 
     }
 
     async function lost(): Promise<string> {
-      const client = await connectTo(site, 'demo')
-      await client.query(`insert into t values (${++rows})`)
-      await client.close()
+      await query(site, 'demo', `insert into t values (${++rows})`)
       const lostSite = siteOf(site.home)
       // with its keys, or each time there would be an archive more that nobody can read
       await loseHome(site, ['keys'])
@@ -54,9 +50,7 @@ for (const [what, steps, ...flags] of [['one server', ofOne], ['three servers', 
     async function isWhole(): Promise<void> {
       if (what === 'three servers') assert.equal((await untilWhole(site, 'demo')).nodes?.length, 3)
       else assert.equal((await instanceOf(site, 'demo')).status, 'running')
-      const client = await connectTo(site, 'demo')
-      assert.deepEqual(await client.query('select count(*), max(n) from t'), [[String(rows), String(rows)]])
-      await client.close()
+      assert.deepEqual(await query(site, 'demo', 'select count(*), max(n) from t'), [[String(rows), String(rows)]])
     }
 
     for (const [i, step] of steps.entries()) {

@@ -5,7 +5,7 @@ import pg from 'pg'
 import {findProgram} from '../../src/commands/_support/programs.js'
 import type {ApiCluster, ApiCredentials, ApiInstance, ApiNode, ApiOperation} from '../../src/core/api/schemas.js'
 import type {PrimaryChange} from '../../src/core/ha/receipt.js'
-import {signal} from '../support/ha.js'
+import {processesOfNode, replicasOf, signal} from '../support/ha.js'
 import {temporarySite, type Site} from '../support/site.js'
 
 interface Changed {
@@ -142,11 +142,11 @@ describe('an instance with replicas, at the command line', function () {
     clearInterval(cancelling)
     let notices = 0
     client.on('notice', () => notices++)
-    const postmasters = (await whole()).nodes.filter(({role}) => role === 'replica').map(({pid}) => pid as number)
+    const instance = await whole()
+    const away = replicasOf(instance)
     // from then on they have no new children; and all of each server: its receiver would go on without its postmaster
-    signal(postmasters, 'SIGSTOP')
-    const replicas = postmasters.flatMap((pid) =>
-      [pid, ...spawnSync('ps', ['-o', 'pid=', '--ppid', String(pid)], {encoding: 'utf8'}).stdout.split('\n').filter((line) => line.trim() !== '').map(Number)])
+    signal(away.map(({pid}) => pid as number), 'SIGSTOP')
+    const replicas = away.flatMap((node) => processesOfNode(site, instance, node))
     signal(replicas, 'SIGSTOP')
     try {
       await until('commits are known to wait', async () => ((await status()).replication?.status === 'blocked' ? true : undefined))

@@ -13,6 +13,12 @@ export async function connectTo(site: Site, name: string): Promise<TestClient> {
   return open(credentials)
 }
 
+/** One statement, on a connection of its own. */
+export async function query(site: Site, name: string, statement: string): Promise<string[][]> {
+  const client = await connectTo(site, name)
+  return client.query(statement).finally(() => client.close())
+}
+
 interface Credentials {
   readonly scheme: string
   readonly host: string

@@ -49,6 +49,8 @@ export async function forgetNode(tx: Tx, id: string): Promise<void> {
   await tx.nodes.remove(id)
 }
 
-/** Those of histories that have ended. */
-export const formerHolds = async (store: Pick<Store, 'read'>, instanceId: string): Promise<string[]> =>
-  (await store.read('platform', (tx) => tx.histories.list(instanceId))).flatMap(({id, endedAt}) => (endedAt === null ? [] : [holdOf(id)]))
+/** What its server keeps of its log for histories that have ended: nobody will ever follow them again. */
+export async function releaseFormerHolds(store: Pick<Store, 'read'>, {instance, engine, host}: Pick<Subject, 'instance' | 'engine' | 'host'>, admin: AdminCredentials): Promise<void> {
+  const ended = (await store.read('platform', (tx) => tx.histories.list(instance.id))).filter(({endedAt}) => endedAt !== null)
+  for (const {id} of ended) await engine.backup?.log.release(host, admin, holdOf(id))
+}

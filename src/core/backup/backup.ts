@@ -76,6 +76,10 @@ export interface HistoryRecord {
   readonly shredded: boolean
 }
 
+/** It lies in a repository, and no key here has opened it: nothing is known of what is in it. `backups`: its own at least. */
+export const isSealed = (history: HistoryRecord, backups: readonly BackupRecord[]): boolean =>
+  history.kept && history.endedAt !== null && !backups.some(({incarnation}) => incarnation === history.id)
+
 export const logStates = ['waiting', 'following', 'ended', 'broken', 'gap', 'released'] as const
 export type LogState = (typeof logStates)[number]
 

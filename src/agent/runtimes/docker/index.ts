@@ -80,23 +80,11 @@ export async function createDockerRuntime(options: RuntimeOptions): Promise<Runt
     if (container) await networks.mend(container, placement, networkId)
   }
 
-  /** Who asks for a file of it at this moment makes another tool. */
-  async function removeVolume(name: string, endTool: () => Promise<void>): Promise<void> {
-    for (let tries = 1; ; tries++) {
-      try {
-        return await volumes.remove(name)
-      } catch (error) {
-        if (!(error instanceof DbaasError) || error.code !== 'INVALID_STATE' || tries === 10) throw error
-      }
-      await endTool()
-    }
-  }
-
   async function remove(placement: Placement): Promise<void> {
     const volume = await places.volumeOf(placement)
     const endTool = (): Promise<void> => tools.end({nodeId: placement.nodeId, name: places.nameFor(placement)})
     await Promise.all([servers.remove(placement), endTool()])
-    if (volume) await removeVolume(volume.Name, endTool)
+    if (volume) await volumes.remove(volume.Name, endTool)
     await networks.removeIfLast(placement.tenantId)
     for (const each of [places, volumes, usage]) each.forget(placement.nodeId)
   }

@@ -17,6 +17,11 @@ export type Volume = Docker.VolumeInspectInfo
 /** Who reads the files of a volume has it for moments, not for so long. */
 const lookMs = 5000
 
+/** Tools that others make meanwhile are ended so often. */
+const mostTools = 9
+
+const hasRole = (marks: Labels, role: Role): boolean => marks[labels.role] === role
+
 /** Two of them, written one after the other in one go: whatever is cut off, one of them is whole. */
 const files = ['place.json.new', 'place.json'] as const
 
@@ -72,14 +77,23 @@ export function createVolumes(client: Client) {
       return true
     },
 
-    /** With all that is on it. No error when it is not there. Throws INVALID_STATE while a stranger's container uses it. */
-    async remove(name: string): Promise<void> {
+    /**
+     * With all that is on it. No error when it is not there. `endTool`: who asks for a file of it at this moment makes another
+     * tool. Throws INVALID_STATE while a stranger's container uses it.
+     */
+    async remove(name: string, endTool?: () => Promise<void>): Promise<void> {
       const began = performance.now()
-      for (;;) {
+      for (let ended = 0; ; ) {
         const refused = await removeUnused(client, name)
         if (refused === undefined) return
         const holders = await holdersOf(client, name)
-        if (holders.some(({Labels}) => Labels[labels.role] !== ('probe' satisfies Role))) {
+        const others = holders.filter(({Labels}) => !hasRole(Labels, 'probe'))
+        if (others.length > 0 && endTool && ended < mostTools && others.every(({Labels}) => hasRole(Labels, 'tool'))) {
+          await endTool()
+          ended++
+          continue
+        }
+        if (others.length > 0) {
           throw new DbaasError('INVALID_STATE', `the volume ${name} is in use by another container`, {
             cause: refused, details: {docker: refusalOf(refused)?.words ?? ''}, suggestions: [`docker ps --all --filter volume=${name}`],
           })

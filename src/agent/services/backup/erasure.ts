@@ -1,6 +1,6 @@
 /** What a delete of an instance does to its backups: all of them go, their keys first, or they are kept by name. */
 import {setTimeout as pause} from 'node:timers/promises'
-import type {BackupRecord, HistoryRecord} from '../../../core/backup/backup.js'
+import {isSealed, type BackupRecord, type HistoryRecord} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {hasEnded} from '../../../core/workflow/operation.js'
 import type {Tx} from '../../store/store.js'
@@ -8,7 +8,6 @@ import type {KeptBackups} from '../protection.js'
 import type {EndHistory} from './ending.js'
 import type {Followers} from './log.loop.js'
 import type {BackupParts} from './parts.js'
-import {isSealed} from './recognition.js'
 
 /** What is under way ends within so long, or the delete is tried again. */
 const endMs = 60_000

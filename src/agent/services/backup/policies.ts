@@ -7,11 +7,11 @@ import type {ServiceContext} from '../context.js'
 import {localRepository} from './repositories.js'
 
 /** In the transaction that makes the instance: protected from its first minute, unless its owner says otherwise. */
-export async function enrol(context: ServiceContext, tx: Tx, instance: InstanceRecord, {enabled, repository = localRepository}: {enabled: boolean; repository?: string | undefined}): Promise<void> {
+export async function enrol(context: ServiceContext, tx: Tx, instance: InstanceRecord, {enabled, repository = localRepository, windowMs = defaultPolicy.windowMs}: {enabled: boolean; repository?: string | undefined; windowMs?: number}): Promise<void> {
   const now = context.clock.now()
   const off = instance.leased ? 'it lives as long as the command that made it' : enabled ? null : 'backups are off by request'
   const policy: PolicyRecord = {
-    ...defaultPolicy, instanceId: instance.id, tenantId: instance.tenantId, enabled: off === null, because: off, repository,
+    ...defaultPolicy, windowMs, instanceId: instance.id, tenantId: instance.tenantId, enabled: off === null, because: off, repository,
     enabledAt: now, servedAt: now, updatedAt: now,
   }
   await tx.policies.put(policy)

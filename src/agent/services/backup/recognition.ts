@@ -2,7 +2,7 @@
  * What repositories hold of an instance whose store was lost: every snapshot says what it is of. With it a store is rebuilt
  * as far as the master key opens what lies there; what it does not open stays, for a key that is put back later.
  */
-import type {BackupRecord, BackupTrigger, HistoryRecord} from '../../../core/backup/backup.js'
+import {isSealed, type BackupRecord, type BackupTrigger, type HistoryRecord} from '../../../core/backup/backup.js'
 import {defaultPolicy} from '../../../core/backup/schedule.js'
 import {DbaasError} from '../../../core/errors.js'
 import type {InstanceRecord} from '../../../core/instance/instance.js'
@@ -11,7 +11,7 @@ import type {Tx} from '../../store/store.js'
 import type {Recognised, RecognisedHistory} from '../protection.js'
 import {enrol, newHistory} from './policies.js'
 import type {BackupParts} from './parts.js'
-import {localRepository, type RepositoryBook} from './repositories.js'
+import type {RepositoryBook} from './repositories.js'
 import {factsOf} from './take.js'
 
 export interface Recognition {
@@ -27,9 +27,6 @@ type Owner = Pick<InstanceRecord, 'id' | 'tenantId' | 'name' | 'engine'>
 
 /** What says that nothing can be known of what is there. */
 export const unreadable: ReadonlySet<string> = new Set(['KEY_UNAVAILABLE', 'REPOSITORY_DAMAGED', 'INTEGRITY_MISMATCH'])
-
-/** A history that lies in a repository, and that no key here has opened: nothing is known of what is in it. */
-export const isSealed = (history: HistoryRecord, backups: readonly BackupRecord[]): boolean => history.kept && history.endedAt !== null && backups.length === 0
 
 const dayMs = 86_400_000
 
@@ -47,7 +44,7 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
   async function unknown(progress: (because: string) => void, {instanceId, repository}: {instanceId?: string; repository?: string | undefined}): Promise<{repository: string; incarnation: string}[]> {
     const known = await store.read('platform', async (tx) => {
       const backups = await tx.backups.list()
-      const isOpen = (h: HistoryRecord) => isSealed(h, backups.filter((b) => b.incarnation === h.id)) || (h.kept && h.instanceId === instanceId)
+      const isOpen = (h: HistoryRecord) => isSealed(h, backups) || (h.kept && h.instanceId === instanceId)
       return new Set((await tx.histories.list()).filter((h) => !isOpen(h)).map((h) => h.id))
     })
     const found = []
@@ -73,6 +70,14 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
       if (error instanceof DbaasError && unreadable.has(error.code)) return {sealed: error.message}
       throw error
     }
+  }
+
+  /** Of one that may be anybody's: what it holds matters to nobody who waits. */
+  async function readAny(place: {repository: string; incarnation: string}): ReturnType<typeof read> {
+    return read(place).catch((error: unknown) => {
+      context.log('what a repository holds cannot be read', {...place, error: String(error)})
+      return []
+    })
   }
 
   const lastOf = (history: RecognisedHistory): number => Math.max(0, ...history.snapshots.map((s) => s.committedAt))
@@ -108,11 +113,7 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
       const [own, former, sealed]: [RecognisedHistory[], RecognisedHistory[], {repository: string; because: string}[]] = [[], [], []]
       for (const place of await unknown(progress, {instanceId: instance.id})) {
         const isOwn = place.incarnation === instance.incarnation
-        const found = await read(place).catch((error: unknown) => {
-          if (isOwn) throw error
-          context.log('what a repository holds cannot be read', {...place, error: String(error)})
-          return []
-        })
+        const found = await (isOwn ? read(place) : readAny(place))
         if ('sealed' in found) {
           if (isOwn) sealed.push({repository: place.repository, because: found.sealed})
         } else if (isOwn) own.push({...place, snapshots: found})
@@ -137,10 +138,8 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
           id: context.newId('event'), tenantId: instance.tenantId, type: 'backup.sealed', subject: instance.id, payload: {incarnation: left.id, repository: sealed.repository, because: sealed.because}, at: now,
         })
       }
-      await enrol(context, tx, {...instance, incarnation}, {enabled: true, repository: present?.repository ?? sealed?.repository ?? localRepository})
+      await enrol(context, tx, {...instance, incarnation}, {enabled: true, repository: (present ?? sealed)?.repository, ...(present ? {windowMs: windowFor(present, now)} : {})})
       if (present) {
-        const policy = await tx.policies.get(instance.id)
-        if (policy) await tx.policies.put({...policy, windowMs: windowFor(present, now)})
         await tx.histories.update(incarnation, {
           repository: present.repository, system: present.snapshots.at(-1)?.base.system ?? null, beganAt: present.snapshots[0]?.startedAt ?? now, endedAt: null, kept: false,
         })
@@ -151,10 +150,7 @@ export function createRecognition(parts: Pick<BackupParts, 'context' | 'archiver
     async lookAgain(progress, repository) {
       let count = 0
       for (const place of await unknown(progress, {repository})) {
-        const found = await read(place).catch((error: unknown) => {
-          context.log('what a repository holds cannot be read', {...place, error: String(error)})
-          return []
-        })
+        const found = await readAny(place)
         if ('sealed' in found || found.length === 0) continue
         await store.transact('platform', async (tx) => {
           const [{about}] = found as [KeptSnapshot]

@@ -140,7 +140,7 @@ export function createRepositoryService({context, archiver, repositories, recogn
       }
       const lost = await store.transact('platform', async (tx) => {
         await tx.repositories.update(name, {copyOf: null, copiedAt: null, copyBecause: null, copyFailedAt: null, status: 'ok', because: null, checkedAt: clock.now()})
-        for (const other of await tx.repositories.list()) if (other.copyOf === original && other.name !== name) await tx.repositories.update(other.name, {copyOf: name})
+        for (const other of await tx.repositories.list()) if (other.copyOf === original) await tx.repositories.update(other.name, {copyOf: name})
         for (const history of await tx.histories.list()) if (history.repository === original) await tx.histories.update(history.id, {repository: name})
         for (const policy of await tx.policies.list()) if (policy.repository === original) await tx.policies.put({...policy, repository: name, updatedAt: clock.now()})
         let missing = 0

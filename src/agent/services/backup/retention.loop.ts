@@ -1,11 +1,10 @@
 /** Deletes what has had its time, and the log with it; makes room in the repositories. */
-import type {BackupRecord, HistoryRecord, PolicyRecord} from '../../../core/backup/backup.js'
+import {isSealed, type BackupRecord, type HistoryRecord, type PolicyRecord} from '../../../core/backup/backup.js'
 import {believe, believedFrom, type BelievedTime} from '../../../core/backup/believed-time.js'
 import {planRetention, type LogRange, type RetainedBackup, type RetentionPolicy} from '../../../core/backup/retention.js'
 import {formatDuration, isoTime} from '../../../core/time.js'
 import type {EndHistory} from './ending.js'
 import {wholeLog, type BackupParts} from './parts.js'
-import {isSealed} from './recognition.js'
 
 /** Without anything deleted, room is made so often: what crashed writers left. */
 const sweepMs = 24 * 3_600_000

@@ -1,10 +1,11 @@
 /** What is done to a backup that is there: read back, deleted. And the change of the master key. */
+import {isSealed} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {EndHistory} from './ending.js'
 import type {KeyRing} from './keys.js'
-import {isSealed, type Recognition} from './recognition.js'
+import type {Recognition} from './recognition.js'
 import {deleteBackupKind, rotateKeysKind, verifyBackupKind, wholeLog, type BackupParts} from './parts.js'
 
 export interface BackupInput {
@@ -159,7 +160,7 @@ export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' 
           const {histories, backups} = await store.read('platform', async (tx) => ({histories: await tx.histories.list(), backups: await tx.backups.list()}))
           for (const [i, history] of histories.entries()) {
             if (history.shredded) continue
-            const sealed = isSealed(history, backups.filter((b) => b.incarnation === history.id))
+            const sealed = isSealed(history, backups)
             progress(`${i + 1} of ${histories.length}`)
             const {repository} = await repositories.place(history.repository, history.id)
             await repositories.through(history.repository, async () => {

@@ -12,7 +12,7 @@ import {DbaasError} from '../../../core/errors.js'
 import type {OperationRecord} from '../../../core/workflow/operation.js'
 import type {ProbePoint} from '../../workflow/engine.js'
 import type {ServiceContext} from '../context.js'
-import {formerHolds, holdOf, type SubjectServers} from '../subject.js'
+import {holdOf, releaseFormerHolds, type SubjectServers} from '../subject.js'
 import {createExecutor} from './execute.js'
 import {newMember, replicationOf, type Making, type Member} from './members.js'
 import {createObserver, type Look} from './observe.js'
@@ -247,9 +247,9 @@ export function createWatch(options: WatchOptions) {
   }
 
   /** What a primary held its log for in a history that is over, when it was cut off: a standby keeps that over a rewind. */
-  async function releaseFormer({id, subject: {engine, host}}: Member): Promise<void> {
+  async function releaseFormer({id, subject}: Member): Promise<void> {
     if (tidied.has(id)) return
-    for (const hold of await formerHolds(store, instanceId)) await engine.backup?.log.release(host, await servers.admin(), hold)
+    await releaseFormerHolds(store, subject, await servers.admin())
     tidied.add(id)
   }
 

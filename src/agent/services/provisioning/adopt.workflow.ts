@@ -5,6 +5,7 @@
  * Of several servers nobody knows any more which one was the primary. Whoever has the newest timeline, and of that the most log,
  * has all that any of them has acknowledged; it is promoted, and the others are made its replicas, whatever they have beyond it.
  */
+import {isSealed} from '../../../core/backup/backup.js'
 import {DbaasError} from '../../../core/errors.js'
 import {wantedOf} from '../../../core/ha/state.js'
 import {effectiveParameters} from '../../../core/instance/instance.js'
@@ -12,7 +13,7 @@ import {done, next, workflow} from '../../../core/workflow/workflow.js'
 import type {Tx} from '../../store/store.js'
 import type {ServiceContext} from '../context.js'
 import {forgetInstance} from './create.workflow.js'
-import {formerHolds, type Subject} from '../subject.js'
+import {releaseFormerHolds, type Subject} from '../subject.js'
 import {killReplicas, startReplicas} from './replicas.js'
 import type {Servers} from './servers.js'
 
@@ -30,7 +31,7 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
   /** For whoever asked: what is known of its backups. */
   const backupsOf = (instanceId: string) => context.store.read('platform', async (tx) => {
     const backups = await tx.backups.list({instanceId})
-    const sealed = (await tx.histories.list(instanceId)).some(({id, kept}) => kept && !backups.some(({incarnation}) => incarnation === id))
+    const sealed = (await tx.histories.list(instanceId)).some((history) => isSealed(history, backups))
     return {backups: backups.length, backups_sealed: sealed}
   })
 
@@ -138,8 +139,7 @@ export function adoptWorkflow(context: ServiceContext, servers: Servers, started
           const {database, username, password} = await servers.clientOf(instance)
           const admin = await servers.admin()
           await engine.access.grantApplication(host, admin, {database, username, password})
-          // what the log was held for, and nobody will ever follow again
-          for (const hold of await formerHolds(context.store, instance.id)) await engine.backup?.log.release(host, admin, hold)
+          await releaseFormerHolds(context.store, {instance, engine, host}, admin)
           return next('verify')
         },
       },

@@ -24,7 +24,7 @@ import type {Followers} from './log.loop.js'
 import {backupOf, createBackupKind, deleteBackupKind, drillKind, rotateKeysKind, verifyBackupKind} from './parts.js'
 import {createRepositoryService, type RepositoryServiceOptions} from './repository-service.js'
 import {submitBackup} from './take.js'
-import type {RotateInput} from './upkeep.workflows.js'
+import {importSteps, type RotateInput} from './upkeep.workflows.js'
 import {backupView, scheduleView} from './views.js'
 
 export interface BackupServiceOptions extends RepositoryServiceOptions {
@@ -322,7 +322,7 @@ export function createBackupService(options: BackupServiceOptions): BackupsApi {
       if (before) return {operation: operationView(before)}
       keys.assertRotatable()
       const flow = options.workflow(rotateKeysKind)
-      if (plan) return {plan: planView({steps: flow.order, impact: 'none', expected_downtime_ms: 0, reversible: false})}
+      if (plan) return {plan: planView({steps: flow.order.filter((step) => !importSteps.includes(step)), impact: 'none', expected_downtime_ms: 0, reversible: false})}
       return changeKey(principal, {}, idempotency)
     },
   }

@@ -17,6 +17,9 @@ export interface RotateInput {
   readonly imported?: boolean
 }
 
+/** Steps of a change to a key that was there before alone. */
+export const importSteps: readonly string[] = ['read-backups']
+
 export function upkeepWorkflows(parts: Pick<BackupParts, 'context' | 'archiver' | 'repositories'>, keys: KeyRing, endHistory: EndHistory, recognition: Pick<Recognition, 'lookAgain'>) {
   const {context, archiver, repositories} = parts
   const {store, clock} = context
